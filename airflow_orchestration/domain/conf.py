@@ -1,0 +1,108 @@
+"""A run's conf: data from someone who may trigger runs and nothing more."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from airflow_orchestration.domain.batch import Priority, WorkflowMode
+from airflow_orchestration.domain.pipeline import (
+    IDENTIFIER,
+    MAX_FEEDS,
+    Seconds,
+    Share,
+    Strict,
+    Weight,
+    checked_uri,
+)
+from airflow_orchestration.domain.problems import pydantic_problems
+from airflow_orchestration.exceptions import InputRefusedError, Problem
+
+MAX_CONF_BYTES = 1024 * 1024
+MAX_CONF_DEPTH = 20
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class BatchConf(Strict):
+    """One feed that this run takes in, and what is different about it this time."""
+
+    id: Annotated[str, Field(pattern=IDENTIFIER)]
+    """A feed of the pipeline file."""
+    uri: Annotated[str, Field(min_length=3, max_length=1000)] | None = None
+    """Another file below a declared root, `<root>/<path>`."""
+    weight: Weight | None = None
+    required: Literal[True] | None = None
+    """A run may ask for more than the author did, never for less."""
+    priority: Priority | None = None
+    deadline: Seconds | None = None
+
+    @field_validator("uri")
+    @classmethod
+    def _stays_below_its_root(cls, uri: str | None) -> str | None:
+        return None if uri is None else checked_uri(uri)
+
+
+class RunConf(Strict):
+    """What a run may choose, inside the bounds that the author set."""
+
+    batches: Annotated[tuple[BatchConf, ...], Field(min_length=1, max_length=MAX_FEEDS)] | None = None
+    """The feeds of this run; left out, all of them."""
+    workflow_mode: Literal["auto"] | WorkflowMode | None = None
+    """`auto` lets the analysis choose."""
+    sync_deadline: Seconds | None = None
+    """Seconds from the start of a round until the gate decides with what is there."""
+    sync_floor: Share | None = None
+    """The share of the feeds' weight that is good enough."""
+    sync_grace_period: Annotated[float, Field(ge=0, le=7 * 24 * 3600)] | None = None
+    """Seconds to wait for the others once the floor is reached."""
+    quality_approve_at: Share | None = None
+    """A feed below this score is run again."""
+
+
+def read_conf(conf: object) -> RunConf:
+    """Check a conf as it came; raises `InputRefusedError` with every problem and its path."""
+    if conf is None:
+        return RunConf()
+    if not isinstance(conf, dict):
+        raise InputRefusedError("conf", [Problem(path="", message="must be a JSON object")])
+    problem = _size_problem(conf)
+    if problem:
+        raise InputRefusedError("conf", [problem])
+    return validated(RunConf, conf, subject="conf")
+
+
+def validated(model: type[Model], document: object, *, subject: str) -> Model:
+    """Validate plain data as strictly as JSON: no number out of a text, no text out of a number."""
+    try:
+        return model.model_validate_json(json.dumps(document, default=str), strict=True)
+    except ValidationError as error:
+        raise InputRefusedError(subject, pydantic_problems(error)) from None
+
+
+def _size_problem(conf: dict[str, Any]) -> Problem | None:
+    batches = conf.get("batches")
+    if isinstance(batches, list) and len(batches) > MAX_FEEDS:
+        return Problem(path="batches", message=f"has {len(batches)} entries, at most {MAX_FEEDS} are allowed")
+    if _depth(conf) > MAX_CONF_DEPTH:
+        return Problem(path="", message=f"is nested deeper than {MAX_CONF_DEPTH} levels")
+    size = len(json.dumps(conf, default=str))
+    if size > MAX_CONF_BYTES:
+        return Problem(path="", message=f"has {size} bytes, at most {MAX_CONF_BYTES} are allowed")
+    return None
+
+
+def _depth(value: object) -> int:
+    depth, level = 0, [value]
+    while level and depth <= MAX_CONF_DEPTH:
+        depth += 1
+        level = [child for item in level for child in _children(item)]
+    return depth
+
+
+def _children(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(value) if isinstance(value, list) else []

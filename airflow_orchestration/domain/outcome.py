@@ -1,0 +1,67 @@
+"""What came out of one feed: a staged file with its measures, or an error (SEED 11, 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+
+class OutcomeStatus(StrEnum):
+    """How a feed ended in a round. A late feed is neither: it has no outcome yet."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedFile:
+    """A file in the staging area, as it was registered."""
+
+    uri: str
+    sha256: str
+    bytes: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityMeasures:
+    """Shares in 0..1 over the rows in scope: filled required cells, valid rows, rows with a key of their own."""
+
+    completeness: float
+    validity: float
+    uniqueness: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedOutcome:
+    """The record of one feed in one round.
+
+    `rows_in = rows_staged + rows_quarantined` always. `rows_out_of_scope` is the part of the
+    quarantine that was put aside by the author's rule and does not count against quality.
+    `rejects` counts quarantined rows by rule.
+    """
+
+    feed_id: str
+    round: int
+    branch_id: str
+    status: OutcomeStatus
+    elapsed: timedelta
+    cluster_utilization: float = 0.0
+    rows_in: int = 0
+    rows_staged: int = 0
+    rows_quarantined: int = 0
+    rows_out_of_scope: int = 0
+    staged: StagedFile | None = None
+    quarantine: StagedFile | None = None
+    measures: QualityMeasures | None = None
+    quality_score: float = 0.0
+    rejects: Mapping[str, int] | None = None
+    error: str | None = None
+
+    @property
+    def throughput(self) -> float:
+        """Rows per second, 0 when no time was measured (SEED 11)."""
+        seconds = self.elapsed.total_seconds()
+        return self.rows_in / seconds if seconds > 0 else 0.0

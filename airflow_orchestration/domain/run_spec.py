@@ -1,0 +1,169 @@
+"""What one run does: the pipeline file with the run's conf applied, frozen before anything else happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from airflow_orchestration.domain.conf import BatchConf, RunConf
+from airflow_orchestration.domain.contract import Contract
+from airflow_orchestration.domain.dependencies import cycle_in
+from airflow_orchestration.domain.pipeline import DATE_PLACEHOLDER, Feed, Pipeline, Strict, Sync
+from airflow_orchestration.exceptions import InputRefusedError, Problem
+
+
+class RunSpec(Strict):
+    """A pipeline, its contract and the run's date; every path in it is absolute."""
+
+    pipeline: Pipeline
+    contract: Contract
+    run_date: date
+
+    @cached_property
+    def feeds(self) -> dict[str, Feed]:
+        """The feeds of this run by id, in the order of the pipeline file."""
+        return {feed.id: feed for feed in self.pipeline.feeds}
+
+    def location(self, feed_id: str) -> tuple[Path, Path]:
+        """The root of a feed and the file below it that this run reads."""
+        root, _, relative = self.feeds[feed_id].uri.partition("/")
+        folder = Path(self.pipeline.roots[root])
+        return folder, folder / relative.replace(DATE_PLACEHOLDER, self.run_date.isoformat())
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data that `RunSpec.model_validate` turns back into the same object."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def resolve(pipeline: Pipeline, contract: Contract, conf: RunConf, run_date: date) -> RunSpec:
+    """Apply a run's conf to a pipeline; raises `InputRefusedError` with every problem and its path."""
+    problems = list(_conf_problems(pipeline, conf))
+    if problems:
+        raise InputRefusedError("conf", problems)
+    chosen = {batch.id: batch for batch in conf.batches or ()}
+    feeds = tuple(
+        _overridden(feed, chosen.get(feed.id)) for feed in pipeline.feeds if not chosen or feed.id in chosen
+    )
+    changes: dict[str, object] = {"feeds": feeds, "sync": _sync(pipeline.sync, conf)}
+    if conf.workflow_mode is not None:
+        changes["workflow_mode"] = conf.workflow_mode
+    if conf.quality_approve_at is not None:
+        changes["quality"] = pipeline.quality.model_copy(update={"approve_at": conf.quality_approve_at})
+    return RunSpec(pipeline=pipeline.model_copy(update=changes), contract=contract, run_date=run_date)
+
+
+def pipeline_problems(pipeline: Pipeline, contract: Contract) -> Iterator[Problem]:
+    """What the fields of a pipeline file get wrong together, each with its path."""
+    ids = [feed.id for feed in pipeline.feeds]
+    for index, feed in enumerate(pipeline.feeds):
+        path = f"feeds[{index}]"
+        if feed.id in ids[:index]:
+            yield Problem(
+                path=f"{path}.id", message=f"{feed.id!r} is already the id of feeds[{ids.index(feed.id)}]"
+            )
+        yield from _feed_problems(feed, pipeline, contract, path)
+    yield from _dependency_problems(pipeline.feeds, "feeds")
+    numeric = {column.name for column in contract.attributes if column.type in {"integer", "number"}}
+    for name in pipeline.merge.tolerance:
+        if name not in numeric:
+            yield Problem(
+                path=f"merge.tolerance.{name}", message="is no numeric attribute of the dataset contract"
+            )
+
+
+def _feed_problems(feed: Feed, pipeline: Pipeline, contract: Contract, path: str) -> Iterator[Problem]:
+    root = feed.uri.partition("/")[0]
+    if root not in pipeline.roots:
+        yield _unknown_root(f"{path}.uri", root, pipeline)
+    for name in feed.columns:
+        if name not in contract.by_name:
+            yield Problem(path=f"{path}.columns.{name}", message="is no column of the dataset contract")
+    for name in contract.key:
+        if name not in feed.columns:
+            yield Problem(
+                path=f"{path}.columns", message=f"maps nothing to {name!r}, which is part of the key"
+            )
+
+
+def _dependency_problems(feeds: tuple[Feed, ...], prefix: str) -> Iterator[Problem]:
+    known = {feed.id for feed in feeds}
+    for index, feed in enumerate(feeds):
+        for needed in feed.depends_on:
+            if needed not in known:
+                yield Problem(path=f"{prefix}[{index}].depends_on", message=f"there is no feed {needed!r}")
+    cycle = cycle_in({feed.id: [need for need in feed.depends_on if need in known] for feed in feeds})
+    if cycle:
+        yield Problem(path=prefix, message=f"depends_on goes round in a circle: {' -> '.join(cycle)}")
+
+
+def _conf_problems(pipeline: Pipeline, conf: RunConf) -> Iterator[Problem]:
+    declared = {feed.id: feed for feed in pipeline.feeds}
+    chosen = [batch.id for batch in conf.batches or ()]
+    for index, batch in enumerate(conf.batches or ()):
+        path = f"batches[{index}]"
+        if batch.id not in declared:
+            yield Problem(path=f"{path}.id", message=f"there is no feed {batch.id!r} in this pipeline")
+        elif batch.id in chosen[:index]:
+            yield Problem(
+                path=f"{path}.id", message=f"{batch.id!r} already stands at batches[{chosen.index(batch.id)}]"
+            )
+        root = (batch.uri or "").partition("/")[0]
+        if root and root not in pipeline.roots:
+            yield _unknown_root(f"{path}.uri", root, pipeline)
+    if chosen:
+        yield from _left_out_problems(declared, set(chosen))
+    yield from _bound_problems(pipeline, conf)
+
+
+def _left_out_problems(declared: dict[str, Feed], chosen: set[str]) -> Iterator[Problem]:
+    for feed in declared.values():
+        if feed.required and feed.id not in chosen:
+            yield Problem(path="batches", message=f"leaves out {feed.id!r}, which the pipeline requires")
+        for needed in feed.depends_on:
+            if feed.id in chosen and needed not in chosen:
+                yield Problem(
+                    path="batches", message=f"leaves out {needed!r}, on which {feed.id!r} depends; add it"
+                )
+
+
+def _bound_problems(pipeline: Pipeline, conf: RunConf) -> Iterator[Problem]:
+    bounds, sync = pipeline.conf_bounds, pipeline.sync
+    longest = bounds.max_sync_deadline or sync.deadline
+    if conf.sync_deadline is not None and conf.sync_deadline > longest:
+        yield Problem(
+            path="sync_deadline", message=f"is {conf.sync_deadline:g} s, the author allows {longest:g} s"
+        )
+    lowest = sync.floor if bounds.min_sync_floor is None else bounds.min_sync_floor
+    if conf.sync_floor is not None and conf.sync_floor < lowest:
+        yield Problem(
+            path="sync_floor", message=f"is {conf.sync_floor:g}, the author allows no less than {lowest:g}"
+        )
+    standard = pipeline.quality.approve_at if bounds.min_quality is None else bounds.min_quality
+    if conf.quality_approve_at is not None and conf.quality_approve_at < standard:
+        yield Problem(
+            path="quality_approve_at",
+            message=f"is {conf.quality_approve_at:g}, the author allows no less than {standard:g}",
+        )
+
+
+def _unknown_root(path: str, root: str, pipeline: Pipeline) -> Problem:
+    known = ", ".join(pipeline.roots)
+    return Problem(path=path, message=f"{root!r} is no declared root; these are: {known}")
+
+
+def _overridden(feed: Feed, batch: BatchConf | None) -> Feed:
+    if batch is None:
+        return feed
+    return feed.model_copy(update=batch.model_dump(exclude_none=True, exclude={"id"}))
+
+
+def _sync(sync: Sync, conf: RunConf) -> Sync:
+    asked = {
+        "deadline": conf.sync_deadline,
+        "floor": conf.sync_floor,
+        "grace_period": conf.sync_grace_period,
+    }
+    return sync.model_copy(update={name: value for name, value in asked.items() if value is not None})

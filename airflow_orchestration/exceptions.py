@@ -1,0 +1,62 @@
+"""One tree of errors: everything that this package raises on purpose is an `OrchestrationError`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class OrchestrationError(Exception):
+    """Something that this package was asked to do can't be done."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong with an input: where it is, and what to do about it."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class InputRefusedError(OrchestrationError):
+    """An input was refused; `problems` lists everything that is wrong with it."""
+
+    def __init__(self, subject: str, problems: Sequence[Problem]) -> None:
+        self.subject = subject
+        self.problems = tuple(problems)
+        count = f"{len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}"
+        super().__init__("\n  ".join([f"{subject}: {count}; nothing was changed.", *map(str, self.problems)]))
+
+
+class FeedError(OrchestrationError):
+    """A feed can't be used as a whole; running the same bytes again would end the same way."""
+
+
+class FencedError(OrchestrationError):
+    """A newer execution of the same work has taken over; this one must change nothing any more."""
+
+
+class StoreNotReadyError(OrchestrationError):
+    """The store's schema is not the one of this package; run `airflow orchestration migrate`."""
+
+
+class StagedFileError(OrchestrationError):
+    """A staged file is not the one that was registered: its checksum or its row count differs."""
+
+
+class PublishConflictError(OrchestrationError):
+    """This publication key was already used for other content; a person has to look."""
+
+
+class LedgerMismatchError(OrchestrationError):
+    """Rows in and rows out don't add up; nothing was published."""
+
+
+class NotPublishedError(OrchestrationError):
+    """The run ended without publishing anything."""
