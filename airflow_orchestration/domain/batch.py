@@ -41,6 +41,15 @@ class Lane(StrEnum):
     SECONDARY = "secondary"
 
 
+class ModeChoice(StrEnum):
+    """What a person may ask for: a workflow mode, or that the analysis chooses one."""
+
+    AUTO = "auto"
+    PARALLEL = "parallel"
+    SEQUENTIAL = "sequential"
+    ADAPTIVE = "adaptive"
+
+
 class WorkflowMode(StrEnum):
     """How many branches share the work (SEED 7)."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from airflow_orchestration.domain.batch import Priority, WorkflowMode
+from airflow_orchestration.domain.batch import ModeChoice, Priority
 from airflow_orchestration.domain.pipeline import (
     IDENTIFIER,
     MAX_FEEDS,
@@ -50,7 +50,7 @@ class RunConf(Strict):
 
     batches: Annotated[tuple[BatchConf, ...], Field(min_length=1, max_length=MAX_FEEDS)] | None = None
     """The feeds of this run; left out, all of them."""
-    workflow_mode: Literal["auto"] | WorkflowMode | None = None
+    workflow_mode: ModeChoice | None = None
     """`auto` lets the analysis choose."""
     sync_deadline: Seconds | None = None
     """Seconds from the start of a round until the gate decides with what is there."""

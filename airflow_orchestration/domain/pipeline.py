@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from airflow_orchestration.domain.batch import BatchType, Priority, SourceType, WorkflowMode
+from airflow_orchestration.domain.batch import BatchType, ModeChoice, Priority, SourceType
 
 MAX_FEEDS = 10_000
 IDENTIFIER = r"^[a-z][a-z0-9_]{0,62}$"
@@ -196,7 +196,7 @@ class Pipeline(Strict):
     publish: Publish
     capacity: Capacity = Capacity()
     conf_bounds: ConfBounds = ConfBounds()
-    workflow_mode: Literal["auto"] | WorkflowMode = "auto"
+    workflow_mode: ModeChoice = ModeChoice.AUTO
     max_rounds: Annotated[int, Field(ge=1, le=10)] = 3
     """Rounds at most (SEED 25, iteration limit)."""
     retries: Annotated[int, Field(ge=0, le=10)] = 2

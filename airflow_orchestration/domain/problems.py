@@ -11,18 +11,32 @@ from airflow_orchestration.exceptions import Problem
 _PLAIN = {
     "extra_forbidden": "is not a known field; remove it or check its spelling",
     "missing": "is required",
+    "too_short": "must not be empty",
+    "string_pattern_mismatch": "must be lower case letters, digits and underscores, a letter first",
 }
 
 
 def pydantic_problems(error: ValidationError, *, prefix: str = "") -> list[Problem]:
     """Every problem of one validation, in the order of the input. Values are never repeated."""
     problems: list[Problem] = []
-    for found in error.errors(include_url=False, include_context=False, include_input=False):
-        message = _PLAIN.get(found["type"], found["msg"].removeprefix("Value error, "))
-        problem = Problem(path=path_of(found["loc"], prefix=prefix), message=message)
+    everything = error.errors(include_url=False, include_context=False, include_input=False)
+    for found in everything:
+        if found["type"] == "too_short" and any(_inside(other["loc"], found["loc"]) for other in everything):
+            continue  # pydantic counts only the items that were valid
+        problem = Problem(
+            path=path_of(found["loc"], prefix=prefix), message=_message(found["type"], found["msg"])
+        )
         if problem not in problems:
             problems.append(problem)
     return problems
+
+
+def _inside(location: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(location) > len(outer) and location[: len(outer)] == outer
+
+
+def _message(kind: str, written: str) -> str:
+    return _PLAIN.get(kind, written.removeprefix("Value error, ").replace("Input should be", "must be"))
 
 
 def path_of(location: Iterable[str | int], *, prefix: str = "") -> str:

@@ -1,0 +1,56 @@
+"""A completeness manifest as a person reads it in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+COLUMNS = ("feed", "state", "rows in", "published", "superseded", "quarantined", "quality", "why")
+
+
+def manifest_view(manifest: Mapping[str, Any]) -> Group:
+    """Return the verdict, a line per feed, and what is missing."""
+    return Group(Text(headline(manifest), style="bold"), _feeds(manifest["feeds"]))
+
+
+def headline(manifest: Mapping[str, Any]) -> str:
+    """Say in one sentence how the run ended and what share is missing.
+
+    >>> headline({"state": "published", "rows": 3, "feeds_in": 2, "feeds_expected": 2,
+    ...           "usual_rows_missing_share": 0.0, "rounds": 1, "weight_share": 1.0})
+    'PUBLISHED: 3 rows from 2 of 2 feeds (100.0 % of the weight) after 1 round'
+    """
+    state = str(manifest["state"]).replace("_", " ").upper()
+    rounds = f"{manifest['rounds']} round{'' if manifest['rounds'] == 1 else 's'}"
+    sentence = (
+        f"{state}: {manifest['rows']} rows from {manifest['feeds_in']} of {manifest['feeds_expected']} feeds "
+        f"({manifest['weight_share'] * 100:.1f} % of the weight) after {rounds}"
+    )
+    share = manifest["usual_rows_missing_share"]
+    return f"{sentence}; {share * 100:.1f} % of the usual rows are missing" if share else sentence
+
+
+def _feeds(feeds: list[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name in {"feed", "state", "why"} else "right")
+    for line in feeds:
+        figures = (
+            line.get(name)
+            for name in ("rows_in", "rows_published", "rows_superseded", "rows_quarantined", "quality_score")
+        )
+        style = None if line["state"] == "in" else "yellow"
+        table.add_row(
+            line["feed"], line["state"], *map(_figure, figures), Text(line["why"] or ""), style=style
+        )
+    return table
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"

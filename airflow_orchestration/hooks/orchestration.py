@@ -1,0 +1,73 @@
+"""The hook to the store and to target databases: PostgreSQL connections that Airflow keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+
+from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.storage.postgres import PostgresStore
+from airflow_orchestration.storage.publishing import Publisher
+
+if TYPE_CHECKING:
+    import psycopg
+
+ACCEPTED_EXTRAS = frozenset(
+    {
+        "application_name",
+        "connect_timeout",
+        "keepalives",
+        "keepalives_count",
+        "keepalives_idle",
+        "keepalives_interval",
+        "sslcert",
+        "sslkey",
+        "sslmode",
+        "sslrootcert",
+        "target_session_attrs",
+        "tcp_user_timeout",
+    }
+)
+"""Anything else in a connection's extra could send its password elsewhere, or split a transaction."""
+
+
+class OrchestrationHook(BaseHook):
+    """Opens the store, and target databases to publish to.
+
+    :param orchestration_conn_id: an Airflow connection of type `postgres`, migrated with
+        `airflow orchestration migrate`.
+    """
+
+    conn_name_attr = "orchestration_conn_id"
+    default_conn_name = "orchestration_default"
+    hook_name = "Orchestration"
+
+    def __init__(self, orchestration_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.orchestration_conn_id = orchestration_conn_id
+
+    def get_conn(self) -> psycopg.Connection[Any]:
+        """Open a connection; raises `InputRefusedError` when the Airflow connection can't be used for it."""
+        # The provider's hook takes 0.5 s to import: only the tasks that open a connection pay for it.
+        from airflow.providers.postgres.hooks.postgres import PostgresHook  # noqa: PLC0415
+
+        connection = self.get_connection(self.orchestration_conn_id)
+        refused = sorted(set(connection.extra_dejson) - ACCEPTED_EXTRAS)
+        problems = [Problem(path=f"extra.{name}", message="is not accepted; remove it") for name in refused]
+        if connection.conn_type not in {"postgres", "postgresql"}:
+            problems.append(
+                Problem(path="conn_type", message=f"is {connection.conn_type!r}; a postgres one is needed")
+            )
+        if problems:
+            raise InputRefusedError(f"connection {self.orchestration_conn_id}", problems)
+        opened: Any = PostgresHook(postgres_conn_id=self.orchestration_conn_id).get_conn()
+        return opened  # type: ignore[no-any-return]  # psycopg 3 under SQLAlchemy 2, which Airflow 3.3 needs
+
+    def store(self) -> PostgresStore:
+        """Return the store behind this connection; it connects when it is first used."""
+        return PostgresStore(self.get_conn)
+
+    def publisher(self) -> Publisher:
+        """Return a publisher to the database behind this connection."""
+        return Publisher(self.get_conn)

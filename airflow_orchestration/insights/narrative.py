@@ -1,0 +1,68 @@
+"""Tells a run's timeline in sentences, for a person who watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from airflow_orchestration.storage.store import Event
+
+Detail = Mapping[str, Any]
+
+
+def sentence(event: Event) -> tuple[str, str]:
+    """Return what happened in a word, and the rest of the story."""
+    teller = _TELLERS.get(event.event)
+    return teller(event.detail) if teller else (event.event, "")
+
+
+def _analyzed(detail: Detail) -> tuple[str, str]:
+    return "analyzed", (
+        f"mode {detail['mode']} because {detail['reason']}: complexity {detail['complexity_score']:.2f}, "
+        f"dependency {detail['data_dependency_score']:.2f}, at most {detail['max_branches']} branches"
+    )
+
+
+def _round_opened(detail: Detail) -> tuple[str, str]:
+    return "planned", (
+        f"{detail['feeds']} feeds on {detail['branches']} branches; the gate decides within "
+        f"{detail['deadline_seconds']:g} s"
+    )
+
+
+def _waiting(detail: Detail) -> tuple[str, str]:
+    return "waiting", f"for {', '.join(detail['feeds'])}"
+
+
+def _registered(detail: Detail) -> tuple[str, str]:
+    if detail["error"]:
+        return "failed", f"{detail['feed']}: {detail['error']}"
+    return "arrived", (
+        f"{detail['feed']}: {detail['rows_staged']:,} rows, {detail['rows_quarantined']:,} quarantined"
+    )
+
+
+def _checkpoint(detail: Detail) -> tuple[str, str]:
+    return "gate", (
+        f"{detail['action']} because {detail['reason']}: {detail['progress'] * 100:.0f} % arrived, "
+        f"the floor is {detail['floor'] * 100:.0f} %"
+    )
+
+
+def _merged(detail: Detail) -> tuple[str, str]:
+    return "merged", f"{detail['rows']:,} rows from {len(detail['published'])} feeds"
+
+
+def _finished(detail: Detail) -> tuple[str, str]:
+    return "finished", str(detail["state"]).replace("_", " ")
+
+
+_TELLERS: Mapping[str, Callable[[Detail], tuple[str, str]]] = {
+    "data_batch_analysis_completed": _analyzed,
+    "round_opened": _round_opened,
+    "branch_waiting": _waiting,
+    "feed_registered": _registered,
+    "synchronization_checkpoint": _checkpoint,
+    "intelligent_data_merge_completed": _merged,
+    "run_finished": _finished,
+}

@@ -1,0 +1,62 @@
+"""The first task of a pipeline Dag: checks the conf, surveys the feeds, chooses the workflow mode."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_orchestration.domain.conf import read_conf
+from airflow_orchestration.domain.pipeline_file import read_pipeline_file
+from airflow_orchestration.domain.run_spec import RunSpec, resolve
+from airflow_orchestration.exceptions import InputRefusedError
+from airflow_orchestration.hooks.orchestration import OrchestrationHook
+from airflow_orchestration.operators.base import OrchestrationOperator
+from airflow_orchestration.workflow.analyze import analyze_batches
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class AnalyzeBatchesOperator(OrchestrationOperator):
+    """Decides what the run does and in which mode, and records it (SEED 6 to 8).
+
+    A bad conf, pipeline file or contract, a missing connection or a target that can't take the
+    rows is refused here, with every problem listed, before anything is touched.
+
+    :param pipeline_file: path of the pipeline file.
+    """
+
+    def __init__(self, *, pipeline_file: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pipeline_file = pipeline_file
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Return the mode decision as plain data."""
+        try:
+            spec = self._spec(context)
+            with self.step(context, "analyze") as step:
+                _check_target(spec)
+                decision = analyze_batches(step.store, step.fence, spec)
+        except InputRefusedError as error:
+            raise AirflowFailException(str(error)) from error
+        self.log.info("%s", decision)
+        context["ti"].xcom_push(key="decision", value=decision.as_json())
+        return decision.as_json()
+
+    def _spec(self, context: Context) -> RunSpec:
+        found = read_pipeline_file(Path(self.pipeline_file))
+        conf = read_conf(context["dag_run"].conf)
+        return resolve(found.pipeline, found.read_contract(), conf, _run_date(context))
+
+
+def _run_date(context: Context) -> date:
+    run = context["dag_run"]
+    return (run.logical_date or run.run_after).date()
+
+
+def _check_target(spec: RunSpec) -> None:
+    publish = spec.pipeline.publish
+    OrchestrationHook(publish.conn_id).publisher().preflight(publish.table, spec.contract)

@@ -1,0 +1,60 @@
+"""Plans a round and chooses the lanes that have work in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.branch import BranchMixIn
+
+from airflow_orchestration.domain.batch import Lane
+from airflow_orchestration.hooks.orchestration import OrchestrationHook
+from airflow_orchestration.operators.base import OrchestrationOperator, run_key
+from airflow_orchestration.workflow.plan import plan_round
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class PlanRoundOperator(OrchestrationOperator, BranchMixIn):
+    """Allocates batches to branches and opens the gate; lanes without work are skipped (SEED 8 to 10).
+
+    From round 2 on it is the load balancer: only what failed, is missing or is below standard runs again.
+
+    :param gate: task id of the round's gate.
+    :param routes: lane -> id of the task that hands the lane its branches.
+    """
+
+    inherits_from_skipmixin = True
+
+    def __init__(self, *, gate: str, routes: Mapping[Lane, str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.gate = gate
+        self.routes = dict(routes)
+
+    def execute(self, context: Context) -> dict[str, list[str]]:
+        """Return the feeds of each branch."""
+        with self.step(context, "plan") as step:
+            stored = plan_round(step)
+        taken = [task_id for lane, task_id in self.routes.items() if stored.plan.branches_in(lane)]
+        self.do_branch(context, [self.gate, *taken])
+        return {
+            branch.branch_id: [batch.feed_id for batch in branch.batches] for branch in stored.plan.branches
+        }
+
+
+class RouteLaneOperator(OrchestrationOperator):
+    """Hands a lane the ids of its branches: the lane's task is mapped over them.
+
+    :param lane: one of the five lanes.
+    """
+
+    def __init__(self, *, lane: Lane, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.lane = lane
+
+    def execute(self, context: Context) -> list[str]:
+        """Return the branch ids, made by the plan and by nobody else."""
+        with OrchestrationHook(self.orchestration_conn_id).store() as store:
+            plan = store.rounds(run_key(context))[self.round_number - 1].plan
+        return list(plan.branches_in(self.lane))

@@ -1,0 +1,117 @@
+"""The five lanes: each processes the batches of a branch that are routed to it (SEED 9 to 12)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airflow_orchestration.domain.batch import Lane
+from airflow_orchestration.operators.base import OrchestrationOperator
+from airflow_orchestration.triggers.branch_wait import BranchWaitTrigger
+from airflow_orchestration.workflow.branch import Waiting, failed_feeds, run_branch
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_orchestration.workflow.step import Step
+
+
+class ProcessBranchOperator(OrchestrationOperator):
+    """Reads, checks and stages the batches of one branch, each registered as soon as it is done.
+
+    A batch whose file is not there yet, or that needs another feed, is waited for without a worker
+    slot. The task fails when one of its batches failed, and is skipped when one of them is late:
+    both are accepted by the gate or not, and neither ends the run.
+
+    :param branch_id: a branch of the round's plan; map the operator over these.
+    """
+
+    lane: ClassVar[Lane]
+    map_index_template = "{{ branch_name }}"
+
+    def __init__(self, *, branch_id: str, **kwargs: Any) -> None:
+        kwargs.setdefault("map_index_template", "{{ branch_name }}")
+        super().__init__(**kwargs)
+        self.branch_id = branch_id
+
+    def execute(self, context: Context) -> None:
+        """Process what is there; wait for the rest."""
+        with self.step(context, f"branch:{self.lane}:{self.branch_id}") as step:
+            self._name(context, step)
+            waiting = run_branch(step, self.branch_id, self.lane)
+            decided = step.store.gate_snapshot(step.run_key, step.round).round.verdict is not None
+            failed = failed_feeds(step, self.branch_id, self.lane)
+        if waiting and not decided:
+            self._wait(waiting, failed)
+        self._end(waiting, failed)
+
+    def resume(self, context: Context, event: dict[str, Any]) -> None:
+        """Go on after waiting: something that was waited for is there."""
+        self.execute(context)
+
+    def _wait(self, waiting: tuple[Waiting, ...], failed: list[str]) -> None:
+        for obstacle in waiting:
+            self.log.info("Feed %s waits for %s %s", obstacle.feed_id, obstacle.kind, obstacle.on)
+        self.defer(
+            trigger=BranchWaitTrigger(
+                orchestration_conn_id=self.orchestration_conn_id,
+                round_number=self.round_number,
+                waiting=[[obstacle.feed_id, obstacle.kind.value, obstacle.on] for obstacle in waiting],
+                failed=failed,
+            ),
+            method_name="resume",
+        )
+
+    def _end(self, waiting: tuple[Waiting, ...], failed: list[str]) -> None:
+        if failed:
+            raise AirflowFailException(f"Failed: {', '.join(failed)}; the reasons stand in the log above.")
+        if waiting:
+            late = ", ".join(obstacle.feed_id for obstacle in waiting)
+            raise AirflowSkipException(f"Late: {late} had not arrived when the gate decided.")
+
+    def _name(self, context: Context, step: Step) -> None:
+        feeds = step.store.rounds(step.run_key)[step.round - 1].plan.branch(self.branch_id)
+        context["branch_name"] = f"{self.branch_id}: {', '.join(feeds.feeds_in(self.lane))}"  # type: ignore[typeddict-unknown-key]  # read by map_index_template
+
+
+class IngestionBranchOperator(ProcessBranchOperator):
+    """Lane alpha: streaming ingestion."""
+
+    lane = Lane.ALPHA
+
+
+class ValidationBranchOperator(ProcessBranchOperator):
+    """Lane beta: batch ingestion and validation."""
+
+    lane = Lane.BETA
+
+
+class TransformationBranchOperator(ProcessBranchOperator):
+    """Lane gamma: real-time data and transformation."""
+
+    lane = Lane.GAMMA
+
+
+class AggregationBranchOperator(ProcessBranchOperator):
+    """Lane primary: aggregation of high priority."""
+
+    lane = Lane.PRIMARY
+
+
+class QualityBranchOperator(ProcessBranchOperator):
+    """Lane secondary: aggregation of lower priority, and quality monitoring."""
+
+    lane = Lane.SECONDARY
+
+
+LANE_OPERATORS: dict[Lane, type[ProcessBranchOperator]] = {
+    operator.lane: operator
+    for operator in (
+        IngestionBranchOperator,
+        ValidationBranchOperator,
+        TransformationBranchOperator,
+        AggregationBranchOperator,
+        QualityBranchOperator,
+    )
+}

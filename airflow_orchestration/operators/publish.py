@@ -1,0 +1,84 @@
+"""Publishes the approved merge, and says how the run ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_orchestration.exceptions import NotPublishedError, PublishConflictError
+from airflow_orchestration.hooks.orchestration import OrchestrationHook
+from airflow_orchestration.operators.base import OrchestrationOperator
+from airflow_orchestration.storage.store import RunState
+from airflow_orchestration.workflow.close_out import close_out
+from airflow_orchestration.workflow.publish import manifest_of, publish
+
+if TYPE_CHECKING:
+    from airflow.sdk import Asset, Context
+
+
+class PublishOperator(OrchestrationOperator):
+    """Publishes exactly once, and sends the completeness manifest with the asset event.
+
+    :param publish_conn_id: the Airflow connection of the target database.
+    :param asset: the asset that the published table is.
+    """
+
+    def __init__(self, *, publish_conn_id: str, asset: Asset, **kwargs: Any) -> None:
+        super().__init__(outlets=[asset], **kwargs)
+        self.publish_conn_id = publish_conn_id
+        self.asset = asset
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Return what the publish transaction counted."""
+        with self.step(context, "publish") as step:
+            publisher = OrchestrationHook(self.publish_conn_id).publisher()
+            try:
+                published = publish(step, publisher)
+            except PublishConflictError as error:
+                raise AirflowFailException(str(error)) from error
+            manifest = manifest_of(step, published=True)
+        context["outlet_events"][self.asset].extra = manifest
+        self.log.info("Published %d rows of %d", published.rows_published, published.rows_in)
+        return {"rows_in": published.rows_in, "rows_published": published.rows_published}
+
+
+class FailOperator(OrchestrationOperator):
+    """Ends a run that has nothing good enough to publish."""
+
+    def execute(self, context: Context) -> None:
+        """Fail with the decisions that led here."""
+        with self.step(context, "fail") as step:
+            decisions = step.store.decisions(step.run_key)
+        why = "; ".join(
+            f"round {number}: {decision['policy']} said {decision['action']} because {decision['reason']}"
+            for number, decision in decisions
+            if decision["policy"] in {"quorum_gate", "quality_gate"}
+        )
+        raise AirflowFailException(f"Nothing was published. {why}")
+
+
+class CloseOutOperator(OrchestrationOperator):
+    """The only leaf of the Dag: records the end, and fails unless something was published.
+
+    :param publish_conn_id: the Airflow connection of the target database.
+    """
+
+    def __init__(self, *, publish_conn_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.publish_conn_id = publish_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Return the completeness manifest."""
+        with self.step(context, "close_out") as step:
+            try:
+                step.store.run(step.run_key)
+            except KeyError:
+                raise AirflowFailException("The run did not start: see the log of analyze_batches.") from None
+            manifest = close_out(step, OrchestrationHook(self.publish_conn_id).publisher())
+        context["ti"].xcom_push(key="manifest", value=manifest)
+        if manifest["state"] == RunState.NOT_PUBLISHED:
+            raise AirflowFailException(str(NotPublishedError()))
+        missing = ", ".join(f"{line['feed']} ({line['why']})" for line in manifest["missing"])
+        self.log.info("The run ended %s. Missing: %s", manifest["state"], missing or "nothing")
+        return manifest

@@ -1,0 +1,110 @@
+"""Which feeds run again in the next round, if there is one (SEED 3 and rulings)?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+
+from airflow_orchestration.domain.decision import Decision
+
+MAX_ROUNDS = 3
+"""SEED 25: the iteration limit; the document's own loop never ends (ruling)."""
+
+
+class FeedStatus(StrEnum):
+    """How a feed stands at the end of a round."""
+
+    ARRIVED = "arrived"
+    FAILED = "failed"
+    MISSING = "missing"
+    BELOW_STANDARD = "below_standard"
+
+
+class RebalanceAction(StrEnum):
+    """What the load balancer does."""
+
+    RUN_AGAIN = "run_again"
+    STOP = "stop"
+
+
+class RebalanceReason(StrEnum):
+    """Why it does that."""
+
+    NOTHING_TO_REPAIR = "nothing_to_repair"
+    ROUNDS_EXHAUSTED = "rounds_exhausted"
+    FEEDS_TO_REPAIR = "feeds_to_repair"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedState:
+    """One feed, how it stands, and how often it was tried."""
+
+    feed_id: str
+    status: FeedStatus
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebalanceFacts:
+    """Every feed of the run at the end of a round."""
+
+    round: int
+    feeds: tuple[FeedState, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebalanceDecision(Decision):
+    """The feeds of the next round, in the order of the facts; none when the run stops."""
+
+    action: RebalanceAction
+    reason: RebalanceReason
+    rerun: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebalancing:
+    """Runs again what failed, is missing or is below standard, and nothing else (ruling).
+
+    >>> feeds = (
+    ...     FeedState(feed_id="airports", status=FeedStatus.ARRIVED, attempts=1),
+    ...     FeedState(feed_id="planes", status=FeedStatus.FAILED, attempts=1),
+    ... )
+    >>> decision = Rebalancing().evaluate(RebalanceFacts(round=1, feeds=feeds))
+    >>> decision.action.value, decision.rerun
+    ('run_again', ('planes',))
+    """
+
+    max_rounds: int = MAX_ROUNDS
+
+    def __post_init__(self) -> None:
+        if self.max_rounds < 1:
+            raise ValueError(f"max_rounds {self.max_rounds} runs nothing; use 1 for no second round")
+
+    def evaluate(self, facts: RebalanceFacts) -> RebalanceDecision:
+        """Choose the feeds of the next round."""
+        to_repair = tuple(feed for feed in facts.feeds if feed.status is not FeedStatus.ARRIVED)
+        action, reason = self._verdict(facts, to_repair)
+        chosen = to_repair if action is RebalanceAction.RUN_AGAIN else ()
+        counts = Counter(feed.status for feed in facts.feeds)
+        return RebalanceDecision(
+            policy="rebalancing",
+            action=action,
+            reason=reason,
+            rerun=tuple(feed.feed_id for feed in chosen),
+            evidence={
+                "round": facts.round,
+                "max_rounds": self.max_rounds,
+                **{status.value: counts[status] for status in FeedStatus},
+                "attempts": {feed.feed_id: feed.attempts for feed in to_repair},
+            },
+        )
+
+    def _verdict(
+        self, facts: RebalanceFacts, to_repair: tuple[FeedState, ...]
+    ) -> tuple[RebalanceAction, RebalanceReason]:
+        if not to_repair:
+            return RebalanceAction.STOP, RebalanceReason.NOTHING_TO_REPAIR
+        if facts.round >= self.max_rounds:
+            return RebalanceAction.STOP, RebalanceReason.ROUNDS_EXHAUSTED
+        return RebalanceAction.RUN_AGAIN, RebalanceReason.FEEDS_TO_REPAIR

@@ -1,0 +1,87 @@
+"""What does the timeline say about a change? One event for each kind of write; both stores write the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from airflow_orchestration.domain.decision import Decision, Json
+from airflow_orchestration.domain.outcome import FeedOutcome
+from airflow_orchestration.domain.plan import Plan
+from airflow_orchestration.storage.store import GateTerms, MergeRecord, RunState
+
+GATE_UNIT = "gate"
+
+
+class Happening(NamedTuple):
+    """An event and its detail, before it gets its time."""
+
+    event: str
+    detail: dict[str, Json]
+
+
+def batches_analyzed(mode: Decision) -> Happening:
+    """How the run will be worked: the mode with its evidence (SEED 8)."""
+    return Happening(
+        "data_batch_analysis_completed", {**mode.evidence, "mode": mode.action, "reason": mode.reason}
+    )
+
+
+def round_opened(plan: Plan, terms: GateTerms) -> Happening:
+    """A round began, and its clock."""
+    return Happening(
+        "round_opened",
+        {
+            "branches": len(plan.branches),
+            "feeds": len(plan.feed_ids),
+            "sync_point": terms.sync_point,
+            "deadline_seconds": terms.deadline.total_seconds(),
+        },
+    )
+
+
+def branch_waiting(unit: str, feeds: Sequence[str]) -> Happening:
+    """A branch has nothing to do until these feeds arrive."""
+    return Happening("branch_waiting", {"unit": unit, "feeds": [*sorted(set(feeds))]})
+
+
+def feed_registered(outcome: FeedOutcome) -> Happening:
+    """A feed ended, well or badly."""
+    return Happening(
+        "feed_registered",
+        {
+            "feed": outcome.feed_id,
+            "branch": outcome.branch_id,
+            "status": outcome.status,
+            "rows_in": outcome.rows_in,
+            "rows_staged": outcome.rows_staged,
+            "rows_quarantined": outcome.rows_quarantined,
+            "error": outcome.error,
+        },
+    )
+
+
+def checkpoint(sync_point: str, verdict: Decision) -> Happening:
+    """The gate decided, and on what (SEED 14)."""
+    return Happening(
+        "synchronization_checkpoint",
+        {**verdict.evidence, "sync_point": sync_point, "action": verdict.action, "reason": verdict.reason},
+    )
+
+
+def merge_completed(record: MergeRecord) -> Happening:
+    """The feeds of a round became one table (SEED 18)."""
+    return Happening(
+        "intelligent_data_merge_completed",
+        {
+            "rows": record.staged.rows,
+            "published": dict(record.published),
+            "superseded": dict(record.superseded),
+            "completeness": record.completeness,
+        },
+    )
+
+
+def run_finished(state: RunState) -> Happening:
+    """The run ended."""
+    return Happening("run_finished", {"state": state})

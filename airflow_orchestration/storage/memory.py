@@ -1,0 +1,311 @@
+"""The store for one process: the same promises, kept in memory and forgotten with it."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import count
+from statistics import median
+from threading import RLock
+from typing import Any
+
+from airflow_orchestration.domain.decision import Decision, Json
+from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
+from airflow_orchestration.domain.plan import Plan
+from airflow_orchestration.storage import events, rows
+from airflow_orchestration.storage.shared import (
+    ENOUGH_SUCCESSES,
+    LEASE,
+    RECENT_SUCCESSES,
+    stale_attempt,
+    taken_over,
+)
+from airflow_orchestration.storage.store import (
+    Attempt,
+    Event,
+    Fence,
+    GateSnapshot,
+    GateTerms,
+    MergeRecord,
+    RunKey,
+    RunState,
+    StoredRound,
+    StoredRun,
+    WorkUnit,
+)
+
+
+@dataclass(slots=True)
+class _Claim:
+    epoch: int
+    attempt: Attempt
+    lease_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Registered:
+    epoch: int
+    order: int
+    outcome: FeedOutcome
+
+
+@dataclass(slots=True)
+class _Run:
+    """Everything that is known of one run."""
+
+    saved: StoredRun | None = None
+    manifest: Mapping[str, Any] | None = None
+    rounds: dict[int, StoredRound] = field(default_factory=dict)
+    sync_points: dict[int, str] = field(default_factory=dict)
+    outcomes: dict[tuple[int, str], _Registered] = field(default_factory=dict)
+    waiting: dict[WorkUnit, frozenset[str]] = field(default_factory=dict)
+    merges: dict[int, tuple[int, MergeRecord]] = field(default_factory=dict)
+    decisions: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
+    timeline: list[Event] = field(default_factory=list)
+
+
+class MemoryStore:
+    """Keeps runs in memory; `clock` is its idea of now."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._lock = RLock()
+        self._epochs = count(1)
+        self._registrations = count(1)
+        self._claims: dict[WorkUnit, _Claim] = {}
+        self._runs: defaultdict[RunKey, _Run] = defaultdict(_Run)
+
+    def claim(self, unit: WorkUnit, attempt: Attempt) -> Fence:
+        """Take the right to write for a unit; raises `FencedError` when this attempt is the stale one."""
+        with self._lock:
+            now = self._clock()
+            held = self._claims.get(unit)
+            if held and not _may_take_over(held, attempt, now):
+                raise stale_attempt(unit, attempt)
+            fence = Fence(unit=unit, epoch=next(self._epochs))
+            self._claims[unit] = _Claim(fence.epoch, attempt, now + LEASE)
+            return fence
+
+    def save_run(self, fence: Fence, spec: Mapping[str, Any], mode: Decision) -> None:
+        """Record what the run does; what was recorded first stays."""
+        with self._fenced(fence) as run:
+            if run.saved:
+                return
+            run.saved = StoredRun(
+                key=fence.unit.run,
+                spec=_plain(spec),
+                mode=_plain(mode.as_json()),
+                started_at=self._clock(),
+            )
+            self._tell(run, fence.unit.round, events.batches_analyzed(mode))
+
+    def run(self, key: RunKey) -> StoredRun:
+        """Read a run; raises `KeyError` when `analyze_batches` has not recorded it."""
+        with self._reading(key) as run:
+            if run.saved is None:
+                raise KeyError(f"run {key.run_id}")
+            return replace(run.saved, spec=_plain(run.saved.spec), mode=_plain(run.saved.mode))
+
+    def open_round(self, fence: Fence, plan: Plan, terms: GateTerms) -> StoredRound:
+        """Open the round of the plan; a round that is already open is returned as it was first written."""
+        with self._fenced(fence) as run:
+            if plan.round not in run.rounds:
+                now = self._clock()
+                run.sync_points[plan.round] = terms.sync_point
+                run.rounds[plan.round] = StoredRound(
+                    round=plan.round,
+                    plan=plan,
+                    opened_at=now,
+                    deadline_at=now + terms.deadline,
+                    floor_reached_at=None,
+                    verdict=None,
+                    decided_at=None,
+                )
+                self._tell(run, plan.round, events.round_opened(plan, terms))
+            return run.rounds[plan.round]
+
+    def rounds(self, key: RunKey) -> Sequence[StoredRound]:
+        """All opened rounds in order."""
+        with self._reading(key) as run:
+            return [run.rounds[number] for number in sorted(run.rounds)]
+
+    def register(self, fence: Fence, outcome: FeedOutcome) -> None:
+        """Record how a feed ended in its round; the newest epoch wins, and only once per epoch."""
+        kept = rows.storable(outcome)
+        with self._fenced(fence) as run:
+            known = run.outcomes.get((kept.round, kept.feed_id))
+            if known is None or known.epoch < fence.epoch:
+                registered = _Registered(fence.epoch, next(self._registrations), kept)
+                run.outcomes[kept.round, kept.feed_id] = registered
+                self._tell(run, kept.round, events.feed_registered(kept))
+
+    def set_waiting(self, fence: Fence, feeds: Sequence[str]) -> None:
+        """Say which feeds a branch is waiting for; naming any ends the lease of this execution."""
+        with self._fenced(fence) as run:
+            before = run.waiting.pop(fence.unit, frozenset())
+            if not feeds:
+                return
+            run.waiting[fence.unit] = frozenset(feeds)
+            self._claims[fence.unit].lease_until = None
+            if before != set(feeds):
+                self._tell(run, fence.unit.round, events.branch_waiting(fence.unit.unit, feeds))
+
+    def outcomes(self, key: RunKey) -> Sequence[FeedOutcome]:
+        """Every registered outcome, by round and feed."""
+        with self._reading(key) as run:
+            return [run.outcomes[at].outcome for at in sorted(run.outcomes)]
+
+    def gate_snapshot(self, key: RunKey, round_number: int) -> GateSnapshot:
+        """Read the facts of a round's gate; raises `KeyError` when the round is not open."""
+        with self._reading(key) as run:
+            waiting = [feeds for unit, feeds in run.waiting.items() if unit.round == round_number]
+            return GateSnapshot(
+                now=self._clock(),
+                round=_round(run, round_number),
+                outcomes={feed_id: run.outcomes[n, feed_id].outcome for n, feed_id in sorted(run.outcomes)},
+                waiting=frozenset().union(*waiting),
+            )
+
+    def mark_floor_reached(self, key: RunKey, round_number: int) -> datetime:
+        """Keep the moment at which the floor was first reached, and return it."""
+        with self._reading(key) as run:
+            known = _round(run, round_number)
+            reached = known.floor_reached_at or self._clock()
+            run.rounds[round_number] = replace(known, floor_reached_at=reached)
+            return reached
+
+    def record_verdict(self, key: RunKey, round_number: int, decision: Decision) -> Mapping[str, Any]:
+        """Write the gate's verdict once; whoever comes second gets the first one back."""
+        with self._reading(key) as run:
+            known = _round(run, round_number)
+            if known.verdict is not None:
+                return known.verdict
+            verdict: dict[str, Any] = _plain(decision.as_json())
+            run.rounds[round_number] = replace(known, verdict=verdict, decided_at=self._clock())
+            run.decisions.append((round_number, verdict))
+            self._tell(run, round_number, events.checkpoint(run.sync_points[round_number], decision))
+            return verdict
+
+    def record_decision(self, fence: Fence, decision: Decision) -> None:
+        """Append a decision to the audit table."""
+        with self._fenced(fence) as run:
+            run.decisions.append((fence.unit.round, _plain(decision.as_json())))
+
+    def decisions(self, key: RunKey) -> Sequence[tuple[int, Mapping[str, Any]]]:
+        """Every decision of a run with its round, oldest first; gate verdicts included."""
+        with self._reading(key) as run:
+            return list(run.decisions)
+
+    def save_merge(self, fence: Fence, record: MergeRecord) -> None:
+        """Record the merge of a round; the newest epoch wins."""
+        with self._fenced(fence) as run:
+            known = run.merges.get(record.round)
+            if known is None or known[0] < fence.epoch:
+                run.merges[record.round] = (fence.epoch, replace(record, decision=_plain(record.decision)))
+                self._tell(run, record.round, events.merge_completed(record))
+
+    def merge(self, key: RunKey, round_number: int) -> MergeRecord:
+        """Read the merge of a round; raises `KeyError`."""
+        with self._reading(key) as run:
+            if round_number not in run.merges:
+                raise KeyError(f"merge of round {round_number}")
+            return run.merges[round_number][1]
+
+    def add_event(self, fence: Fence, event: str, detail: Mapping[str, Json]) -> None:
+        """Append a line to the timeline."""
+        with self._fenced(fence) as run:
+            self._tell(run, fence.unit.round, events.Happening(event, dict(detail)))
+
+    def timeline(self, key: RunKey) -> Sequence[Event]:
+        """The timeline of a run, oldest first."""
+        with self._reading(key) as run:
+            return list(run.timeline)
+
+    def finish(self, fence: Fence, state: RunState, manifest: Mapping[str, Any]) -> None:
+        """Record how the run ended. Repeating it keeps the first end."""
+        with self._fenced(fence) as run:
+            if run.manifest is None:
+                run.manifest = _plain(manifest)
+                self._tell(run, fence.unit.round, events.run_finished(state))
+
+    def manifest(self, key: RunKey) -> Mapping[str, Any] | None:
+        """The manifest that `finish` recorded, if it did."""
+        with self._reading(key) as run:
+            return run.manifest
+
+    def usual_rows(self, dag_id: str, feeds: Sequence[str]) -> Mapping[str, int]:
+        """Median of the rows staged in each feed's last successes, from `ENOUGH_SUCCESSES` on."""
+        found: dict[str, int] = {}
+        for feed_id in feeds:
+            recent = [known.outcome for known in self._successes(dag_id, feed_id, once_per_run=True)]
+            if len(recent) >= ENOUGH_SUCCESSES:
+                found[feed_id] = int(median(outcome.rows_staged for outcome in recent))
+        return found
+
+    def observed_seconds(self, dag_id: str, feeds: Sequence[str]) -> Mapping[str, float]:
+        """Median seconds of each feed's last successes, for the feeds that have any."""
+        found: dict[str, float] = {}
+        for feed_id in feeds:
+            recent = self._successes(dag_id, feed_id, once_per_run=False)
+            if recent:
+                found[feed_id] = median(known.outcome.elapsed.total_seconds() for known in recent)
+        return found
+
+    def _successes(self, dag_id: str, feed_id: str, *, once_per_run: bool) -> Sequence[_Registered]:
+        """The newest successes of a feed, newest first."""
+        with self._lock:
+            found = [
+                known
+                for key, run in self._runs.items()
+                if key.dag_id == dag_id
+                for known in _successes_in(run, feed_id)[-1 if once_per_run else None :]
+            ]
+        return sorted(found, key=lambda known: known.order, reverse=True)[:RECENT_SUCCESSES]
+
+    @contextmanager
+    def _fenced(self, fence: Fence) -> Iterator[_Run]:
+        with self._lock:
+            held = self._claims.get(fence.unit)
+            if held is None or held.epoch != fence.epoch:
+                raise taken_over(fence)
+            yield self._runs[fence.unit.run]
+
+    @contextmanager
+    def _reading(self, key: RunKey) -> Iterator[_Run]:
+        with self._lock:
+            yield self._runs.get(key) or _Run()
+
+    def _tell(self, run: _Run, round_number: int, happening: events.Happening) -> None:
+        detail = _plain(happening.detail)
+        run.timeline.append(Event(at=self._clock(), round=round_number, event=happening.event, detail=detail))
+
+
+def _may_take_over(held: _Claim, attempt: Attempt, now: datetime) -> bool:
+    if attempt.try_number != held.attempt.try_number:
+        return attempt.try_number > held.attempt.try_number
+    lease_is_over = held.lease_until is None or held.lease_until < now
+    return attempt.process == held.attempt.process or lease_is_over
+
+
+def _round(run: _Run, round_number: int) -> StoredRound:
+    if round_number not in run.rounds:
+        raise KeyError(f"round {round_number}")
+    return run.rounds[round_number]
+
+
+def _successes_in(run: _Run, feed_id: str) -> Sequence[_Registered]:
+    """The successes of a feed in one run, by round."""
+    return [
+        run.outcomes[at]
+        for at in sorted(run.outcomes)
+        if at[1] == feed_id and run.outcomes[at].outcome.status is OutcomeStatus.SUCCESS
+    ]
+
+
+def _plain(value: object) -> Any:
+    """A copy that holds what a database would have kept."""
+    return json.loads(rows.json_text(value))

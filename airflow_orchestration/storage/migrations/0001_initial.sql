@@ -1,0 +1,248 @@
+-- What the store keeps of runs, and what a target database keeps of publications.
+-- Both sides get all of it: store and target may be one database.
+
+CREATE SCHEMA orchestration;
+
+CREATE TABLE orchestration.migration (
+    name       text PRIMARY KEY,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE orchestration.migration IS 'The numbered migrations that were applied';
+
+
+-- Fences
+
+CREATE SEQUENCE orchestration.epoch AS bigint;
+COMMENT ON SEQUENCE orchestration.epoch IS 'Fencing tokens: every start of an execution takes one';
+
+CREATE TABLE orchestration.claim (
+    dag_id      text NOT NULL,
+    run_id      text NOT NULL,
+    round       integer NOT NULL CHECK (round >= 0),
+    unit        text NOT NULL,
+    epoch       bigint NOT NULL,
+    try_number  integer NOT NULL,
+    ti_id       text NOT NULL,
+    process     text NOT NULL,
+    claimed_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    lease_until timestamptz NOT NULL,
+    PRIMARY KEY (dag_id, run_id, round, unit)
+);
+COMMENT ON TABLE orchestration.claim IS 'Who may write for a work unit: the execution with this epoch, nobody else';
+
+
+-- Runs and rounds
+
+CREATE TABLE orchestration.run (
+    dag_id      text NOT NULL,
+    run_id      text NOT NULL,
+    spec        jsonb,
+    mode        jsonb,
+    started_at  timestamptz,
+    state       text CHECK (state IN ('published', 'published_degraded', 'not_published')),
+    manifest    jsonb,
+    finished_at timestamptz,
+    PRIMARY KEY (dag_id, run_id),
+    CHECK (num_nonnulls(spec, mode, started_at) IN (0, 3)),
+    CHECK (num_nonnulls(state, manifest, finished_at) IN (0, 3))
+);
+COMMENT ON TABLE orchestration.run IS 'A Dag run: what it does, and how it ended. A run that was refused has only an end';
+
+CREATE TABLE orchestration.round (
+    dag_id           text NOT NULL,
+    run_id           text NOT NULL,
+    round            integer NOT NULL CHECK (round >= 1),
+    plan             jsonb NOT NULL,
+    sync_point       text NOT NULL,
+    opened_at        timestamptz NOT NULL,
+    deadline_at      timestamptz NOT NULL,
+    floor_reached_at timestamptz,
+    verdict          jsonb,
+    decided_at       timestamptz,
+    PRIMARY KEY (dag_id, run_id, round),
+    CHECK (deadline_at >= opened_at),
+    CHECK ((verdict IS NULL) = (decided_at IS NULL))
+);
+COMMENT ON TABLE orchestration.round IS 'A round with its gate: plan, deadline and verdict are each written once';
+
+CREATE TABLE orchestration.feed_outcome (
+    dag_id              text NOT NULL,
+    run_id              text NOT NULL,
+    round               integer NOT NULL CHECK (round >= 1),
+    feed_id             text NOT NULL,
+    epoch               bigint NOT NULL,
+    branch_id           text NOT NULL,
+    status              text NOT NULL CHECK (status IN ('success', 'failed')),
+    elapsed_seconds     double precision NOT NULL,
+    cluster_utilization double precision NOT NULL,
+    rows_in             bigint NOT NULL CHECK (rows_in >= 0),
+    rows_staged         bigint NOT NULL CHECK (rows_staged >= 0),
+    rows_quarantined    bigint NOT NULL CHECK (rows_quarantined >= 0),
+    rows_out_of_scope   bigint NOT NULL CHECK (rows_out_of_scope BETWEEN 0 AND rows_quarantined),
+    staged_uri          text,
+    staged_sha256       text,
+    staged_bytes        bigint,
+    staged_rows         bigint,
+    quarantine_uri      text,
+    quarantine_sha256   text,
+    quarantine_bytes    bigint,
+    quarantine_rows     bigint,
+    completeness        double precision,
+    validity            double precision,
+    uniqueness          double precision,
+    quality_score       double precision NOT NULL,
+    rejects             jsonb,
+    error               text,
+    registered_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (dag_id, run_id, round, feed_id),
+    CHECK (rows_in = rows_staged + rows_quarantined),
+    CHECK (num_nonnulls(staged_uri, staged_sha256, staged_bytes, staged_rows) IN (0, 4)),
+    CHECK (num_nonnulls(quarantine_uri, quarantine_sha256, quarantine_bytes, quarantine_rows) IN (0, 4)),
+    CHECK (num_nonnulls(completeness, validity, uniqueness) IN (0, 3))
+);
+COMMENT ON TABLE orchestration.feed_outcome IS 'How a feed ended in a round; the newest epoch wins';
+
+CREATE INDEX feed_outcome_history ON orchestration.feed_outcome (dag_id, feed_id, registered_at DESC)
+    WHERE status = 'success';
+
+CREATE TABLE orchestration.waiting (
+    dag_id  text NOT NULL,
+    run_id  text NOT NULL,
+    round   integer NOT NULL,
+    unit    text NOT NULL,
+    feed_id text NOT NULL,
+    PRIMARY KEY (dag_id, run_id, round, unit, feed_id)
+);
+COMMENT ON TABLE orchestration.waiting IS 'The feeds that a branch is waiting for';
+
+CREATE TABLE orchestration.merge (
+    dag_id         text NOT NULL,
+    run_id         text NOT NULL,
+    round          integer NOT NULL CHECK (round >= 1),
+    epoch          bigint NOT NULL,
+    staged_uri     text NOT NULL,
+    staged_sha256  text NOT NULL,
+    staged_bytes   bigint NOT NULL,
+    staged_rows    bigint NOT NULL,
+    content_sha256 text NOT NULL,
+    decision       jsonb NOT NULL,
+    published      jsonb NOT NULL,
+    superseded     jsonb NOT NULL,
+    disagreements  jsonb NOT NULL,
+    compared       jsonb NOT NULL,
+    completeness   double precision NOT NULL,
+    merged_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (dag_id, run_id, round)
+);
+COMMENT ON TABLE orchestration.merge IS 'The merge of a round; the newest epoch wins';
+
+
+-- Audit
+
+CREATE TABLE orchestration.decision (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    dag_id     text NOT NULL,
+    run_id     text NOT NULL,
+    round      integer NOT NULL CHECK (round >= 0),
+    decision   jsonb NOT NULL,
+    decided_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE orchestration.decision IS 'Every decision with its reason and evidence';
+
+CREATE INDEX decision_run ON orchestration.decision (dag_id, run_id, id);
+
+CREATE TABLE orchestration.timeline (
+    id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    dag_id text NOT NULL,
+    run_id text NOT NULL,
+    round  integer NOT NULL CHECK (round >= 0),
+    unit   text NOT NULL,
+    epoch  bigint,
+    event  text NOT NULL,
+    detail jsonb NOT NULL,
+    at     timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE orchestration.timeline IS 'What happened, written in the transaction in which it happened';
+
+CREATE INDEX timeline_run ON orchestration.timeline (dag_id, run_id, id);
+
+CREATE FUNCTION orchestration.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '%.% is append-only', TG_TABLE_SCHEMA, TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON orchestration.timeline
+    FOR EACH STATEMENT EXECUTE FUNCTION orchestration.refuse_change();
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON orchestration.decision
+    FOR EACH STATEMENT EXECUTE FUNCTION orchestration.refuse_change();
+
+
+-- Publications, in the database of the target table
+
+CREATE SCHEMA orchestration_scratch;
+COMMENT ON SCHEMA orchestration_scratch IS 'Unlogged tables of publications under way, each of one attempt';
+
+CREATE TABLE orchestration.publish_claim (
+    target_table    text NOT NULL,
+    publication_key text NOT NULL,
+    epoch           bigint NOT NULL,
+    claimed_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (target_table, publication_key)
+);
+COMMENT ON TABLE orchestration.publish_claim IS 'Which execution may publish; the epoch only grows';
+
+CREATE TABLE orchestration.publish_ledger (
+    target_table     text NOT NULL,
+    publication_key  text NOT NULL,
+    dag_id           text NOT NULL,
+    run_id           text NOT NULL,
+    round            integer NOT NULL,
+    epoch            bigint NOT NULL,
+    content_sha256   text NOT NULL,
+    rows_in          bigint NOT NULL,
+    rows_published   bigint NOT NULL CHECK (rows_published >= 0),
+    rows_superseded  bigint NOT NULL CHECK (rows_superseded >= 0),
+    rows_quarantined bigint NOT NULL CHECK (rows_quarantined >= 0),
+    rows_inserted    bigint,
+    rows_updated     bigint,
+    rows_unchanged   bigint,
+    transaction      xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    published_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (target_table, publication_key),
+    CHECK (rows_in = rows_published + rows_superseded + rows_quarantined),
+    CHECK (rows_published = rows_inserted + rows_updated + rows_unchanged)
+);
+COMMENT ON TABLE orchestration.publish_ledger IS 'What was published, committed together with the rows';
+
+CREATE TABLE orchestration.publish_ledger_feed (
+    target_table     text NOT NULL,
+    publication_key  text NOT NULL,
+    feed_id          text NOT NULL,
+    rows_in          bigint NOT NULL,
+    rows_staged      bigint NOT NULL,
+    rows_published   bigint NOT NULL,
+    rows_superseded  bigint NOT NULL,
+    rows_quarantined bigint NOT NULL,
+    PRIMARY KEY (target_table, publication_key, feed_id),
+    FOREIGN KEY (target_table, publication_key) REFERENCES orchestration.publish_ledger,
+    CHECK (rows_staged = rows_published + rows_superseded),
+    CHECK (rows_in = rows_staged + rows_quarantined)
+);
+COMMENT ON TABLE orchestration.publish_ledger_feed IS 'The ledger by feed: rows in = published + superseded + quarantined';
+
+CREATE TABLE orchestration.quarantined_row (
+    target_table    text NOT NULL,
+    publication_key text NOT NULL,
+    feed_id         text NOT NULL,
+    position        bigint,
+    rule            text NOT NULL,
+    column_name     text,
+    reason          text,
+    raw             text
+);
+COMMENT ON TABLE orchestration.quarantined_row IS 'Rows that were not published, with the reason';
+
+CREATE INDEX quarantined_row_publication
+    ON orchestration.quarantined_row (target_table, publication_key, feed_id, position);

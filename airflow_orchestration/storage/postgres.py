@@ -1,0 +1,287 @@
+"""The store for deployments: PostgreSQL, one short fenced transaction for each write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, cast
+
+import psycopg
+from psycopg.rows import dict_row
+
+from airflow_orchestration.domain.decision import Decision, Json
+from airflow_orchestration.domain.outcome import FeedOutcome
+from airflow_orchestration.domain.plan import Plan
+from airflow_orchestration.storage import events, rows
+from airflow_orchestration.storage.migrating import check_ready
+from airflow_orchestration.storage.shared import (
+    ENOUGH_SUCCESSES,
+    LEASE,
+    RECENT_SUCCESSES,
+    stale_attempt,
+    taken_over,
+)
+from airflow_orchestration.storage.sql_file import statements
+from airflow_orchestration.storage.store import (
+    Attempt,
+    Event,
+    Fence,
+    GateSnapshot,
+    GateTerms,
+    MergeRecord,
+    RunKey,
+    RunState,
+    StoredRound,
+    StoredRun,
+    WorkUnit,
+)
+
+_SQL = statements("queries.sql")
+
+Cursor = psycopg.Cursor[dict[str, Any]]
+
+
+class PostgresStore:
+    """Keeps runs in PostgreSQL.
+
+    It opens one connection when it is first needed and keeps it, so it is for one thread at a time.
+    """
+
+    def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
+        self._connect = connect
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next call opens a new one."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def claim(self, unit: WorkUnit, attempt: Attempt) -> Fence:
+        """Take the right to write for a unit; raises `FencedError` when this attempt is the stale one."""
+        asked = {
+            **rows.of_unit(unit),
+            "try_number": attempt.try_number,
+            "ti_id": attempt.ti_id,
+            "process": attempt.process,
+            "lease": LEASE,
+        }
+        row = self._one("claim", asked)
+        if row is None:
+            raise stale_attempt(unit, attempt)
+        return Fence(unit=unit, epoch=row["epoch"])
+
+    def save_run(self, fence: Fence, spec: Mapping[str, Any], mode: Decision) -> None:
+        """Record what the run does; what was recorded first stays."""
+        content = {"spec": rows.as_json(spec), "mode": rows.as_json(mode.as_json())}
+        with self._fenced(fence) as cursor:
+            if cursor.execute(_SQL["save_run"], {**rows.of_run(fence.unit.run), **content}).fetchone():
+                _tell(cursor, fence, fence.unit.round, events.batches_analyzed(mode))
+
+    def run(self, key: RunKey) -> StoredRun:
+        """Read a run; raises `KeyError` when `analyze_batches` has not recorded it."""
+        row = _found(self._one("run", rows.of_run(key)), "run", key.run_id)
+        return StoredRun(key=key, spec=row["spec"], mode=row["mode"], started_at=row["started_at"])
+
+    def open_round(self, fence: Fence, plan: Plan, terms: GateTerms) -> StoredRound:
+        """Open the round of the plan; a round that is already open is returned as it was first written."""
+        at = rows.of_round(fence.unit.run, plan.round)
+        content = {
+            "plan": rows.as_json(rows.plan_as_json(plan)),
+            "sync_point": terms.sync_point,
+            "deadline": terms.deadline,
+        }
+        with self._fenced(fence) as cursor:
+            if cursor.execute(_SQL["open_round"], {**at, **content}).fetchone():
+                _tell(cursor, fence, plan.round, events.round_opened(plan, terms))
+            return rows.round_of(_found(cursor.execute(_SQL["round"], at).fetchone(), "round", plan.round))
+
+    def rounds(self, key: RunKey) -> Sequence[StoredRound]:
+        """All opened rounds in order."""
+        return [rows.round_of(row) for row in self._all("rounds", rows.of_run(key))]
+
+    def register(self, fence: Fence, outcome: FeedOutcome) -> None:
+        """Record how a feed ended in its round; the newest epoch wins, and only once per epoch."""
+        kept = rows.storable(outcome)
+        content = {**rows.of_run(fence.unit.run), **rows.of_outcome(kept), "epoch": fence.epoch}
+        with self._fenced(fence) as cursor:
+            if cursor.execute(_SQL["register"], content).fetchone():
+                _tell(cursor, fence, kept.round, events.feed_registered(kept))
+
+    def set_waiting(self, fence: Fence, feeds: Sequence[str]) -> None:
+        """Say which feeds a branch is waiting for; naming any ends the lease of this execution."""
+        unit = rows.of_unit(fence.unit)
+        with self._fenced(fence) as cursor:
+            before = {row["feed_id"] for row in cursor.execute(_SQL["forget_waiting"], unit)}
+            if not feeds:
+                return
+            cursor.execute(_SQL["add_waiting"], {**unit, "feeds": list(feeds)})
+            cursor.execute(_SQL["end_lease"], unit)
+            if before != set(feeds):
+                _tell(cursor, fence, fence.unit.round, events.branch_waiting(fence.unit.unit, feeds))
+
+    def outcomes(self, key: RunKey) -> Sequence[FeedOutcome]:
+        """Every registered outcome, by round and feed."""
+        return [rows.outcome_of(row) for row in self._all("outcomes", rows.of_run(key))]
+
+    def gate_snapshot(self, key: RunKey, round_number: int) -> GateSnapshot:
+        """Read the facts of a round's gate; raises `KeyError` when the round is not open."""
+        found = self._one("gate_snapshot", rows.of_round(key, round_number))
+        row = _found(found, "round", round_number)
+        return GateSnapshot(
+            now=row["now"],
+            round=rows.round_of(row),
+            outcomes={known["feed_id"]: rows.outcome_of(known) for known in row["outcomes"]},
+            waiting=frozenset(row["waiting"]),
+        )
+
+    def mark_floor_reached(self, key: RunKey, round_number: int) -> datetime:
+        """Keep the moment at which the floor was first reached, and return it."""
+        row = _found(self._one("mark_floor_reached", rows.of_round(key, round_number)), "round", round_number)
+        return cast("datetime", row["floor_reached_at"])
+
+    def record_verdict(self, key: RunKey, round_number: int, decision: Decision) -> Mapping[str, Any]:
+        """Write the gate's verdict once; whoever comes second gets the first one back."""
+        at, verdict = rows.of_round(key, round_number), rows.as_json(decision.as_json())
+        gate = WorkUnit(run=key, round=round_number, unit=events.GATE_UNIT)
+        with self._transaction() as cursor:
+            first = cursor.execute(_SQL["record_verdict"], {**at, "verdict": verdict}).fetchone()
+            if first:
+                cursor.execute(_SQL["add_decision"], {**at, "decision": verdict})
+                _tell(cursor, gate, round_number, events.checkpoint(first["sync_point"], decision))
+            row = _found(cursor.execute(_SQL["round"], at).fetchone(), "round", round_number)
+        return cast("Mapping[str, Any]", row["verdict"])
+
+    def record_decision(self, fence: Fence, decision: Decision) -> None:
+        """Append a decision to the audit table."""
+        at = rows.of_round(fence.unit.run, fence.unit.round)
+        with self._fenced(fence) as cursor:
+            cursor.execute(_SQL["add_decision"], {**at, "decision": rows.as_json(decision.as_json())})
+
+    def decisions(self, key: RunKey) -> Sequence[tuple[int, Mapping[str, Any]]]:
+        """Every decision of a run with its round, oldest first; gate verdicts included."""
+        return [(row["round"], row["decision"]) for row in self._all("decisions", rows.of_run(key))]
+
+    def save_merge(self, fence: Fence, record: MergeRecord) -> None:
+        """Record the merge of a round; the newest epoch wins."""
+        content = {**rows.of_run(fence.unit.run), **rows.of_merge(record), "epoch": fence.epoch}
+        with self._fenced(fence) as cursor:
+            if cursor.execute(_SQL["save_merge"], content).fetchone():
+                _tell(cursor, fence, record.round, events.merge_completed(record))
+
+    def merge(self, key: RunKey, round_number: int) -> MergeRecord:
+        """Read the merge of a round; raises `KeyError`."""
+        row = self._one("merge", rows.of_round(key, round_number))
+        return rows.merge_of(_found(row, "merge of round", round_number))
+
+    def add_event(self, fence: Fence, event: str, detail: Mapping[str, Json]) -> None:
+        """Append a line to the timeline."""
+        with self._fenced(fence) as cursor:
+            _tell(cursor, fence, fence.unit.round, events.Happening(event, dict(detail)))
+
+    def timeline(self, key: RunKey) -> Sequence[Event]:
+        """The timeline of a run, oldest first."""
+        return [Event(**row) for row in self._all("timeline", rows.of_run(key))]
+
+    def finish(self, fence: Fence, state: RunState, manifest: Mapping[str, Any]) -> None:
+        """Record how the run ended. Repeating it keeps the first end."""
+        content = {"state": state.value, "manifest": rows.as_json(manifest)}
+        with self._fenced(fence) as cursor:
+            if cursor.execute(_SQL["finish"], {**rows.of_run(fence.unit.run), **content}).fetchone():
+                _tell(cursor, fence, fence.unit.round, events.run_finished(state))
+
+    def manifest(self, key: RunKey) -> Mapping[str, Any] | None:
+        """The manifest that `finish` recorded, if it did."""
+        row = self._one("manifest", rows.of_run(key))
+        return row["manifest"] if row else None
+
+    def usual_rows(self, dag_id: str, feeds: Sequence[str]) -> Mapping[str, int]:
+        """Median of the rows staged in each feed's last successes, from `ENOUGH_SUCCESSES` on."""
+        asked = {
+            "dag_id": dag_id,
+            "feeds": list(feeds),
+            "successes": RECENT_SUCCESSES,
+            "enough": ENOUGH_SUCCESSES,
+        }
+        return {row["feed_id"]: int(row["median"]) for row in self._all("usual_rows", asked)}
+
+    def observed_seconds(self, dag_id: str, feeds: Sequence[str]) -> Mapping[str, float]:
+        """Median seconds of each feed's last successes, for the feeds that have any."""
+        asked = {"dag_id": dag_id, "feeds": list(feeds), "successes": RECENT_SUCCESSES}
+        return {row["feed_id"]: row["median"] for row in self._all("observed_seconds", asked)}
+
+    def _one(self, name: str, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+        with self._transaction() as cursor:
+            return cursor.execute(_SQL[name], parameters).fetchone()
+
+    def _all(self, name: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        with self._transaction() as cursor:
+            return cursor.execute(_SQL[name], parameters).fetchall()
+
+    @contextmanager
+    def _fenced(self, fence: Fence) -> Iterator[Cursor]:
+        """Hold the claim for one transaction, if it is still ours."""
+        with self._transaction() as cursor:
+            row = cursor.execute(_SQL["fence"], rows.of_unit(fence.unit)).fetchone()
+            if row is None or row["epoch"] != fence.epoch:
+                raise taken_over(fence)
+            yield cursor
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Cursor]:
+        connection = self._working_connection()
+        with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+            yield cursor
+
+    def _working_connection(self) -> psycopg.Connection[Any]:
+        """Return the connection after a round trip, or a new one when that fails."""
+        if self._connection is not None:
+            try:
+                self._connection.execute("")
+            except psycopg.OperationalError:
+                self.close()
+        if self._connection is None:
+            self._connection = self._opened()
+        return self._connection
+
+    def _opened(self) -> psycopg.Connection[Any]:
+        connection = self._connect()
+        try:
+            connection.autocommit = True
+            connection.execute(_SQL["set_session"])
+            check_ready(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _found(row: dict[str, Any] | None, what: str, which: object) -> dict[str, Any]:
+    if row is None:
+        raise KeyError(f"{what} {which}")
+    return row
+
+
+def _tell(cursor: Cursor, by: Fence | WorkUnit, round_number: int, happening: events.Happening) -> None:
+    unit, epoch = (by.unit, by.epoch) if isinstance(by, Fence) else (by, None)
+    line = {
+        **rows.of_unit(unit),
+        "round": round_number,
+        "epoch": epoch,
+        "event": happening.event,
+        "detail": rows.as_json(happening.detail),
+    }
+    cursor.execute(_SQL["add_event"], line)

@@ -1,0 +1,225 @@
+-- name: set_session
+-- Bound every wait; a process that stops inside a transaction loses its locks before the next one gives up.
+SELECT set_config('statement_timeout', '60s', false),
+       set_config('lock_timeout', '10s', false),
+       set_config('idle_in_transaction_session_timeout', '8s', false);
+
+-- name: claim
+-- Take the right to write for a work unit; no row means that this attempt is the stale or the second one.
+INSERT INTO orchestration.claim AS held
+    (dag_id, run_id, round, unit, epoch, try_number, ti_id, process, lease_until)
+VALUES (%(dag_id)s, %(run_id)s, %(round)s, %(unit)s, nextval('orchestration.epoch'),
+        %(try_number)s, %(ti_id)s, %(process)s, clock_timestamp() + %(lease)s)
+ON CONFLICT (dag_id, run_id, round, unit) DO UPDATE
+SET epoch = excluded.epoch, try_number = excluded.try_number, ti_id = excluded.ti_id,
+    process = excluded.process, claimed_at = excluded.claimed_at, lease_until = excluded.lease_until
+WHERE excluded.try_number > held.try_number
+   OR (excluded.try_number = held.try_number
+       AND (excluded.process = held.process OR held.lease_until < clock_timestamp()))
+RETURNING epoch;
+
+-- name: fence
+-- Lock a unit's claim until the end of the transaction and read whose it is.
+SELECT epoch FROM orchestration.claim
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s AND unit = %(unit)s
+FOR UPDATE;
+
+-- name: end_lease
+-- Let the same attempt be resumed by another process at once.
+UPDATE orchestration.claim SET lease_until = '-infinity'
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s AND unit = %(unit)s;
+
+-- name: save_run
+-- Record what a run does, unless that is known already.
+INSERT INTO orchestration.run AS known (dag_id, run_id, spec, mode, started_at)
+VALUES (%(dag_id)s, %(run_id)s, %(spec)s, %(mode)s, clock_timestamp())
+ON CONFLICT (dag_id, run_id) DO UPDATE
+SET spec = excluded.spec, mode = excluded.mode, started_at = excluded.started_at
+WHERE known.spec IS NULL
+RETURNING dag_id;
+
+-- name: run
+-- Read what a run does.
+SELECT spec, mode, started_at FROM orchestration.run
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND spec IS NOT NULL;
+
+-- name: finish
+-- Record how a run ended, unless that is known already.
+INSERT INTO orchestration.run AS known (dag_id, run_id, state, manifest, finished_at)
+VALUES (%(dag_id)s, %(run_id)s, %(state)s, %(manifest)s, clock_timestamp())
+ON CONFLICT (dag_id, run_id) DO UPDATE
+SET state = excluded.state, manifest = excluded.manifest, finished_at = excluded.finished_at
+WHERE known.state IS NULL
+RETURNING dag_id;
+
+-- name: manifest
+-- Read how a run ended.
+SELECT manifest FROM orchestration.run WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s;
+
+-- name: open_round
+-- Open a round at one moment, from which its deadline counts, unless it is open already.
+INSERT INTO orchestration.round (dag_id, run_id, round, plan, sync_point, opened_at, deadline_at)
+SELECT %(dag_id)s, %(run_id)s, %(round)s, %(plan)s, %(sync_point)s, moment.at, moment.at + %(deadline)s
+FROM (SELECT clock_timestamp() AS at OFFSET 0) AS moment
+ON CONFLICT (dag_id, run_id, round) DO NOTHING
+RETURNING round;
+
+-- name: round
+-- Read one round.
+SELECT round, plan, sync_point, opened_at, deadline_at, floor_reached_at, verdict, decided_at
+FROM orchestration.round
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s;
+
+-- name: rounds
+-- Read the rounds of a run in order.
+SELECT round, plan, opened_at, deadline_at, floor_reached_at, verdict, decided_at
+FROM orchestration.round
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
+ORDER BY round;
+
+-- name: mark_floor_reached
+-- Keep the first moment at which the floor was reached.
+UPDATE orchestration.round SET floor_reached_at = coalesce(floor_reached_at, clock_timestamp())
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s
+RETURNING floor_reached_at;
+
+-- name: record_verdict
+-- Write a gate's verdict, unless there is one.
+UPDATE orchestration.round SET verdict = %(verdict)s, decided_at = clock_timestamp()
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s AND verdict IS NULL
+RETURNING sync_point;
+
+-- name: register
+-- Record how a feed ended, unless this epoch or a newer one did; no row means that it did.
+INSERT INTO orchestration.feed_outcome AS known
+    (dag_id, run_id, round, feed_id, epoch, branch_id, status, elapsed_seconds, cluster_utilization,
+     rows_in, rows_staged, rows_quarantined, rows_out_of_scope,
+     staged_uri, staged_sha256, staged_bytes, staged_rows,
+     quarantine_uri, quarantine_sha256, quarantine_bytes, quarantine_rows,
+     completeness, validity, uniqueness, quality_score, rejects, error)
+VALUES (%(dag_id)s, %(run_id)s, %(round)s, %(feed_id)s, %(epoch)s, %(branch_id)s, %(status)s,
+        %(elapsed_seconds)s, %(cluster_utilization)s,
+        %(rows_in)s, %(rows_staged)s, %(rows_quarantined)s, %(rows_out_of_scope)s,
+        %(staged_uri)s, %(staged_sha256)s, %(staged_bytes)s, %(staged_rows)s,
+        %(quarantine_uri)s, %(quarantine_sha256)s, %(quarantine_bytes)s, %(quarantine_rows)s,
+        %(completeness)s, %(validity)s, %(uniqueness)s, %(quality_score)s, %(rejects)s, %(error)s)
+ON CONFLICT (dag_id, run_id, round, feed_id) DO UPDATE
+SET epoch = excluded.epoch, branch_id = excluded.branch_id, status = excluded.status,
+    elapsed_seconds = excluded.elapsed_seconds, cluster_utilization = excluded.cluster_utilization,
+    rows_in = excluded.rows_in, rows_staged = excluded.rows_staged,
+    rows_quarantined = excluded.rows_quarantined, rows_out_of_scope = excluded.rows_out_of_scope,
+    staged_uri = excluded.staged_uri, staged_sha256 = excluded.staged_sha256,
+    staged_bytes = excluded.staged_bytes, staged_rows = excluded.staged_rows,
+    quarantine_uri = excluded.quarantine_uri, quarantine_sha256 = excluded.quarantine_sha256,
+    quarantine_bytes = excluded.quarantine_bytes, quarantine_rows = excluded.quarantine_rows,
+    completeness = excluded.completeness, validity = excluded.validity, uniqueness = excluded.uniqueness,
+    quality_score = excluded.quality_score, rejects = excluded.rejects, error = excluded.error,
+    registered_at = excluded.registered_at
+WHERE known.epoch < excluded.epoch
+RETURNING feed_id;
+
+-- name: outcomes
+-- Read every outcome of a run, by round and feed.
+SELECT * FROM orchestration.feed_outcome
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
+ORDER BY round, feed_id COLLATE "C";
+
+-- name: forget_waiting
+-- Take back what a unit said it is waiting for, and return it.
+DELETE FROM orchestration.waiting
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s AND unit = %(unit)s
+RETURNING feed_id;
+
+-- name: add_waiting
+-- Say which feeds a unit is waiting for.
+INSERT INTO orchestration.waiting (dag_id, run_id, round, unit, feed_id)
+SELECT DISTINCT %(dag_id)s, %(run_id)s, %(round)s::integer, %(unit)s, feed_id
+FROM unnest(%(feeds)s::text[]) AS feed_id;
+
+-- name: gate_snapshot
+-- Read the facts of a gate in one snapshot: the round, each feed's newest outcome, and who is waited for.
+SELECT gate.round, gate.plan, gate.opened_at, gate.deadline_at, gate.floor_reached_at, gate.verdict, gate.decided_at,
+       clock_timestamp() AS now,
+       (SELECT coalesce(jsonb_agg(to_jsonb(newest)), '[]')
+        FROM (SELECT DISTINCT ON (feed_id) *
+              FROM orchestration.feed_outcome
+              WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
+              ORDER BY feed_id, round DESC) AS newest) AS outcomes,
+       (SELECT coalesce(array_agg(feed_id), '{}')
+        FROM orchestration.waiting
+        WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s) AS waiting
+FROM orchestration.round AS gate
+WHERE gate.dag_id = %(dag_id)s AND gate.run_id = %(run_id)s AND gate.round = %(round)s;
+
+-- name: add_decision
+-- Append a decision to the audit table.
+INSERT INTO orchestration.decision (dag_id, run_id, round, decision)
+VALUES (%(dag_id)s, %(run_id)s, %(round)s, %(decision)s);
+
+-- name: decisions
+-- Read the decisions of a run, oldest first.
+SELECT round, decision FROM orchestration.decision
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
+ORDER BY id;
+
+-- name: save_merge
+-- Record the merge of a round, unless this epoch or a newer one did; no row means that it did.
+INSERT INTO orchestration.merge AS known
+    (dag_id, run_id, round, epoch, staged_uri, staged_sha256, staged_bytes, staged_rows, content_sha256,
+     decision, published, superseded, disagreements, compared, completeness)
+VALUES (%(dag_id)s, %(run_id)s, %(round)s, %(epoch)s,
+        %(staged_uri)s, %(staged_sha256)s, %(staged_bytes)s, %(staged_rows)s, %(content_sha256)s,
+        %(decision)s, %(published)s, %(superseded)s, %(disagreements)s, %(compared)s, %(completeness)s)
+ON CONFLICT (dag_id, run_id, round) DO UPDATE
+SET epoch = excluded.epoch, staged_uri = excluded.staged_uri, staged_sha256 = excluded.staged_sha256,
+    staged_bytes = excluded.staged_bytes, staged_rows = excluded.staged_rows,
+    content_sha256 = excluded.content_sha256, decision = excluded.decision, published = excluded.published,
+    superseded = excluded.superseded, disagreements = excluded.disagreements, compared = excluded.compared,
+    completeness = excluded.completeness, merged_at = excluded.merged_at
+WHERE known.epoch < excluded.epoch
+RETURNING round;
+
+-- name: merge
+-- Read the merge of a round.
+SELECT * FROM orchestration.merge
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s;
+
+-- name: add_event
+-- Append a line to the timeline.
+INSERT INTO orchestration.timeline (dag_id, run_id, round, unit, epoch, event, detail)
+VALUES (%(dag_id)s, %(run_id)s, %(round)s, %(unit)s, %(epoch)s, %(event)s, %(detail)s);
+
+-- name: timeline
+-- Read the timeline of a run, oldest first.
+SELECT at, round, event, detail FROM orchestration.timeline
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
+ORDER BY id;
+
+-- name: usual_rows
+-- Median of the rows of each feed's last successes, one for each run, where there are enough of them.
+SELECT asked.feed_id, percentile_cont(0.5) WITHIN GROUP (ORDER BY recent.rows_staged) AS median
+FROM unnest(%(feeds)s::text[]) AS asked (feed_id)
+CROSS JOIN LATERAL (
+    SELECT known.rows_staged
+    FROM orchestration.feed_outcome AS known
+    WHERE known.dag_id = %(dag_id)s AND known.feed_id = asked.feed_id AND known.status = 'success'
+      AND NOT EXISTS (
+          SELECT FROM orchestration.feed_outcome AS later
+          WHERE later.dag_id = known.dag_id AND later.run_id = known.run_id AND later.feed_id = known.feed_id
+            AND later.round > known.round AND later.status = 'success')
+    ORDER BY known.registered_at DESC
+    LIMIT %(successes)s) AS recent
+GROUP BY asked.feed_id
+HAVING count(*) >= %(enough)s;
+
+-- name: observed_seconds
+-- Median of the seconds of each feed's last successes.
+SELECT asked.feed_id, percentile_cont(0.5) WITHIN GROUP (ORDER BY recent.elapsed_seconds) AS median
+FROM unnest(%(feeds)s::text[]) AS asked (feed_id)
+CROSS JOIN LATERAL (
+    SELECT known.elapsed_seconds
+    FROM orchestration.feed_outcome AS known
+    WHERE known.dag_id = %(dag_id)s AND known.feed_id = asked.feed_id AND known.status = 'success'
+    ORDER BY known.registered_at DESC
+    LIMIT %(successes)s) AS recent
+GROUP BY asked.feed_id;

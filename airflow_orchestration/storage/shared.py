@@ -1,0 +1,31 @@
+"""What both stores have in common: the numbers behind their promises, and the words of their refusals."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow_orchestration.exceptions import FencedError
+from airflow_orchestration.storage.store import Attempt, Fence, WorkUnit
+
+LEASE = timedelta(seconds=60)
+"""How long a second start of the same attempt is kept out; a new try number gets in at once."""
+RECENT_SUCCESSES = 10
+ENOUGH_SUCCESSES = 3
+
+
+def stale_attempt(unit: WorkUnit, attempt: Attempt) -> FencedError:
+    """What an attempt is told that may not begin."""
+    return FencedError(
+        f"{unit.run.dag_id}/{unit.run.run_id}, round {unit.round}, {unit.unit}: try {attempt.try_number} may not "
+        f"begin: a newer try has, or the same one did elsewhere less than {LEASE.total_seconds():g} s ago; "
+        "let the newer one work, or retry later"
+    )
+
+
+def taken_over(fence: Fence) -> FencedError:
+    """What an execution is told that has been superseded."""
+    unit = fence.unit
+    return FencedError(
+        f"{unit.run.dag_id}/{unit.run.run_id}, round {unit.round}, {unit.unit}: epoch {fence.epoch} was taken over "
+        "by a newer execution; nothing was written, stop this one"
+    )

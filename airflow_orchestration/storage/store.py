@@ -1,0 +1,223 @@
+"""What the store keeps of a run, and the promises that every store makes.
+
+Two stores keep them: PostgreSQL for deployments, and memory for one process without a scheduler.
+All times are the store's own clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+from airflow_orchestration.domain.decision import Decision, Json
+from airflow_orchestration.domain.outcome import FeedOutcome, StagedFile
+from airflow_orchestration.domain.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunKey:
+    """Names one Dag run."""
+
+    dag_id: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkUnit:
+    """One piece of work of a run: `plan`, `branch:beta:b1`, `gate`, `merge`, `quality`, `publish`, ...
+
+    `round` is 0 for work that stands outside the rounds.
+    """
+
+    run: RunKey
+    round: int
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """Who executes a work unit: Airflow's try number, the task instance's id, and the process."""
+
+    try_number: int
+    ti_id: str
+    process: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """The right to write for one work unit: a number that only grows, minted when an execution starts."""
+
+    unit: WorkUnit
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateTerms:
+    """When the gate of a round must have decided, measured from the opening of the round."""
+
+    deadline: timedelta
+    sync_point: str = "feeds"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """A run as `analyze_batches` recorded it. `spec` and `mode` are plain data."""
+
+    key: RunKey
+    spec: Mapping[str, Any]
+    mode: Mapping[str, Any]
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRound:
+    """One round: its plan, and the gate row that was written once when the round was opened."""
+
+    round: int
+    plan: Plan
+    opened_at: datetime
+    deadline_at: datetime
+    floor_reached_at: datetime | None
+    verdict: Mapping[str, Any] | None
+    decided_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateSnapshot:
+    """Everything that the gate's facts are made of, read in one statement at `now`.
+
+    `outcomes` is the newest outcome of each feed of the run, whatever its round;
+    `waiting` names the feeds that a branch is waiting for.
+    """
+
+    now: datetime
+    round: StoredRound
+    outcomes: Mapping[str, FeedOutcome]
+    waiting: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line of the timeline, append-only."""
+
+    at: datetime
+    round: int
+    event: str
+    detail: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeRecord:
+    """The merge of one round: the staged file, its inputs, and what the publish transaction must find in it.
+
+    `content_sha256` names the content for the ledger: equal inputs give equal hashes.
+    """
+
+    round: int
+    staged: StagedFile
+    content_sha256: str
+    decision: Mapping[str, Any]
+    published: Mapping[str, int]
+    superseded: Mapping[str, int]
+    disagreements: Mapping[str, int]
+    compared: Mapping[str, int]
+    completeness: float
+
+
+class RunState(StrEnum):
+    """How a run ended."""
+
+    PUBLISHED = "published"
+    PUBLISHED_DEGRADED = "published_degraded"
+    NOT_PUBLISHED = "not_published"
+
+
+class Store(Protocol):
+    """Where runs are kept. Writes that carry a fence raise `FencedError` once a newer epoch exists."""
+
+    def claim(self, unit: WorkUnit, attempt: Attempt) -> Fence:
+        """Take the right to write for a unit; raises `FencedError` when this attempt is the stale one."""
+        ...
+
+    def save_run(self, fence: Fence, spec: Mapping[str, Any], mode: Decision) -> None:
+        """Record what the run does. Repeating it with the same content changes nothing."""
+        ...
+
+    def run(self, key: RunKey) -> StoredRun:
+        """Read a run; raises `KeyError` when `analyze_batches` has not recorded it."""
+        ...
+
+    def open_round(self, fence: Fence, plan: Plan, terms: GateTerms) -> StoredRound:
+        """Open the round of the plan; a round that is already open is returned as it was first written."""
+        ...
+
+    def rounds(self, key: RunKey) -> Sequence[StoredRound]:
+        """All opened rounds in order."""
+        ...
+
+    def register(self, fence: Fence, outcome: FeedOutcome) -> None:
+        """Record how a feed ended in its round; the newest epoch wins, and only once per epoch."""
+        ...
+
+    def set_waiting(self, fence: Fence, feeds: Sequence[str]) -> None:
+        """Say which feeds a branch is waiting for; replaces what the same unit said before."""
+        ...
+
+    def outcomes(self, key: RunKey) -> Sequence[FeedOutcome]:
+        """Every registered outcome, by round and feed."""
+        ...
+
+    def gate_snapshot(self, key: RunKey, round_number: int) -> GateSnapshot:
+        """Read the facts of a round's gate; raises `KeyError` when the round is not open."""
+        ...
+
+    def mark_floor_reached(self, key: RunKey, round_number: int) -> datetime:
+        """Keep the moment at which the floor was first reached, and return it."""
+        ...
+
+    def record_verdict(self, key: RunKey, round_number: int, decision: Decision) -> Mapping[str, Any]:
+        """Write the gate's verdict once; whoever comes second gets the first one back."""
+        ...
+
+    def record_decision(self, fence: Fence, decision: Decision) -> None:
+        """Append a decision to the audit table."""
+        ...
+
+    def decisions(self, key: RunKey) -> Sequence[tuple[int, Mapping[str, Any]]]:
+        """Every decision of a run with its round, oldest first; gate verdicts included."""
+        ...
+
+    def save_merge(self, fence: Fence, record: MergeRecord) -> None:
+        """Record the merge of a round; the newest epoch wins."""
+        ...
+
+    def merge(self, key: RunKey, round_number: int) -> MergeRecord:
+        """Read the merge of a round; raises `KeyError`."""
+        ...
+
+    def add_event(self, fence: Fence, event: str, detail: Mapping[str, Json]) -> None:
+        """Append a line to the timeline."""
+        ...
+
+    def timeline(self, key: RunKey) -> Sequence[Event]:
+        """The timeline of a run, oldest first."""
+        ...
+
+    def finish(self, fence: Fence, state: RunState, manifest: Mapping[str, Any]) -> None:
+        """Record how the run ended. Repeating it keeps the first end."""
+        ...
+
+    def manifest(self, key: RunKey) -> Mapping[str, Any] | None:
+        """The manifest that `finish` recorded, if it did."""
+        ...
+
+    def usual_rows(self, dag_id: str, feeds: Sequence[str]) -> Mapping[str, int]:
+        """Median of the rows staged in each feed's last 10 successes of other runs, from 3 successes on."""
+        ...
+
+    def observed_seconds(self, dag_id: str, feeds: Sequence[str]) -> Mapping[str, float]:
+        """Median seconds of each feed's last 10 successes, for the feeds that have any."""
+        ...

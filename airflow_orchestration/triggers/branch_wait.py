@@ -1,0 +1,95 @@
+"""Waits for what a branch needs, or for the gate to go on without it; no worker is held meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TriggerEvent
+from asgiref.sync import sync_to_async
+
+from airflow_orchestration.storage.store import RunKey
+from airflow_orchestration.triggers.shared_store import shared_store
+from airflow_orchestration.workflow.branch import WaitsFor
+from airflow_orchestration.workflow.members import standing_outcomes
+
+FIRST_LOOK_SECONDS = 8.0
+"""Airflow 3.3.2 fails about one in ten tasks whose trigger fires within moments of the deferral
+(apache/airflow#67287, #72716); none after 8 s."""
+
+
+class BranchWaitTrigger(BaseTrigger):
+    """Resumes a branch when something that it waits for is there; ends it once the gate has decided.
+
+    :param waiting: `[feed id, kind, on]` for each waiting batch, see `workflow.branch.Waiting`.
+    :param failed: feeds of the branch that failed: with any, the task ends failed and not skipped.
+    """
+
+    def __init__(
+        self,
+        orchestration_conn_id: str,
+        round_number: int,
+        waiting: Sequence[Sequence[str]],
+        failed: Sequence[str],
+        poll_interval: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.orchestration_conn_id = orchestration_conn_id
+        self.round_number = round_number
+        self.waiting = [list(obstacle) for obstacle in waiting]
+        self.failed = list(failed)
+        self.poll_interval = poll_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return plain data that makes this trigger again."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "orchestration_conn_id": self.orchestration_conn_id,
+                "round_number": self.round_number,
+                "waiting": self.waiting,
+                "failed": self.failed,
+                "poll_interval": self.poll_interval,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event: go on, late (skipped) or failed."""
+        await asyncio.sleep(FIRST_LOOK_SECONDS)
+        while True:
+            try:
+                event = await sync_to_async(self._look)()
+            except Exception:  # noqa: BLE001  # the store may be away for a while; the branch waits anyway
+                self.log.warning("Could not look; trying again", exc_info=True)
+                event = None
+            if event is not None:
+                yield event
+                return
+            await asyncio.sleep(self.poll_interval)
+
+    def _look(self) -> TriggerEvent | None:
+        ti: Any = self.task_instance
+        store = shared_store(self.orchestration_conn_id)
+        snapshot = store.gate_snapshot(RunKey(dag_id=ti.dag_id, run_id=ti.run_id), self.round_number)
+        standing = standing_outcomes(snapshot.round.plan, snapshot.outcomes)
+        settled = set(standing) | snapshot.waiting
+        for feed_id, kind, on in self.waiting:
+            if _is_there(WaitsFor(kind), on, set(standing), settled):
+                return TriggerEvent({"feed_id": feed_id, "kind": kind})
+        if snapshot.round.verdict is None:
+            return None
+        late = ", ".join(feed_id for feed_id, _, _ in self.waiting)
+        self.log.info("The gate decided without %s: late", late)
+        return TaskFailedEvent() if self.failed else TaskSkippedEvent()
+
+
+def _is_there(kind: WaitsFor, on: str, standing: set[str], settled: set[str]) -> bool:
+    match kind:
+        case WaitsFor.FILE:
+            return Path(on).exists()
+        case WaitsFor.FEED:
+            return on in standing
+        case WaitsFor.TURN:
+            return on in settled

@@ -1,0 +1,98 @@
+"""The tasks that a stand-alone gate watches, and the policy over them, as plain data and as facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from airflow_orchestration.policies.quorum_gate import (
+    GateDecision,
+    GateFacts,
+    Member,
+    MemberState,
+    QuorumGate,
+)
+from airflow_orchestration.triggers.task_states import ENDED_WITHOUT_RESULT, SUCCESS, instances_of
+from airflow_orchestration.workflow.round_tasks import States
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedTask:
+    """One watched task; of a mapped one each instance is a member with this weight."""
+
+    task_id: str
+    mapped: bool = False
+    weight: float = 1.0
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedTasks:
+    """Tasks and the policy that decides over them."""
+
+    tasks: tuple[WatchedTask, ...]
+    gate: QuorumGate
+
+    @property
+    def task_ids(self) -> list[str]:
+        """The ids of the watched tasks."""
+        return [task.task_id for task in self.tasks]
+
+    def evaluate(self, states: States, *, elapsed: timedelta, since_floor: timedelta | None) -> GateDecision:
+        """Decide over the states of one moment.
+
+        While a mapped task is not expanded nobody knows how many members it has: it then
+        counts as one that is pending and required, so that the gate can't open without it
+        before the deadline.
+        """
+        late = elapsed >= self.gate.deadline
+        members = tuple(member for task in self.tasks for member in _members(task, states, certain=late))
+        return self.gate.evaluate(GateFacts(members=members, elapsed=elapsed, since_floor=since_floor))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for a trigger's arguments."""
+        grace = self.gate.grace_period
+        return {
+            "tasks": [[task.task_id, task.mapped, task.weight, task.required] for task in self.tasks],
+            "floor": self.gate.floor,
+            "deadline": self.gate.deadline.total_seconds(),
+            "grace_period": None if grace is None else grace.total_seconds(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> WatchedTasks:
+        """Make the same object from plain data."""
+        grace = data["grace_period"]
+        return cls(
+            tasks=tuple(
+                WatchedTask(task_id=task_id, mapped=mapped, weight=weight, required=required)
+                for task_id, mapped, weight, required in data["tasks"]
+            ),
+            gate=QuorumGate(
+                floor=data["floor"],
+                deadline=timedelta(seconds=data["deadline"]),
+                grace_period=None if grace is None else timedelta(seconds=grace),
+            ),
+        )
+
+
+def _members(task: WatchedTask, states: States, *, certain: bool) -> Iterator[Member]:
+    instances = instances_of(task.task_id, states) or {-1: None}
+    unexpanded = task.mapped and -1 in instances
+    if unexpanded and instances[-1] == "skipped":
+        return  # expanded over an empty list: there is nobody to wait for
+    for index, state in sorted(instances.items()):
+        yield Member(
+            id=task.task_id if index < 0 else f"{task.task_id}[{index}]",
+            weight=task.weight,
+            required=task.required or (unexpanded and not certain),
+            state=_state(state),
+        )
+
+
+def _state(state: str | None) -> MemberState:
+    if state == SUCCESS:
+        return MemberState.ARRIVED
+    return MemberState.FAILED if state in ENDED_WITHOUT_RESULT else MemberState.PENDING

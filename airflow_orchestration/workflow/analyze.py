@@ -1,0 +1,50 @@
+"""Which workflow mode suits the batches of a run? (SEED 6 to 8)"""
+
+from __future__ import annotations
+
+from airflow_orchestration.domain.batch import ModeChoice, WorkflowMode
+from airflow_orchestration.domain.pipeline import Feed
+from airflow_orchestration.domain.run_spec import RunSpec
+from airflow_orchestration.engine.survey import FeedVolume, survey
+from airflow_orchestration.policies.workflow_mode import (
+    BatchFacts,
+    ModeDecision,
+    ModeFacts,
+    ModeSelection,
+)
+from airflow_orchestration.storage.store import Fence, Store
+from airflow_orchestration.workflow.capacity import measure_capacity
+from airflow_orchestration.workflow.cost import estimated_costs
+
+
+def analyze_batches(store: Store, fence: Fence, spec: RunSpec) -> ModeDecision:
+    """Survey the feeds, choose the workflow mode, and record the run with it."""
+    volumes = {feed_id: survey(feed, spec.location(feed_id)[1]) for feed_id, feed in spec.feeds.items()}
+    costs = estimated_costs(store, fence.unit.run.dag_id, spec, volumes)
+    facts = ModeFacts(
+        batches=tuple(_batch(feed, spec, volumes[feed.id], costs[feed.id]) for feed in spec.feeds.values()),
+        capacity=measure_capacity(spec.pipeline.capacity),
+        forced=_forced(spec),
+    )
+    decision = ModeSelection().evaluate(facts)
+    store.save_run(fence, spec.as_json(), decision)
+    return decision
+
+
+def _batch(feed: Feed, spec: RunSpec, volume: FeedVolume, cost: float) -> BatchFacts:
+    mapped = [rule for column, rule in spec.contract.rules() if column.name in feed.columns]
+    return BatchFacts(
+        feed_id=feed.id,
+        bytes=volume.bytes,
+        rows=volume.rows or feed.usual_rows or 0,
+        columns=volume.columns or len(feed.columns),
+        nesting=volume.nesting,
+        rules=len(mapped),
+        cost=cost,
+        depends_on=feed.depends_on,
+    )
+
+
+def _forced(spec: RunSpec) -> WorkflowMode | None:
+    choice = spec.pipeline.workflow_mode
+    return None if choice is ModeChoice.AUTO else WorkflowMode(choice.value)

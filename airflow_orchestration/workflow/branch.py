@@ -1,0 +1,175 @@
+"""Processes the batches of one branch in one lane, and says what it has to wait for (SEED 11, 12)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from airflow_orchestration.domain.batch import Lane
+from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, StagedFile
+from airflow_orchestration.domain.pipeline import Feed
+from airflow_orchestration.domain.plan import Branch, Plan
+from airflow_orchestration.engine.ingest import Ingested, ingest
+from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.policies.quality import QualityScore
+from airflow_orchestration.storage.store import GateSnapshot
+from airflow_orchestration.workflow.members import arrived, standing_outcomes
+from airflow_orchestration.workflow.step import Step
+
+log = logging.getLogger(__name__)
+
+
+class WaitsFor(StrEnum):
+    """What keeps a batch from being processed."""
+
+    FILE = "file"
+    FEED = "feed"
+    TURN = "turn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A batch that can't be processed yet. `on` is a path for a file, else the feed it waits for."""
+
+    feed_id: str
+    kind: WaitsFor
+    on: str
+
+
+def run_branch(step: Step, branch_id: str, lane: Lane) -> tuple[Waiting, ...]:
+    """Process every batch that can be processed; return what the others wait for, in branch order.
+
+    Each batch is registered as soon as it is done, so an arrival counts at the gate even while
+    its branch still waits for something else.
+    """
+    while True:
+        snapshot = step.store.gate_snapshot(step.run_key, step.round)
+        branch = snapshot.round.plan.branch(branch_id)
+        open_batches = _open_batches(branch, lane, snapshot)
+        waiting = tuple(_obstacle(step, feed_id, branch, snapshot) for feed_id in open_batches)
+        ready = [feed_id for feed_id, obstacle in zip(open_batches, waiting, strict=True) if not obstacle]
+        if not ready:
+            found = tuple(obstacle for obstacle in waiting if obstacle)
+            step.store.set_waiting(step.fence, [obstacle.feed_id for obstacle in found])
+            return found
+        _process(step, ready[0], branch_id, snapshot)
+
+
+def failed_feeds(step: Step, branch_id: str, lane: Lane) -> list[str]:
+    """Return the feeds of this branch and lane that failed in this round."""
+    snapshot = step.store.gate_snapshot(step.run_key, step.round)
+    standing = standing_outcomes(snapshot.round.plan, snapshot.outcomes)
+    return [
+        feed_id
+        for feed_id in snapshot.round.plan.branch(branch_id).feeds_in(lane)
+        if feed_id in standing and not arrived(standing[feed_id])
+    ]
+
+
+def _open_batches(branch: Branch, lane: Lane, snapshot: GateSnapshot) -> list[str]:
+    standing = standing_outcomes(snapshot.round.plan, snapshot.outcomes)
+    return [feed_id for feed_id in branch.feeds_in(lane) if feed_id not in standing]
+
+
+def _obstacle(step: Step, feed_id: str, branch: Branch, snapshot: GateSnapshot) -> Waiting | None:
+    standing = standing_outcomes(snapshot.round.plan, snapshot.outcomes)
+    feed = step.spec.feeds[feed_id]
+    for needed in feed.depends_on:
+        if needed not in standing:
+            return Waiting(feed_id=feed_id, kind=WaitsFor.FEED, on=needed)
+    for earlier in _before(feed_id, branch):
+        if earlier not in standing and earlier not in snapshot.waiting:
+            return Waiting(feed_id=feed_id, kind=WaitsFor.TURN, on=earlier)
+    _, path = step.spec.location(feed_id)
+    if not path.exists() and not _failed_needs(feed, snapshot):
+        return Waiting(feed_id=feed_id, kind=WaitsFor.FILE, on=str(path))
+    return None
+
+
+def _before(feed_id: str, branch: Branch) -> Iterator[str]:
+    """The batches of other lanes that come earlier on the branch; those of the same lane run in this task."""
+    lane = next(batch.lane for batch in branch.batches if batch.feed_id == feed_id)
+    for batch in branch.batches:
+        if batch.feed_id == feed_id:
+            return
+        if batch.lane is not lane:
+            yield batch.feed_id
+
+
+def _failed_needs(feed: Feed, snapshot: GateSnapshot) -> list[str]:
+    standing = standing_outcomes(snapshot.round.plan, snapshot.outcomes)
+    return [needed for needed in feed.depends_on if needed in standing and not arrived(standing[needed])]
+
+
+def _refuse_failed_needs(feed: Feed, snapshot: GateSnapshot) -> None:
+    failed = _failed_needs(feed, snapshot)
+    if failed:
+        raise FeedError(f"{feed.id} depends on {', '.join(failed)}, which failed")
+
+
+def _process(step: Step, feed_id: str, branch_id: str, snapshot: GateSnapshot) -> None:
+    feed = step.spec.feeds[feed_id]
+    started = time.monotonic()
+    try:
+        _refuse_failed_needs(feed, snapshot)
+        outcome = _staged_outcome(step, feed, branch_id, snapshot.round.plan, started)
+    except FeedError as error:
+        log.warning("Feed %s failed: %s", feed_id, error)
+        outcome = FeedOutcome(
+            feed_id=feed_id,
+            round=step.round,
+            branch_id=branch_id,
+            status=OutcomeStatus.FAILED,
+            elapsed=_since(started),
+            error=str(error),
+        )
+    step.store.register(step.fence, outcome)
+
+
+def _staged_outcome(step: Step, feed: Feed, branch_id: str, plan: Plan, started: float) -> FeedOutcome:
+    root, path = step.spec.location(feed.id)
+    ingested = ingest(feed, root=root, path=path, contract=step.spec.contract, scratch=step.scratch / feed.id)
+    staged, quarantine = _store(step, feed.id, ingested)
+    log.info(
+        "Feed %s: %d rows in, %d staged, %d quarantined",
+        feed.id,
+        ingested.rows_in,
+        ingested.rows_staged,
+        ingested.rows_quarantined,
+    )
+    return FeedOutcome(
+        feed_id=feed.id,
+        round=step.round,
+        branch_id=branch_id,
+        status=OutcomeStatus.SUCCESS,
+        elapsed=_since(started),
+        cluster_utilization=plan.branch(branch_id).cost / (sum(b.cost for b in plan.branches) or 1.0),
+        rows_in=ingested.rows_in,
+        rows_staged=ingested.rows_staged,
+        rows_quarantined=ingested.rows_quarantined,
+        rows_out_of_scope=ingested.rows_out_of_scope,
+        staged=staged,
+        quarantine=quarantine,
+        measures=ingested.measures,
+        quality_score=QualityScore().score(ingested.measures),
+        rejects=ingested.rejects,
+    )
+
+
+def _store(step: Step, feed_id: str, ingested: Ingested) -> tuple[StagedFile, StagedFile | None]:
+    prefix = f"{step.staging_prefix}/{feed_id}/e{step.fence.epoch}"
+    staged = step.staging.store(ingested.staged, f"{prefix}-rows.parquet", rows=ingested.rows_staged)
+    if ingested.quarantine is None:
+        return staged, None
+    quarantine = step.staging.store(
+        ingested.quarantine, f"{prefix}-quarantine.parquet", rows=ingested.rows_quarantined
+    )
+    return staged, quarantine
+
+
+def _since(started: float) -> timedelta:
+    return timedelta(seconds=time.monotonic() - started)

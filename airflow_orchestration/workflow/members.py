@@ -1,0 +1,35 @@
+"""Where does each feed stand in a round?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
+from airflow_orchestration.domain.plan import Plan
+
+
+def newest_outcomes(outcomes: Iterable[FeedOutcome]) -> dict[str, FeedOutcome]:
+    """Return each feed's outcome of its latest round."""
+    newest: dict[str, FeedOutcome] = {}
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.round):
+        newest[outcome.feed_id] = outcome
+    return newest
+
+
+def standing_outcomes(plan: Plan, newest: Mapping[str, FeedOutcome]) -> dict[str, FeedOutcome]:
+    """Return the outcomes that count in a round.
+
+    A feed that the round runs again counts only with what this round made of it; any other
+    feed keeps what an earlier round made of it.
+    """
+    again = set(plan.feed_ids)
+    return {
+        feed_id: outcome
+        for feed_id, outcome in newest.items()
+        if outcome.round == plan.round or feed_id not in again
+    }
+
+
+def arrived(outcome: FeedOutcome | None) -> bool:
+    """Whether a feed is there: failures are counted apart (rulings of SEED 13)."""
+    return outcome is not None and outcome.status is OutcomeStatus.SUCCESS

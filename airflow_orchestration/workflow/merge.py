@@ -1,0 +1,95 @@
+"""Merges what arrived, by weight, with attribution for every value (SEED 15 to 18)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from airflow_orchestration.domain.outcome import FeedOutcome
+from airflow_orchestration.engine.fusing import FusionSource, fuse
+from airflow_orchestration.policies.merging import MergeDecision, MergeFacts, Merging, SourceFacts
+from airflow_orchestration.storage.store import MergeRecord, StoredRound
+from airflow_orchestration.workflow.members import arrived, newest_outcomes, standing_outcomes
+from airflow_orchestration.workflow.step import Step
+
+
+def merge_round(step: Step) -> MergeRecord:
+    """Merge the feeds that the round's verdict names as arrived, and register the result."""
+    stored = step.store.rounds(step.run_key)[step.round - 1]
+    newest = newest_outcomes(step.store.outcomes(step.run_key))
+    standing = standing_outcomes(stored.plan, newest)
+    inputs = [standing[feed_id] for feed_id in _arrived(stored)]
+    decision = Merging().evaluate(_facts(step, inputs, standing))
+    fused = fuse(
+        [
+            FusionSource(
+                feed_id=source.feed_id,
+                path=_fetch(step, standing[source.feed_id]),
+                weight=source.weight,
+            )
+            for source in decision.sources
+        ],
+        contract=step.spec.contract,
+        tolerance=step.spec.pipeline.merge.tolerance,
+        scratch=step.scratch / "fuse",
+    )
+    key = f"{step.staging_prefix}/merged/e{step.fence.epoch}-rows.parquet"
+    record = MergeRecord(
+        round=step.round,
+        staged=step.staging.store(fused.path, key, rows=fused.rows),
+        content_sha256=_content_hash(inputs, decision),
+        decision=decision.as_json(),
+        published=fused.published,
+        superseded=fused.superseded,
+        disagreements=fused.disagreements,
+        compared=fused.compared,
+        completeness=fused.completeness,
+    )
+    step.store.record_decision(step.fence, decision)
+    step.store.save_merge(step.fence, record)
+    return record
+
+
+def _arrived(stored: StoredRound) -> list[str]:
+    if stored.verdict is None:
+        raise KeyError(f"round {stored.round} has no verdict")
+    return list(stored.verdict["evidence"]["arrived_ids"])
+
+
+def _facts(step: Step, inputs: list[FeedOutcome], standing: Mapping[str, FeedOutcome]) -> MergeFacts:
+    merged = {outcome.feed_id for outcome in inputs}
+    failed = [feed_id for feed_id, outcome in standing.items() if not arrived(outcome)]
+    return MergeFacts(
+        sources=tuple(_source(step, outcome) for outcome in inputs),
+        failed=tuple(failed),
+        missing=tuple(feed_id for feed_id in step.spec.feeds if feed_id not in {*merged, *failed}),
+        expected_weight=sum(feed.weight for feed in step.spec.feeds.values()),
+    )
+
+
+def _source(step: Step, outcome: FeedOutcome) -> SourceFacts:
+    feed = step.spec.feeds[outcome.feed_id]
+    return SourceFacts(
+        feed_id=feed.id,
+        type=feed.type,
+        quality=outcome.quality_score,
+        seconds=outcome.elapsed.total_seconds(),
+        trust=feed.weight,
+        measures=outcome.measures,
+        rows=outcome.rows_staged,
+    )
+
+
+def _fetch(step: Step, outcome: FeedOutcome) -> Path:
+    if outcome.staged is None:
+        raise KeyError(f"{outcome.feed_id} has no staged file")
+    return step.staging.fetch(outcome.staged, step.scratch)
+
+
+def _content_hash(inputs: list[FeedOutcome], decision: MergeDecision) -> str:
+    """Equal staged files in equal order of weight give equal content."""
+    files = {outcome.feed_id: outcome.staged.sha256 for outcome in inputs if outcome.staged}
+    ordered = [[source.feed_id, files[source.feed_id]] for source in decision.sources]
+    return hashlib.sha256(json.dumps(ordered).encode()).hexdigest()

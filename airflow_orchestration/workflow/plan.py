@@ -1,0 +1,88 @@
+"""Who does what in the next round? (SEED 8; the load balancer for every round after the first)"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import timedelta
+
+from airflow_orchestration.domain.outcome import FeedOutcome
+from airflow_orchestration.domain.run_spec import RunSpec
+from airflow_orchestration.engine.survey import survey
+from airflow_orchestration.policies.allocation import Allocation, AllocationFacts, BatchWork
+from airflow_orchestration.policies.rebalancing import (
+    FeedState,
+    FeedStatus,
+    RebalanceDecision,
+    RebalanceFacts,
+    Rebalancing,
+)
+from airflow_orchestration.policies.routing import route
+from airflow_orchestration.storage.store import GateTerms, StoredRound
+from airflow_orchestration.workflow.cost import estimated_costs
+from airflow_orchestration.workflow.members import arrived, newest_outcomes, standing_outcomes
+from airflow_orchestration.workflow.step import Step
+
+
+def plan_round(step: Step) -> StoredRound:
+    """Allocate the round's batches to branches and open its gate, once."""
+    feeds = set(step.spec.feeds)
+    if step.round > 1:
+        again = rebalance(step, after_round=step.round - 1)
+        step.store.record_decision(step.fence, again)
+        feeds = set(again.rerun)
+    decision = Allocation(max_branches=int(step.run.mode["evidence"]["max_branches"])).evaluate(
+        AllocationFacts(batches=_work(step, feeds), round=step.round)
+    )
+    step.store.record_decision(step.fence, decision)
+    terms = GateTerms(deadline=timedelta(seconds=step.spec.pipeline.sync.deadline))
+    return step.store.open_round(step.fence, decision.plan, terms)
+
+
+def rebalance(step: Step, *, after_round: int) -> RebalanceDecision:
+    """Say which feeds run again after a round, or that nothing is left to try."""
+    rounds = [stored for stored in step.store.rounds(step.run_key) if stored.round <= after_round]
+    attempts = Counter(feed_id for stored in rounds for feed_id in stored.plan.feed_ids)
+    newest = newest_outcomes(_up_to(step.store.outcomes(step.run_key), after_round))
+    standing = standing_outcomes(rounds[-1].plan, newest)
+    feeds = tuple(
+        FeedState(
+            feed_id=feed_id,
+            status=_status(standing.get(feed_id), step.spec),
+            attempts=attempts[feed_id],
+        )
+        for feed_id in step.spec.feeds
+    )
+    return Rebalancing(max_rounds=step.spec.pipeline.max_rounds).evaluate(
+        RebalanceFacts(round=after_round, feeds=feeds)
+    )
+
+
+def _up_to(outcomes: Iterable[FeedOutcome], round_number: int) -> Iterable[FeedOutcome]:
+    return (outcome for outcome in outcomes if outcome.round <= round_number)
+
+
+def _status(outcome: FeedOutcome | None, spec: RunSpec) -> FeedStatus:
+    if outcome is None:
+        return FeedStatus.MISSING
+    if not arrived(outcome):
+        return FeedStatus.FAILED
+    if outcome.quality_score < spec.pipeline.quality.approve_at:
+        return FeedStatus.BELOW_STANDARD
+    return FeedStatus.ARRIVED
+
+
+def _work(step: Step, feeds: set[str]) -> tuple[BatchWork, ...]:
+    spec = step.spec
+    chosen = [feed for feed in spec.feeds.values() if feed.id in feeds]
+    volumes = {feed.id: survey(feed, spec.location(feed.id)[1]) for feed in spec.feeds.values()}
+    costs = estimated_costs(step.store, step.run_key.dag_id, spec, volumes)
+    return tuple(
+        BatchWork(
+            feed_id=feed.id,
+            lane=route(feed.type, feed.source_type, feed.priority),
+            cost=costs[feed.id],
+            depends_on=tuple(needed for needed in feed.depends_on if needed in feeds),
+        )
+        for feed in chosen
+    )

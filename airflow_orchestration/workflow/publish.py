@@ -1,0 +1,99 @@
+"""Publishes the approved merge exactly once, with a ledger that adds up for every feed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from airflow_orchestration.domain.outcome import FeedOutcome
+from airflow_orchestration.engine.export import csv_chunks
+from airflow_orchestration.insights.manifest import ManifestFacts, completeness_manifest
+from airflow_orchestration.storage.publishing import FeedRows, Publication, Published, Publisher
+from airflow_orchestration.storage.store import MergeRecord, RunKey
+from airflow_orchestration.workflow.members import newest_outcomes, standing_outcomes
+from airflow_orchestration.workflow.step import Step
+
+MERGED_EXTRAS = ("_primary_source", "_sources", "_attribution", "_agreement")
+QUARANTINE_COLUMNS = ("feed_id", "position", "rule", "column_name", "reason", "raw")
+
+
+def publish(step: Step, publisher: Publisher) -> Published:
+    """Publish the last round's merge; a merge that is already published is left as it is."""
+    record = last_merge(step)
+    if record is None:
+        raise KeyError("no round was merged")
+    standing = standing_feeds(step)
+    publication = _publication(step, record, standing)
+    columns = [column.name for column in step.spec.contract.columns]
+    merged = csv_chunks(
+        step.staging.fetch(record.staged, step.scratch),
+        [*columns, *MERGED_EXTRAS],
+        scratch=step.scratch / "merged",
+    )
+    return publisher.publish(publication, merged, _quarantine(step, record, standing))
+
+
+def publication_key(run: RunKey) -> str:
+    """What names this run's publication in the ledger of the target."""
+    return f"{run.dag_id}/{run.run_id}"
+
+
+def manifest_of(step: Step, *, published: bool) -> dict[str, Any]:
+    """Build the run's completeness manifest from what the store holds."""
+    usual = step.store.usual_rows(step.run_key.dag_id, list(step.spec.feeds))
+    return completeness_manifest(
+        ManifestFacts(
+            spec=step.spec,
+            rounds=tuple(step.store.rounds(step.run_key)),
+            standing=standing_feeds(step),
+            merge=last_merge(step),
+            usual_rows=usual,
+            published=published,
+        )
+    )
+
+
+def last_merge(step: Step) -> MergeRecord | None:
+    """The merge of the last round, if that round was merged."""
+    rounds = step.store.rounds(step.run_key)
+    try:
+        return step.store.merge(step.run_key, rounds[-1].round) if rounds else None
+    except KeyError:
+        return None
+
+
+def standing_feeds(step: Step) -> dict[str, FeedOutcome]:
+    """What counts of each feed in the last round."""
+    rounds = step.store.rounds(step.run_key)
+    newest = newest_outcomes(step.store.outcomes(step.run_key))
+    return standing_outcomes(rounds[-1].plan, newest) if rounds else {}
+
+
+def _publication(step: Step, record: MergeRecord, standing: dict[str, FeedOutcome]) -> Publication:
+    return Publication(
+        table=step.spec.pipeline.publish.table,
+        publication_key=publication_key(step.run_key),
+        run=step.run_key,
+        round=record.round,
+        epoch=step.fence.epoch,
+        content_sha256=record.content_sha256,
+        contract=step.spec.contract,
+        feeds={
+            feed_id: FeedRows(
+                rows_in=standing[feed_id].rows_in,
+                rows_staged=standing[feed_id].rows_staged,
+                rows_quarantined=standing[feed_id].rows_quarantined,
+                published=record.published[feed_id],
+                superseded=record.superseded[feed_id],
+            )
+            for feed_id in record.published
+        },
+    )
+
+
+def _quarantine(step: Step, record: MergeRecord, standing: dict[str, FeedOutcome]) -> Iterator[bytes]:
+    for feed_id in sorted(record.published):
+        staged = standing[feed_id].quarantine
+        if staged is not None:
+            path = step.staging.fetch(staged, step.scratch)
+            yield from csv_chunks(path, QUARANTINE_COLUMNS, scratch=step.scratch / "quarantine")

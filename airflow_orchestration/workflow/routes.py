@@ -1,0 +1,42 @@
+"""Where does a run go after its gate, and after its quality gate? (SEED 2, 3)"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from airflow_orchestration.policies.quality import QualityAction
+from airflow_orchestration.policies.quorum_gate import GateAction
+from airflow_orchestration.workflow.plan import rebalance
+from airflow_orchestration.workflow.step import Step
+
+
+class Route(StrEnum):
+    """The next stop of a run."""
+
+    MERGE = "merge"
+    NEXT_ROUND = "next_round"
+    PUBLISH = "publish"
+    FAIL = "fail"
+
+
+def after_gate(step: Step, action: GateAction) -> Route:
+    """Merge what the gate let through, else try another round while one is left."""
+    if action in {GateAction.PROCEED_TO_DATA_MERGE, GateAction.CONDITIONAL_PROCEED}:
+        return Route.MERGE
+    return next_round_or_fail(step)
+
+
+def after_quality(step: Step, action: QualityAction) -> Route:
+    """Publish what was approved, revise what can be revised."""
+    match action:
+        case QualityAction.QUALITY_APPROVED:
+            return Route.PUBLISH
+        case QualityAction.NEEDS_REVISION:
+            return next_round_or_fail(step)
+        case QualityAction.CRITICAL_FAILURE:
+            return Route.FAIL
+
+
+def next_round_or_fail(step: Step) -> Route:
+    """Go round once more if the load balancer finds something to run again."""
+    return Route.NEXT_ROUND if rebalance(step, after_round=step.round).rerun else Route.FAIL

