@@ -34,7 +34,10 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [
             {
                 "integration-name": "Orchestration",
-                "python-modules": ["airflow_orchestration.sensors.quorum_gate"],
+                "python-modules": [
+                    "airflow_orchestration.sensors.quorum_gate",
+                    "airflow_orchestration.sensors.round_gate",
+                ],
             }
         ],
         "hooks": [
@@ -49,6 +52,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_orchestration.triggers.branch_wait",
                     "airflow_orchestration.triggers.quorum_gate",
+                    "airflow_orchestration.triggers.round_gate",
                 ],
             }
         ],

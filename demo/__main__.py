@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from rich.console import Console
+from rich.markup import escape
 
 from demo.errors import StackError
 from demo.scenarios import SCENARIOS
@@ -109,7 +110,7 @@ def main() -> int:
         err.print("\nInterrupted; what this command had started is stopped again.")
         return INTERRUPTED
     except StackError as error:
-        err.print(f"[bold red]Error[/] {error}", markup=True)
+        err.print("[bold red]Error[/]", escape(str(error)))
         return 1
 
 

@@ -45,6 +45,10 @@ class AirflowProcesses:
         """Open a new record, before the first process starts."""
         self._write(port, ())
 
+    def note(self, process: OwnedProcess) -> None:
+        """Add a process to the record."""
+        self._write(self._read()["port"], (*self.recorded().values(), process))
+
     def spawn(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start `airflow <command>` in a session of its own, so that Ctrl-C does not reach it."""
         shielded(lambda: self._spawn(name, command, environment))
@@ -85,13 +89,13 @@ class AirflowProcesses:
             )
         self._children[name] = child
         if process := OwnedProcess.of(name, child.pid):
-            self._write(self._read()["port"], (*self.recorded().values(), process))
+            self.note(process)
 
     def _failure(self, name: str) -> StackError:
         log = self._log(name)
         with log.open(errors="replace") as lines:
             tail = "".join(deque(lines, LOG_LINES)).rstrip()
-        return StackError(f"{name} ended too early; its log {log} closes with:\n{tail}")
+        return StackError(f"{name} has failed; its log {log} closes with:\n{tail}")
 
     def _log(self, name: str) -> Path:
         return self._logs / f"{name}.log"

@@ -66,9 +66,9 @@ class AirflowApi:
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """All task instances of a run, mapped ones included."""
-        path, found = f"{_run(dag_id, run_id)}/taskInstances", []
+        found: list[dict[str, Any]] = []
         while True:
-            page = self.get(f"{path}?limit={PAGE}&offset={len(found)}")
+            page = self.get(f"{_run(dag_id, run_id)}/taskInstances?limit={PAGE}&offset={len(found)}")
             found += page["task_instances"]
             if not page["task_instances"] or len(found) >= page["total_entries"]:
                 return found

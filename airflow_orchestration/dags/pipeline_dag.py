@@ -8,7 +8,7 @@ skipped neighbours, and only `close_out`, the one leaf, runs whatever happened.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ from airflow_orchestration.operators.merge_branches import MergeBranchesOperator
 from airflow_orchestration.operators.plan_round import PlanRoundOperator, RouteLaneOperator
 from airflow_orchestration.operators.process_branch import LANE_OPERATORS
 from airflow_orchestration.operators.publish import CloseOutOperator, FailOperator, PublishOperator
-from airflow_orchestration.sensors.quorum_gate import RoundGateSensor
+from airflow_orchestration.sensors.round_gate import RoundGateSensor
 from airflow_orchestration.workflow.routes import Route
 
-START_DATE = datetime(2026, 1, 1, tzinfo=timezone.utc)
+START_DATE = datetime(2026, 1, 1, tzinfo=UTC)
 RETRY_DELAY = timedelta(seconds=5)
 GATE_RETRIES = 2
 """Looking again changes nothing, so a gate that lost its triggerer may always be started again."""
@@ -77,10 +77,10 @@ class _Round:
 
 
 def _build(dag: DAG, pipeline: Pipeline, path: Path) -> None:
-    store = {"orchestration_conn_id": pipeline.store_conn_id}
-    ahead = {**store, "priority_weight": AHEAD_OF_WORK}
-    exits = {**ahead, "trigger_rule": TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS}
-    target = {"publish_conn_id": pipeline.publish.conn_id}
+    store: dict[str, Any] = {"orchestration_conn_id": pipeline.store_conn_id}
+    ahead: dict[str, Any] = {**store, "priority_weight": AHEAD_OF_WORK}
+    exits: dict[str, Any] = {**ahead, "trigger_rule": TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS}
+    target: dict[str, Any] = {"publish_conn_id": pipeline.publish.conn_id}
     analyze = AnalyzeBatchesOperator(task_id="analyze_batches", pipeline_file=str(path), **ahead)
     rounds = [_round(number, pipeline, ahead) for number in range(1, pipeline.max_rounds + 1)]
     publish = PublishOperator(
@@ -137,15 +137,15 @@ def _round(number: int, pipeline: Pipeline, ahead: dict[str, Any]) -> _Round:
             priority_weight=AHEAD_OF_WORK,
         )
         merge = MergeBranchesOperator(task_id="merge", **common)
-        quality = BranchPythonOperator(
+        validate_quality = BranchPythonOperator(
             task_id="validate_quality",
             python_callable=decide_after_quality,
             op_kwargs={**forks, "targets": targets},
             priority_weight=AHEAD_OF_WORK,
         )
         plan >> [gate, *routes.values()]
-        gate >> decide >> merge >> quality
-    return _Round(plan=plan, decide=decide, quality=quality, lanes=list(lanes.values()))
+        gate >> decide >> merge >> validate_quality
+    return _Round(plan=plan, decide=decide, quality=validate_quality, lanes=list(lanes.values()))
 
 
 def _targets(number: int, max_rounds: int) -> dict[str, str]:

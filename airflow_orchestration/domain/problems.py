@@ -12,7 +12,6 @@ _PLAIN = {
     "extra_forbidden": "is not a known field; remove it or check its spelling",
     "missing": "is required",
     "too_short": "must not be empty",
-    "string_pattern_mismatch": "must be lower case letters, digits and underscores, a letter first",
 }
 
 
@@ -36,7 +35,8 @@ def _inside(location: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bo
 
 
 def _message(kind: str, written: str) -> str:
-    return _PLAIN.get(kind, written.removeprefix("Value error, ").replace("Input should be", "must be"))
+    plain = written.removeprefix("Value error, ").replace("Input should", "must")
+    return _PLAIN.get(kind, plain.replace("String should", "must"))
 
 
 def path_of(location: Iterable[str | int], *, prefix: str = "") -> str:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
 
 from airflow.sdk import get_current_context
 
 from airflow_orchestration.operators.base import open_step
 from airflow_orchestration.policies.quorum_gate import GateAction
 from airflow_orchestration.workflow.quality import validate_quality
-from airflow_orchestration.workflow.routes import Route, after_gate, after_quality
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
+from airflow_orchestration.workflow.routes import after_gate, after_quality
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +20,7 @@ def decide_after_gate(conn_id: str, round_number: int, targets: Mapping[str, str
 
     :param targets: `Route` -> task id.
     """
-    context = cast("Context", get_current_context())
+    context = get_current_context()
     with open_step(context, conn_id, round_number, "decide") as step:
         verdict = step.store.rounds(step.run_key)[round_number - 1].verdict
         if verdict is None:
@@ -39,10 +35,10 @@ def decide_after_quality(conn_id: str, round_number: int, targets: Mapping[str, 
 
     :param targets: `Route` -> task id.
     """
-    context = cast("Context", get_current_context())
+    context = get_current_context()
     with open_step(context, conn_id, round_number, "quality") as step:
         decision = validate_quality(step)
         route = after_quality(step, decision.action)
     log.info("%s: next is %s", decision, route.value)
     context["ti"].xcom_push(key="decision", value=decision.as_json())
-    return targets[Route(route)]
+    return targets[route]

@@ -322,7 +322,8 @@ def wilson_interval(share: float, rows: int) -> tuple[float, float]:
     spread = z * z / rows
     middle = (share + spread / 2) / (1 + spread)
     margin = z * math.sqrt(share * (1 - share) / rows + spread / (4 * rows)) / (1 + spread)
-    return max(0.0, middle - margin), min(1.0, middle + margin)
+    # Rounding must not push the share out of its own interval: at 0 of n rows, the lower end is 0.
+    return max(0.0, min(share, middle - margin)), min(1.0, max(share, middle + margin))
 
 
 def _as_json(found: Synthesis) -> dict[str, Json]:

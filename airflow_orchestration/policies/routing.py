@@ -63,7 +63,8 @@ def route(batch_type: BatchType, source_type: SourceType, priority: Priority) ->
 def payload(facts: RouteFacts) -> dict[str, Json]:
     """Return what the lane of a batch is told: of its source (SEED 9), or of its aggregation (SEED 10)."""
     shared: dict[str, Json] = {"branch_id": facts.branch_id, "priority": facts.priority.value}
-    match route(facts.type, facts.source_type, facts.priority):
+    lane = route(facts.type, facts.source_type, facts.priority)
+    match lane:
         case Lane.ALPHA | Lane.BETA | Lane.GAMMA:
             return shared | {
                 "source_type": facts.source_type.value,
@@ -74,3 +75,5 @@ def payload(facts: RouteFacts) -> dict[str, Json]:
                 "aggregation_type": facts.aggregation_type,
                 "data_sources": list(facts.data_sources),
             }
+        case _:
+            assert_never(lane)

@@ -1,4 +1,4 @@
-"""The quorum gate as a sensor: over any tasks of a run, and over the rounds of a pipeline Dag."""
+"""The quorum gate over any tasks of a Dag run: needs no store and no pipeline file."""
 
 from __future__ import annotations
 
@@ -10,19 +10,13 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue, timezone
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.triggers.base import StartTriggerArgs
 
-from airflow_orchestration.domain.batch import Lane
-from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.policies.quorum_gate import FLOOR, GateDecision, QuorumGate
-from airflow_orchestration.storage.store import RunKey
 from airflow_orchestration.triggers.task_states import task_states
 from airflow_orchestration.triggers.watched_tasks import WatchedTask, WatchedTasks
-from airflow_orchestration.workflow.gate import decide_gate
-from airflow_orchestration.workflow.step import read_spec
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-TRIGGERS = "airflow_orchestration.triggers.quorum_gate"
 POKE_INTERVAL = 2.0
 """Seconds between two looks where the gate has to poke: in `dag.test()` and with `deferrable=False`."""
 
@@ -73,7 +67,7 @@ class QuorumGateSensor(BaseSensorOperator):
         self.run_started_at = "{{ dag_run.start_date.isoformat() }}"
         self.start_from_trigger = deferrable
         self.start_trigger_args = StartTriggerArgs(
-            trigger_cls=f"{TRIGGERS}.QuorumGateTrigger",
+            trigger_cls="airflow_orchestration.triggers.quorum_gate.QuorumGateTrigger",
             trigger_kwargs={
                 "watched": self.watched,
                 "run_started_at": self.run_started_at,
@@ -110,56 +104,6 @@ class QuorumGateSensor(BaseSensorOperator):
         if self.soft_fail:
             raise AirflowSkipException(str(decision))
         raise AirflowFailException(str(decision))
-
-
-class RoundGateSensor(BaseSensorOperator):
-    """The gate of one round of a pipeline Dag; its terms were written when the round was opened.
-
-    It succeeds with every decision: the task after it goes where the decision says.
-
-    :param lanes: lane -> task id of the lane's mapped task.
-    """
-
-    template_fields = ()
-    start_from_trigger = True
-
-    def __init__(
-        self,
-        *,
-        round_number: int,
-        lanes: Mapping[Lane, str],
-        orchestration_conn_id: str = OrchestrationHook.default_conn_name,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(poke_interval=POKE_INTERVAL, mode="reschedule", **kwargs)
-        self.round_number = round_number
-        self.lanes = {lane.value: task_id for lane, task_id in lanes.items()}
-        self.orchestration_conn_id = orchestration_conn_id
-        self.start_trigger_args = StartTriggerArgs(
-            trigger_cls=f"{TRIGGERS}.RoundGateTrigger",
-            trigger_kwargs={
-                "orchestration_conn_id": orchestration_conn_id,
-                "round_number": round_number,
-                "lanes": self.lanes,
-            },
-            next_method="execute",
-            next_kwargs=None,
-            timeout=None,
-        )
-
-    def poke(self, context: Context) -> PokeReturnValue | bool:
-        """Look once, for where no triggerer does it."""
-        ti: Any = context["ti"]
-        run = RunKey(dag_id=ti.dag_id, run_id=ti.run_id)
-        states = task_states(ti.dag_id, ti.run_id, list(self.lanes.values()))
-        with OrchestrationHook(self.orchestration_conn_id).store() as store:
-            spec = read_spec(store.run(run))
-            decision = decide_gate(store, run, spec, self.round_number, self.lanes, states)
-        if not decision.is_settled:
-            return False
-        self.log.info("%s", decision)
-        ti.xcom_push(key="decision", value=decision.as_json())
-        return PokeReturnValue(is_done=True, xcom_value=decision.as_json())
 
 
 def _watched(task: Any, weights: Mapping[str, float], required: Sequence[str]) -> WatchedTask:

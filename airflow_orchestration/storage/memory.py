@@ -238,10 +238,10 @@ class MemoryStore:
             return run.manifest
 
     def usual_rows(self, dag_id: str, feeds: Sequence[str]) -> Mapping[str, int]:
-        """Median of the rows staged in each feed's last successes, from `ENOUGH_SUCCESSES` on."""
+        """Median of the rows staged in each feed's last successes in ended runs, if there are enough."""
         found: dict[str, int] = {}
         for feed_id in feeds:
-            recent = [known.outcome for known in self._successes(dag_id, feed_id, once_per_run=True)]
+            recent = [known.outcome for known in self._successes(dag_id, feed_id, usual=True)]
             if len(recent) >= ENOUGH_SUCCESSES:
                 found[feed_id] = int(median(outcome.rows_staged for outcome in recent))
         return found
@@ -250,20 +250,16 @@ class MemoryStore:
         """Median seconds of each feed's last successes, for the feeds that have any."""
         found: dict[str, float] = {}
         for feed_id in feeds:
-            recent = self._successes(dag_id, feed_id, once_per_run=False)
+            recent = self._successes(dag_id, feed_id, usual=False)
             if recent:
                 found[feed_id] = median(known.outcome.elapsed.total_seconds() for known in recent)
         return found
 
-    def _successes(self, dag_id: str, feed_id: str, *, once_per_run: bool) -> Sequence[_Registered]:
-        """The newest successes of a feed, newest first."""
+    def _successes(self, dag_id: str, feed_id: str, *, usual: bool) -> Sequence[_Registered]:
+        """The newest successes of a feed, newest first; of `usual` ones, the last of each ended run."""
         with self._lock:
-            found = [
-                known
-                for key, run in self._runs.items()
-                if key.dag_id == dag_id
-                for known in _successes_in(run, feed_id)[-1 if once_per_run else None :]
-            ]
+            runs = [run for key, run in self._runs.items() if key.dag_id == dag_id]
+            found = [known for run in runs for known in _successes_in(run, feed_id, usual=usual)]
         return sorted(found, key=lambda known: known.order, reverse=True)[:RECENT_SUCCESSES]
 
     @contextmanager
@@ -297,13 +293,15 @@ def _round(run: _Run, round_number: int) -> StoredRound:
     return run.rounds[round_number]
 
 
-def _successes_in(run: _Run, feed_id: str) -> Sequence[_Registered]:
-    """The successes of a feed in one run, by round."""
-    return [
+def _successes_in(run: _Run, feed_id: str, *, usual: bool) -> Sequence[_Registered]:
+    found = [
         run.outcomes[at]
         for at in sorted(run.outcomes)
         if at[1] == feed_id and run.outcomes[at].outcome.status is OutcomeStatus.SUCCESS
     ]
+    if not usual:
+        return found
+    return found[-1:] if run.manifest is not None else []
 
 
 def _plain(value: object) -> Any:

@@ -3,7 +3,7 @@
 SELECT pg_advisory_xact_lock(hashtextextended('orchestration.migration', 0));
 
 -- name: has_migrations
--- Is there a schema of ours at all?
+-- Tell whether there is a schema of ours at all.
 SELECT to_regclass('orchestration.migration') IS NOT NULL;
 
 -- name: applied_migrations

@@ -209,7 +209,7 @@ class PostgresStore:
         return row["manifest"] if row else None
 
     def usual_rows(self, dag_id: str, feeds: Sequence[str]) -> Mapping[str, int]:
-        """Median of the rows staged in each feed's last successes, from `ENOUGH_SUCCESSES` on."""
+        """Median of the rows staged in each feed's last successes in ended runs, if there are enough."""
         asked = {
             "dag_id": dag_id,
             "feeds": list(feeds),

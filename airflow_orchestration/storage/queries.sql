@@ -196,13 +196,15 @@ WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
 ORDER BY id;
 
 -- name: usual_rows
--- Median of the rows of each feed's last successes, one for each run, where there are enough of them.
+-- Median of the rows of each feed's last successes, one for each run that has ended, where there are enough.
 SELECT asked.feed_id, percentile_cont(0.5) WITHIN GROUP (ORDER BY recent.rows_staged) AS median
 FROM unnest(%(feeds)s::text[]) AS asked (feed_id)
 CROSS JOIN LATERAL (
     SELECT known.rows_staged
     FROM orchestration.feed_outcome AS known
+    JOIN orchestration.run USING (dag_id, run_id)
     WHERE known.dag_id = %(dag_id)s AND known.feed_id = asked.feed_id AND known.status = 'success'
+      AND run.state IS NOT NULL
       AND NOT EXISTS (
           SELECT FROM orchestration.feed_outcome AS later
           WHERE later.dag_id = known.dag_id AND later.run_id = known.run_id AND later.feed_id = known.feed_id

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 FOLDER = files("airflow_orchestration.storage")
 _BLOCK = re.compile(
-    r"^-- name: (?P<name>[a-z_]+)\n(?P<sentence>(?:-- .+\n)+)(?P<text>[^-].*?)(?=^-- name: |\Z)",
+    r"^-- name: (?P<name>[a-z_]+)\n(?P<sentence>(?:-- [^\n]+\n)+)(?P<text>[^-].*?)(?=^-- name: |\Z)",
     re.MULTILINE | re.DOTALL,
 )
 

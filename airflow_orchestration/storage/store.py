@@ -163,7 +163,11 @@ class Store(Protocol):
         ...
 
     def set_waiting(self, fence: Fence, feeds: Sequence[str]) -> None:
-        """Say which feeds a branch is waiting for; replaces what the same unit said before."""
+        """Say which feeds a branch is waiting for; replaces what the same unit said before.
+
+        Naming any feed ends the lease of this execution: the same attempt may be resumed by another
+        process at once, as Airflow does after a deferral.
+        """
         ...
 
     def outcomes(self, key: RunKey) -> Sequence[FeedOutcome]:
@@ -215,7 +219,10 @@ class Store(Protocol):
         ...
 
     def usual_rows(self, dag_id: str, feeds: Sequence[str]) -> Mapping[str, int]:
-        """Median of the rows staged in each feed's last 10 successes of other runs, from 3 successes on."""
+        """Median of the rows staged in each feed's last 10 successes, from 3 successes on.
+
+        Only runs that have ended count, each once: a run does not judge itself.
+        """
         ...
 
     def observed_seconds(self, dag_id: str, feeds: Sequence[str]) -> Mapping[str, float]:

@@ -61,7 +61,7 @@ class BranchWaitTrigger(BaseTrigger):
         while True:
             try:
                 event = await sync_to_async(self._look)()
-            except Exception:  # noqa: BLE001  # the store may be away for a while; the branch waits anyway
+            except Exception:  # the store may be away for a while; the branch waits anyway
                 self.log.warning("Could not look; trying again", exc_info=True)
                 event = None
             if event is not None:

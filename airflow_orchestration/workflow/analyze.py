@@ -10,7 +10,7 @@ from airflow_orchestration.policies.workflow_mode import (
     BatchFacts,
     ModeDecision,
     ModeFacts,
-    ModeSelection,
+    WorkflowModePolicy,
 )
 from airflow_orchestration.storage.store import Fence, Store
 from airflow_orchestration.workflow.capacity import measure_capacity
@@ -26,7 +26,7 @@ def analyze_batches(store: Store, fence: Fence, spec: RunSpec) -> ModeDecision:
         capacity=measure_capacity(spec.pipeline.capacity),
         forced=_forced(spec),
     )
-    decision = ModeSelection().evaluate(facts)
+    decision = WorkflowModePolicy().evaluate(facts)
     store.save_run(fence, spec.as_json(), decision)
     return decision
 

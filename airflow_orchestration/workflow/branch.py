@@ -132,7 +132,7 @@ def _process(step: Step, feed_id: str, branch_id: str, snapshot: GateSnapshot) -
 
 def _staged_outcome(step: Step, feed: Feed, branch_id: str, plan: Plan, started: float) -> FeedOutcome:
     root, path = step.spec.location(feed.id)
-    ingested = ingest(feed, root=root, path=path, contract=step.spec.contract, scratch=step.scratch / feed.id)
+    ingested = ingest(feed, root=root, path=path, contract=step.spec.contract, scratch=step.folder(feed.id))
     staged, quarantine = _store(step, feed.id, ingested)
     log.info(
         "Feed %s: %d rows in, %d staged, %d quarantined",

@@ -33,7 +33,7 @@ def merge_round(step: Step) -> MergeRecord:
         ],
         contract=step.spec.contract,
         tolerance=step.spec.pipeline.merge.tolerance,
-        scratch=step.scratch / "fuse",
+        scratch=step.folder("fuse"),
     )
     key = f"{step.staging_prefix}/merged/e{step.fence.epoch}-rows.parquet"
     record = MergeRecord(

@@ -28,7 +28,7 @@ def publish(step: Step, publisher: Publisher) -> Published:
     merged = csv_chunks(
         step.staging.fetch(record.staged, step.scratch),
         [*columns, *MERGED_EXTRAS],
-        scratch=step.scratch / "merged",
+        scratch=step.folder("merged"),
     )
     return publisher.publish(publication, merged, _quarantine(step, record, standing))
 
@@ -96,4 +96,4 @@ def _quarantine(step: Step, record: MergeRecord, standing: dict[str, FeedOutcome
         staged = standing[feed_id].quarantine
         if staged is not None:
             path = step.staging.fetch(staged, step.scratch)
-            yield from csv_chunks(path, QUARANTINE_COLUMNS, scratch=step.scratch / "quarantine")
+            yield from csv_chunks(path, QUARANTINE_COLUMNS, scratch=step.folder("quarantine"))

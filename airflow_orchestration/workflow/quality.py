@@ -20,7 +20,7 @@ def validate_quality(step: Step) -> QualityDecision:
                 FeedQuality(feed_id=feed_id, score=standing[feed_id].quality_score)
                 for feed_id in sorted(merge.published)
             ),
-            overall=float(merge.decision["evidence"]["overall_data_quality_score"]),
+            overall=float(merge.decision["evidence"]["overall_quality"]),
             rows=merge.staged.rows,
             round=step.round,
             max_rounds=step.spec.pipeline.max_rounds,

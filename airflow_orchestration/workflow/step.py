@@ -47,6 +47,12 @@ class Step:
         """Where the run's files stand between tasks."""
         return self.open_staging(self.spec.pipeline.staging)
 
+    def folder(self, name: str) -> Path:
+        """Make a folder in the scratch space."""
+        folder = self.scratch / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     @property
     def staging_prefix(self) -> str:
         """The folder of this run and round in the staging area. A run id may hold any character, its hash not."""

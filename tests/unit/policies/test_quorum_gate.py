@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -20,22 +20,21 @@ from airflow_orchestration.policies.quorum_gate import (
 )
 from tests.unit.policies.vectors import cases
 
+DESCRIBED = re.compile(r"(?P<required>required )?((?P<weight>[\d.]+) )?(?P<state>[a-z]+)( x(?P<times>\d+))?")
+
 
 def members(described: list[str]) -> tuple[Member, ...]:
-    return tuple(_numbered(described))
-
-
-def _numbered(described: list[str]) -> Iterator[Member]:
-    number = 0
-    for text in described:
-        words = text.split()
-        times = int(words.pop().removeprefix("x")) if words[-1].startswith("x") else 1
-        state = MemberState(words.pop())
-        required = words[:1] == ["required"]
-        weight = float((words[1:] if required else words or ["1"])[0]) if words[required:] else 1.0
-        for _ in range(times):
-            number += 1
-            yield Member(id=f"m{number}", weight=weight, required=required, state=state)
+    found = [match for text in described if (match := DESCRIBED.fullmatch(text))]
+    repeated = [match for match in found for _ in range(int(match["times"] or 1))]
+    return tuple(
+        Member(
+            id=f"m{number}",
+            weight=float(match["weight"] or 1),
+            required=match["required"] is not None,
+            state=MemberState(match["state"]),
+        )
+        for number, match in enumerate(repeated, start=1)
+    )
 
 
 def seconds(value: float | None) -> timedelta | None:

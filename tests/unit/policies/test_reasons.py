@@ -22,7 +22,9 @@ def reasons(module: str) -> list[StrEnum]:
     return [member for enum in enums for member in enum]
 
 
-REASONS = [pytest.param(module, reason, id=f"{module}-{reason}") for module in MODULES for reason in reasons(module)]
+REASONS = [
+    pytest.param(module, reason, id=f"{module}-{reason}") for module in MODULES for reason in reasons(module)
+]
 
 
 @pytest.mark.parametrize(("module", "reason"), REASONS)

@@ -65,9 +65,10 @@ def test_evidence() -> None:
         "attempts": {"b": 2, "c": 2},
     }
 
-    assert expected == decide(
-        {"round": 2, "feeds": {"a": "arrived", "b": "failed", "c": "below_standard"}}
-    ).evidence
+    assert (
+        expected
+        == decide({"round": 2, "feeds": {"a": "arrived", "b": "failed", "c": "below_standard"}}).evidence
+    )
 
 
 @pytest.mark.parametrize("value", [0, -1])

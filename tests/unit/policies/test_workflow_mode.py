@@ -23,30 +23,36 @@ from airflow_orchestration.policies.workflow_mode import (
 )
 from tests.unit.policies.vectors import cases
 
-GIGABYTE = 1024**3
-
 
 def batch(feed_id: str, *depends_on: str, cost: float = 1.0, **changes: int) -> BatchFacts:
     sizes = {"bytes": 1000, "rows": 10, "columns": 5, "rules": 3} | changes
     return BatchFacts(feed_id=feed_id, cost=cost, depends_on=depends_on, **sizes)
 
 
-def batches(size: str, shape: str) -> tuple[BatchFacts, ...]:
-    large = {"bytes": 4 * GIGABYTE, "rows": 50_000_000, "columns": 100, "rules": 10}
-    return tuple(
-        batch(
-            f"feed_{number}",
-            *([f"feed_{number - 1}"] if shape == "chain" and number else []),
-            **(large if size == "large" else {}),
-        )
-        for number in range(4)
+def batches(complexity_score: float, dependency_score: float) -> tuple[BatchFacts, ...]:
+    """Three batches of just these scores: a large one, one that waits for it, one that does not."""
+    halves = complexity_score / (1 - complexity_score)
+    large = batch(
+        "large",
+        cost=10,
+        bytes=round(halves * HALF_BYTES),
+        rows=1,
+        columns=round(halves * HALF_COLUMNS),
+        rules=round(halves * HALF_CHECKS),
     )
+    nothing = {"bytes": 0, "rows": 0, "columns": 0}
+    waiting = batch("waiting", "large", cost=dependency_score, **nothing)
+    return large, waiting, batch("loose", cost=1 - dependency_score, **nothing)
 
 
 def decide(row: dict[str, Any]) -> ModeDecision:
-    capacity = CapacityFacts(workers=row["workers"], cpu_available=row["cpu_available"], memory_mb=4096)
-    forced = WorkflowMode(row["forced"]) if "forced" in row else None
-    facts = ModeFacts(batches=batches(row["size"], row["shape"]), capacity=capacity, forced=forced)
+    facts = ModeFacts(
+        batches=batches(row["complexity"], row["dependency"]),
+        capacity=CapacityFacts(
+            workers=row.get("workers", 8), cpu_available=row.get("cpu_available", 0.9), memory_mb=4096
+        ),
+        forced=WorkflowMode(row["forced"]) if "forced" in row else None,
+    )
     return WorkflowModePolicy().evaluate(facts)
 
 
@@ -79,7 +85,8 @@ def test_forced_mode(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("threshold", "score"), [("complexity_above", "complexity_score"), ("dependency_above", "data_dependency_score")]
+    ("threshold", "score"),
+    [("complexity_above", "complexity_score"), ("dependency_above", "data_dependency_score")],
 )
 def test_seed_07_scores_are_compared_strictly(threshold: str, score: str) -> None:
     """A score that equals its threshold does not cross it."""
@@ -87,9 +94,9 @@ def test_seed_07_scores_are_compared_strictly(threshold: str, score: str) -> Non
         batches=(batch("a"), batch("b", "a"), batch("c")),
         capacity=CapacityFacts(workers=8, cpu_available=0.9, memory_mb=4096),
     )
-    value = WorkflowModePolicy().evaluate(facts).evidence[score]
+    value = float(str(WorkflowModePolicy().evaluate(facts).evidence[score]))
     at = {"complexity_above": 1.0, "dependency_above": 1.0} | {threshold: value}
-    below = at | {threshold: float(str(value)) - 0.001}
+    below = at | {threshold: value - 0.001}
 
     assert WorkflowMode.ADAPTIVE is WorkflowModePolicy(**at).evaluate(facts).mode
     assert WorkflowMode.ADAPTIVE is not WorkflowModePolicy(**below).evaluate(facts).mode
@@ -111,7 +118,9 @@ def test_seed_06_complexity_weighs_volume_schema_and_work() -> None:
 
 def test_seed_06_nesting_and_aggregations_add_complexity() -> None:
     """A nested column counts once more per level, an aggregation like a rule."""
-    assert complexity([batch("a", columns=10, nesting=2)]).schema == complexity([batch("a", columns=30)]).schema
+    assert (
+        complexity([batch("a", columns=10, nesting=2)]).schema == complexity([batch("a", columns=30)]).schema
+    )
     assert complexity([batch("a", rules=2, aggregations=3)]).work == complexity([batch("a", rules=5)]).work
 
 
@@ -125,18 +134,17 @@ def test_seed_06_no_batches_are_no_work() -> None:
 
 
 @pytest.mark.parametrize(
-    ("claim", "work", "expected"),
+    ("work", "expected"),
     [
-        ("one batch", [batch("a")], 0.0),
-        ("independent", [batch("a"), batch("b", cost=9)], 0.0),
-        ("chain", [batch("a"), batch("b", "a", cost=5), batch("c", "b", cost=2)], 1.0),
-        ("one of two others waits", [batch("a"), batch("b", "a"), batch("c")], 0.5),
-        ("needs nothing of this queue", [batch("a", "elsewhere"), batch("b", "elsewhere")], 0.0),
-        ("free batches", [batch("a", cost=0), batch("b", "a", cost=0)], 0.0),
+        pytest.param([batch("a")], 0.0, id="one batch"),
+        pytest.param([batch("a"), batch("b", cost=9)], 0.0, id="independent"),
+        pytest.param([batch("a"), batch("b", "a", cost=5), batch("c", "b", cost=2)], 1.0, id="chain"),
+        pytest.param([batch("a"), batch("b", "a"), batch("c")], 0.5, id="one of two others waits"),
+        pytest.param([batch("a", "x"), batch("b", "x")], 0.0, id="needs nothing of this queue"),
+        pytest.param([batch("a", cost=0), batch("b", "a", cost=0)], 0.0, id="batches without cost"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_seed_06_dependency(claim: str, work: list[BatchFacts], expected: float) -> None:
+def test_seed_06_dependency(work: list[BatchFacts], expected: float) -> None:
     """The dependency score is 0 where all could run at once and 1 for a pure chain."""
     assert expected == dependency(work).score
 
@@ -177,5 +185,5 @@ def test_cost_is_an_amount_of_work(value: float) -> None:
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
 def test_cpu_available_is_a_share(value: float) -> None:
     """An availability outside 0..1 is refused."""
-    with pytest.raises(ValueError, match="cpu_available .* is no share"):
+    with pytest.raises(ValueError, match=r"cpu_available .* is no share"):
         CapacityFacts(workers=1, cpu_available=value, memory_mb=1)

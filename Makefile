@@ -1,0 +1,75 @@
+PYTHON ?= python3
+PYTHONS ?= python3.11 python3.12 python3.13
+PORT ?= 8080
+SCENARIO ?= degraded
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+STATE := .orchestration
+
+unexport PYTHONDONTWRITEBYTECODE  # compiled bytecode halves every start of Airflow
+.DEFAULT_GOAL := help
+
+##@ Try it
+.PHONY: run up down status
+run: $(READY)  ## Start the stack and play a scenario (SCENARIO=degraded, PORT=8080)
+	@$(BIN)/python -m demo run --scenario $(SCENARIO) --port $(PORT)
+
+up: $(READY)  ## Start PostgreSQL and Airflow (PORT=8080)
+	@$(BIN)/python -m demo up --port $(PORT)
+
+down:  ## Stop them; the data stays
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo down; fi
+
+status:  ## Show what runs, the address and the password
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo status || true; else echo "The stack is down."; fi
+
+##@ Work on it
+.PHONY: setup test check format schemas bench constraints clean help
+setup: $(READY)  ## Create .venv with everything that is needed (PYTHON=python3)
+
+test: $(READY)  ## Run all tests
+	@$(BIN)/python -m pytest
+
+check: $(READY)  ## Format, lint, types, layers, tests
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory test
+
+format: $(READY)  ## Format the code, and repair what the linter can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+schemas: $(READY)  ## Write the JSON schemas to docs/schemas
+	@$(BIN)/python -m airflow_orchestration.cli.schemas docs/schemas
+
+bench: $(READY)  ## Measure
+	@$(BIN)/python -m benchmarks
+
+constraints:  ## Renew constraints.txt (needs PYTHONS, one of each supported version)
+	@.ci/constraints $(PYTHONS)
+
+clean:  ## Remove all that was generated: .venv, the stack's data, caches
+	@if [ -x $(BIN)/python ] && [ -d $(STATE) ]; then \
+	  $(BIN)/python -m demo status >/dev/null 2>&1; \
+	  if [ $$? -ne 3 ]; then echo "The stack is up. Stop it first: make down" >&2; exit 1; fi; \
+	fi
+	@rm -rf $(VENV) $(STATE) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:
+	@awk 'BEGIN { FS = ":.*?## " } \
+	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z]+:.*?## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Preparing $(VENV); this happens once and takes a minute or two"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m compileall -q -j0 $(VENV)/lib >/dev/null 2>&1 || true  # some packages ship templates
+	@touch $@

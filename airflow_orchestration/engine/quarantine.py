@@ -1,0 +1,129 @@
+"""Writes the rows that were put aside, each with its position, the rule it broke and a reason."""
+
+# ruff: noqa: S608  # names and values become SQL through `sqltext` only
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from airflow_orchestration.engine.checking import DUPLICATE_KEY, MALFORMED, OUT_OF_SCOPE, Checks
+from airflow_orchestration.engine.prescan import Prescan
+from airflow_orchestration.engine.reading import Reading
+from airflow_orchestration.engine.sqltext import literal
+
+_FETCH = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """What was put aside: rows by rule, and filled cells of the rows in scope."""
+
+    by_rule: dict[str, int]
+    filled: int
+
+    @property
+    def rows(self) -> int:
+        """All rows that were put aside."""
+        return sum(self.by_rule.values())
+
+
+def collect(
+    connection: duckdb.DuckDBPyConnection, reading: Reading, staged: Path, *, duplicates: bool
+) -> Rejected:
+    """Find out why each row that wasn't staged was rejected; the answer stays in table `rejected`.
+
+    `duplicates`: table `duplicates` holds the positions of the rows that repeat a key. A row that was
+    not staged and breaks no rule gets a null rule; `Rejected.by_rule` then has the key "".
+    """
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE rejected "
+        "(position BIGINT, rule VARCHAR, column_name VARCHAR, reason VARCHAR, raw VARCHAR, filled INTEGER)"
+    )
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS duplicates (_position BIGINT)")
+    scan = reading.prescan()
+    if scan is None:
+        chosen = f"({reading.checks.good}) IS NOT TRUE"
+        if duplicates:
+            chosen = f"({chosen}) OR _position IN (SELECT _position FROM duplicates)"
+        _insert(connection, reading.checks, f"SELECT * FROM ({reading.suspects(())}) WHERE {chosen}")
+    else:
+        missing = without(gaps(connection, staged, scan.first_line, scan.last_line), scan.aside)
+        _insert(connection, reading.checks, reading.suspects(missing))
+        _insert_malformed(connection, scan)
+    counted = connection.execute(
+        "SELECT coalesce(rule, ''), count(*), sum(filled) FROM rejected GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    return Rejected(
+        by_rule={str(rule): int(rows) for rule, rows, _ in counted},
+        filled=sum(int(filled) for rule, _, filled in counted if rule != OUT_OF_SCOPE),
+    )
+
+
+def write_quarantine(connection: duckdb.DuckDBPyConnection, feed_id: str, target: Path) -> None:
+    """Write table `rejected` as Parquet, by position."""
+    connection.execute(
+        f"COPY (SELECT {literal(feed_id)} AS feed_id, position, rule, column_name, reason, raw "
+        f"FROM rejected ORDER BY position) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)"
+    )
+
+
+def gaps(connection: duckdb.DuckDBPyConnection, staged: Path, first: int, last: int) -> Iterator[int]:
+    """Yield the positions from `first` to `last` that aren't in the staged file, ascending.
+
+    Staged rows stand in the order of their positions, so rows without a gap between them share the
+    difference between position and row number.
+    """
+    cursor = connection.cursor()
+    cursor.execute(
+        "SELECT min(_position), max(_position) FROM (SELECT _position, _position - file_row_number AS run "
+        f"FROM read_parquet({literal(staged)}, file_row_number = true)) GROUP BY run ORDER BY 1"
+    )
+    expected = first
+    while runs := cursor.fetchmany(_FETCH):
+        for start, end in runs:
+            yield from range(expected, start)
+            expected = end + 1
+    yield from range(expected, last + 1)
+
+
+def without(positions: Iterator[int], aside: Sequence[int]) -> Iterator[int]:
+    """Leave out positions that are known already; both are ascending."""
+    known = iter(aside)
+    skip = next(known, None)
+    for position in positions:
+        while skip is not None and skip < position:
+            skip = next(known, None)
+        if position != skip:
+            yield position
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, checks: Checks, suspects: str) -> None:
+    rules = ", ".join(
+        f"({number}, {literal(rule.name)}, {literal(rule.column)}, {literal(rule.reason)})"
+        for number, rule in enumerate(checks.rules)
+    )
+    connection.execute(
+        f"INSERT INTO rejected SELECT _position, "
+        f"CASE WHEN _malformed THEN '{MALFORMED}' WHEN rule.name IS NOT NULL THEN rule.name "
+        f"WHEN d._position IS NOT NULL THEN '{DUPLICATE_KEY}' END AS rule_name, "
+        "CASE WHEN NOT _malformed THEN rule.column_name END, "
+        "CASE WHEN _malformed THEN 'The line is not one JSON object.' "
+        "ELSE coalesce(rule.reason, 'An earlier row of the feed has the same key.') END, "
+        f"CASE WHEN rule_name IS DISTINCT FROM '{OUT_OF_SCOPE}' THEN replace(_raw, chr(0), '\u2400') END, filled "
+        f"FROM (SELECT _position, _raw, _malformed, {checks.filled} AS filled, "
+        f"{checks.first_broken} AS number FROM ({suspects})) "
+        f"LEFT JOIN (VALUES {rules}) AS rule(number, name, column_name, reason) USING (number) "
+        "LEFT JOIN duplicates AS d USING (_position)"
+    )
+
+
+def _insert_malformed(connection: duckdb.DuckDBPyConnection, scan: Prescan) -> None:
+    if scan.malformed:
+        connection.execute(
+            f"INSERT INTO rejected SELECT position, '{MALFORMED}', NULL, reason, raw, 0 "
+            f"FROM read_json({literal(scan.sidecar)}, format = 'newline_delimited', "
+            "columns = {position: 'BIGINT', reason: 'VARCHAR', raw: 'VARCHAR'})"
+        )

@@ -1,0 +1,170 @@
+"""What is published, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import sql
+
+from airflow_orchestration.domain.contract import Contract
+from airflow_orchestration.exceptions import FencedError, LedgerMismatchError, PublishConflictError
+from airflow_orchestration.storage.store import RunKey
+from airflow_orchestration.storage.target import Target
+
+SCRATCH_SCHEMA = "orchestration_scratch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedRows:
+    """What became of a feed's rows: in = staged + quarantined, staged = published + superseded."""
+
+    rows_in: int
+    rows_staged: int
+    rows_quarantined: int
+    published: int
+    superseded: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """One content for one table, under a key that may be used once; `epoch` says which execution this is."""
+
+    table: str
+    publication_key: str
+    run: RunKey
+    round: int
+    epoch: int
+    content_sha256: str
+    contract: Contract
+    feeds: Mapping[str, FeedRows]
+
+    @property
+    def place(self) -> str:
+        """How messages name it."""
+        return f"publication {self.publication_key!r} to {self.table}"
+
+    @property
+    def target(self) -> Target:
+        """Where it goes."""
+        return Target.named(self.table, self.contract)
+
+    @property
+    def rows_published(self) -> int:
+        """The rows of the merged table."""
+        return sum(feed.published for feed in self.feeds.values())
+
+    @property
+    def rows_quarantined(self) -> int:
+        """The rows that stay outside."""
+        return sum(feed.rows_quarantined for feed in self.feeds.values())
+
+    def check(self) -> None:
+        """Raise `LedgerMismatchError` when its own figures don't add up."""
+        wrong = [
+            feed_id
+            for feed_id, feed in self.feeds.items()
+            if feed.rows_in != feed.rows_staged + feed.rows_quarantined
+            or feed.rows_staged != feed.published + feed.superseded
+        ]
+        if wrong:
+            raise LedgerMismatchError(
+                f"{self.place}: the figures of {', '.join(sorted(wrong))} don't add up: rows in must be staged + "
+                "quarantined, and staged rows published + superseded; nothing was published"
+            )
+
+    def parameters(self) -> dict[str, Any]:
+        """What the statements of `publish.sql` take from it."""
+        feeds = self.feeds.values()
+        return {
+            "target_table": self.table,
+            "publication_key": self.publication_key,
+            "dag_id": self.run.dag_id,
+            "run_id": self.run.run_id,
+            "round": self.round,
+            "epoch": self.epoch,
+            "content_sha256": self.content_sha256,
+            "rows_in": sum(feed.rows_in for feed in feeds),
+            "rows_published": self.rows_published,
+            "rows_superseded": sum(feed.superseded for feed in feeds),
+            "rows_quarantined": self.rows_quarantined,
+            "feeds": list(self.feeds),
+            "feeds_in": [feed.rows_in for feed in feeds],
+            "feeds_staged": [feed.rows_staged for feed in feeds],
+            "feeds_published": [feed.published for feed in feeds],
+            "feeds_superseded": [feed.superseded for feed in feeds],
+            "feeds_quarantined": [feed.rows_quarantined for feed in feeds],
+        }
+
+    def fenced(self) -> FencedError:
+        """What its execution is told when a newer one has taken over."""
+        return FencedError(f"{self.place}: epoch {self.epoch} was taken over by a newer one; stop this one")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What the ledger says of a publication; `already_published` when an earlier execution did it."""
+
+    already_published: bool
+    rows_in: int
+    rows_published: int
+    rows_superseded: int
+    rows_quarantined: int
+    rows_inserted: int
+    rows_updated: int
+    rows_unchanged: int
+
+
+def published_as(booked: Mapping[str, Any], *, already: bool) -> Published:
+    """A ledger row as an object."""
+    counts = {name: count for name, count in booked.items() if name.startswith("rows_")}
+    return Published(already_published=already, **counts)
+
+
+def confirmed(booked: Mapping[str, Any], publication: Publication, *, already: bool = True) -> Published:
+    """What was booked under the publication's key, if it is the same content."""
+    if booked["content_sha256"] != publication.content_sha256:
+        raise PublishConflictError(
+            f"{publication.place}: the key was used for other content already, by epoch {booked['epoch']}; "
+            "compare the two runs, then publish under another key"
+        )
+    return published_as(booked, already=already)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scratch:
+    """The private tables of one attempt, and how to find those of older ones."""
+
+    epoch: int
+    digest: str
+
+    @classmethod
+    def of(cls, publication: Publication) -> Scratch:
+        """The scratch of a publication."""
+        named = f"{publication.table}\n{publication.publication_key}"
+        return cls(epoch=publication.epoch, digest=hashlib.sha256(named.encode()).hexdigest()[:16])
+
+    @property
+    def merged(self) -> sql.Identifier:
+        """Takes the merged rows."""
+        return sql.Identifier(SCRATCH_SCHEMA, f"p_{self.epoch}_{self.digest}")
+
+    @property
+    def quarantined(self) -> sql.Identifier:
+        """Takes the quarantined rows."""
+        return sql.Identifier(SCRATCH_SCHEMA, f"q_{self.epoch}_{self.digest}")
+
+    @property
+    def application_name(self) -> str:
+        """Names the attempt's connection on the server."""
+        return f"orchestration publish p_{self.epoch}_{self.digest}"
+
+    def parameters(self) -> dict[str, Any]:
+        """What finds the tables and connections of older attempts."""
+        return {
+            "epoch": self.epoch,
+            "tables": f"^[pq]_[0-9]+_{self.digest}$",
+            "pattern": f"^orchestration publish p_[0-9]+_{self.digest}$",
+        }

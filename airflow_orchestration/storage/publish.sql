@@ -1,0 +1,219 @@
+-- name: set_session
+-- Name the attempt to everybody who looks at the server, and read dates in one way only.
+SELECT set_config('application_name', %(application_name)s, false),
+       set_config('timezone', 'UTC', false),
+       set_config('datestyle', 'ISO, YMD', false),
+       set_config('statement_timeout', '15min', false),
+       set_config('lock_timeout', '10s', false),
+       set_config('idle_in_transaction_session_timeout', '30s', false);
+
+-- name: end_superseded
+-- End the connections of older executions of this publication: a hung one would keep its locks for ever.
+WITH others AS MATERIALIZED (
+    SELECT pid, application_name
+    FROM pg_stat_activity
+    WHERE application_name ~ %(pattern)s
+      AND datname = current_database() AND usename = current_user AND pid <> pg_backend_pid())
+SELECT pg_terminate_backend(pid, 5000) FROM others
+WHERE split_part(application_name, '_', 2)::bigint < %(epoch)s;
+
+-- name: claim
+-- Take the right to publish; no row means that a newer execution has it.
+INSERT INTO orchestration.publish_claim AS held (target_table, publication_key, epoch)
+VALUES (%(target_table)s, %(publication_key)s, %(epoch)s)
+ON CONFLICT (target_table, publication_key) DO UPDATE
+SET epoch = excluded.epoch, claimed_at = excluded.claimed_at
+WHERE held.epoch <= excluded.epoch
+RETURNING epoch;
+
+-- name: claimed_by
+-- Read who has the right to publish.
+SELECT epoch FROM orchestration.publish_claim
+WHERE target_table = %(target_table)s AND publication_key = %(publication_key)s;
+
+-- name: superseded_scratch
+-- Name the scratch tables that older executions of this publication left behind.
+WITH scratch AS MATERIALIZED (
+    SELECT relname::text AS name
+    FROM pg_class
+    WHERE relnamespace = 'orchestration_scratch'::regnamespace AND relkind = 'r' AND relname ~ %(tables)s)
+SELECT name FROM scratch WHERE split_part(name, '_', 2)::bigint < %(epoch)s;
+
+-- name: drop_table
+-- Drop a scratch table.
+DROP TABLE IF EXISTS {table};
+
+-- name: create_scratch
+-- Make the private tables of one attempt.
+CREATE UNLOGGED TABLE {merged} (
+    {columns}, _primary_source text, _sources jsonb, _attribution jsonb, _agreement jsonb);
+CREATE UNLOGGED TABLE {quarantined} (
+    feed_id text, position bigint, rule text, column_name text, reason text, raw text);
+
+-- name: copy
+-- Take rows in as CSV: an empty field is null, a quoted empty field is the empty text.
+COPY {table} FROM STDIN (FORMAT csv, NULL '', ENCODING 'UTF8', FREEZE);
+
+-- name: begin_settling
+-- Bound the publishing transaction; settings that this server does not know are left out.
+SELECT set_config(name, wanted.value, true)
+FROM (VALUES ('transaction_timeout', '120s'), ('statement_timeout', '120s'), ('lock_timeout', '10s'),
+             ('idle_in_transaction_session_timeout', '8s'), ('synchronous_commit', 'on'),
+             ('search_path', 'pg_catalog')) AS wanted (name, value)
+JOIN pg_settings USING (name);
+
+-- name: fence
+-- Lock the right to publish until the end of the transaction and read whose it is.
+SELECT epoch FROM orchestration.publish_claim
+WHERE target_table = %(target_table)s AND publication_key = %(publication_key)s
+FOR UPDATE;
+
+-- name: queue
+-- Let one publication at a time write to a table.
+SELECT pg_advisory_xact_lock(hashtextextended('orchestration.publish ' || %(target_table)s, 0));
+
+-- name: open_ledger
+-- Book the publication; no row means that its key is booked already.
+INSERT INTO orchestration.publish_ledger
+    (target_table, publication_key, dag_id, run_id, round, epoch, content_sha256,
+     rows_in, rows_published, rows_superseded, rows_quarantined)
+VALUES (%(target_table)s, %(publication_key)s, %(dag_id)s, %(run_id)s, %(round)s, %(epoch)s, %(content_sha256)s,
+        %(rows_in)s, %(rows_published)s, %(rows_superseded)s, %(rows_quarantined)s)
+ON CONFLICT (target_table, publication_key) DO NOTHING
+RETURNING published_at;
+
+-- name: ledger
+-- Read what was booked under a key.
+SELECT epoch, content_sha256, rows_in, rows_published, rows_superseded, rows_quarantined,
+       rows_inserted, rows_updated, rows_unchanged
+FROM orchestration.publish_ledger
+WHERE target_table = %(target_table)s AND publication_key = %(publication_key)s;
+
+-- name: count_feeds
+-- Count every feed's rows in the scratch tables, beside what was declared of it.
+WITH declared AS (
+    SELECT * FROM unnest(%(feeds)s::text[], %(feeds_in)s::bigint[], %(feeds_published)s::bigint[],
+                         %(feeds_superseded)s::bigint[], %(feeds_quarantined)s::bigint[])
+        AS feed (feed_id, rows_in, published, superseded, quarantined)),
+kind AS (
+    SELECT _primary_source, _sources, count(*) AS rows FROM {merged} GROUP BY _primary_source, _sources),
+primary_rows AS (
+    SELECT _primary_source AS feed_id, sum(rows) AS rows FROM kind GROUP BY _primary_source),
+other_rows AS (
+    SELECT source.feed_id, sum(kind.rows) AS rows
+    FROM kind
+    CROSS JOIN LATERAL (SELECT DISTINCT jsonb_array_elements_text(kind._sources) AS feed_id) AS source
+    WHERE source.feed_id IS DISTINCT FROM kind._primary_source
+    GROUP BY source.feed_id),
+quarantined_rows AS (
+    SELECT feed_id, count(*) AS rows FROM {quarantined} GROUP BY feed_id),
+counted AS (
+    SELECT feed_id, declared.rows_in AS declared_in,
+           coalesce(primary_rows.rows, 0)::bigint AS published,
+           coalesce(other_rows.rows, 0)::bigint AS superseded,
+           coalesce(quarantined_rows.rows, 0)::bigint AS quarantined,
+           declared.published AS declared_published,
+           declared.superseded AS declared_superseded,
+           declared.quarantined AS declared_quarantined
+    FROM declared
+    FULL JOIN primary_rows USING (feed_id)
+    FULL JOIN other_rows USING (feed_id)
+    FULL JOIN quarantined_rows USING (feed_id))
+SELECT counted.*,
+       declared_in IS NOT DISTINCT FROM published + superseded + quarantined
+       AND (declared_published, declared_superseded, declared_quarantined)
+           IS NOT DISTINCT FROM (published, superseded, quarantined) AS agrees
+FROM counted
+ORDER BY feed_id;
+
+-- name: upsert
+-- Insert the rows that are new and update those that differ; count both.
+WITH written AS (
+    INSERT INTO {target} AS kept ({columns}, _run_id, _published_at)
+    SELECT {columns}, %(run_id)s, %(published_at)s FROM {merged}
+    ON CONFLICT ({key}) DO UPDATE SET {assignments}, _run_id = excluded._run_id, _published_at = excluded._published_at
+    WHERE ({kept}) IS DISTINCT FROM ({new})
+    RETURNING (kept.xmax = 0) AS is_new)
+SELECT count(*) FILTER (WHERE is_new) AS inserted, count(*) FILTER (WHERE NOT is_new) AS updated FROM written;
+
+-- name: assignment
+-- One column of the update.
+{column} = excluded.{column};
+
+-- name: keep_quarantined
+-- Keep the rows that are not published, with their reasons.
+INSERT INTO orchestration.quarantined_row
+    (target_table, publication_key, feed_id, position, rule, column_name, reason, raw)
+SELECT %(target_table)s, %(publication_key)s, feed_id, position, rule, column_name, reason, raw FROM {quarantined};
+
+-- name: book_feeds
+-- Book what became of each feed's rows.
+INSERT INTO orchestration.publish_ledger_feed
+    (target_table, publication_key, feed_id, rows_in, rows_staged, rows_published, rows_superseded, rows_quarantined)
+SELECT %(target_table)s, %(publication_key)s, feed.*
+FROM unnest(%(feeds)s::text[], %(feeds_in)s::bigint[], %(feeds_staged)s::bigint[], %(feeds_published)s::bigint[],
+            %(feeds_superseded)s::bigint[], %(feeds_quarantined)s::bigint[]) AS feed;
+
+-- name: close_ledger
+-- Book what the publication did to the table.
+UPDATE orchestration.publish_ledger
+SET rows_inserted = %(inserted)s, rows_updated = %(updated)s,
+    rows_unchanged = rows_published - %(inserted)s - %(updated)s
+WHERE target_table = %(target_table)s AND publication_key = %(publication_key)s
+RETURNING rows_in, rows_published, rows_superseded, rows_quarantined, rows_inserted, rows_updated, rows_unchanged;
+
+-- name: target
+-- Look at the place of a target table; no row means that its schema does not exist.
+SELECT class.oid AS oid, class.relkind::text AS kind,
+       current_setting('transaction_read_only')::boolean AS read_only,
+       has_schema_privilege(space.oid, 'USAGE') AS may_use_schema,
+       has_schema_privilege(space.oid, 'CREATE') AS may_create,
+       (SELECT coalesce(array_agg(needed), '{}')
+        FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS needed
+        WHERE NOT has_table_privilege(class.oid, needed)) AS refused_privileges
+FROM pg_namespace AS space
+LEFT JOIN pg_class AS class ON class.relnamespace = space.oid AND class.relname = %(name)s
+WHERE space.nspname = %(schema)s;
+
+-- name: target_columns
+-- Read the columns of a table; one is demanded when rows without it are refused.
+SELECT attname::text AS name, format_type(atttypid, NULL) AS type,
+       attnotnull AND NOT atthasdef AND attidentity = '' AS demanded
+FROM pg_attribute
+WHERE attrelid = %(oid)s AND attnum > 0 AND NOT attisdropped
+ORDER BY attnum;
+
+-- name: target_keys
+-- Read the columns of every index that makes rows unique without exceptions.
+SELECT array_agg(attname::text) AS columns
+FROM pg_index
+JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey[0:indnkeyatts - 1])
+WHERE indrelid = %(oid)s AND indisunique AND indisvalid AND indimmediate AND indpred IS NULL AND indexprs IS NULL
+GROUP BY indexrelid;
+
+-- name: create_target
+-- Make the target table as the contract describes it.
+CREATE TABLE {target} (
+    {columns},
+    _primary_source text,
+    _sources        jsonb,
+    _attribution    jsonb,
+    _agreement      jsonb,
+    _run_id         text,
+    _published_at   timestamptz,
+    PRIMARY KEY ({key}));
+COMMENT ON TABLE {target} IS {comment};
+COMMENT ON COLUMN {target}._primary_source IS 'The feed that the row comes from';
+COMMENT ON COLUMN {target}._sources IS 'Every feed that has the row, heaviest first';
+COMMENT ON COLUMN {target}._attribution IS 'Which feed each value comes from';
+COMMENT ON COLUMN {target}._agreement IS 'How far the feeds agree on each value';
+COMMENT ON COLUMN {target}._run_id IS 'The run that last changed the row';
+COMMENT ON COLUMN {target}._published_at IS 'When the row was last changed';
+
+-- name: required_column
+-- A column that must have a value.
+{column} {type} NOT NULL;
+
+-- name: optional_column
+-- A column that may be empty.
+{column} {type};

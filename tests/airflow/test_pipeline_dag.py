@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from airflow.sdk import DAG
+from airflow.sdk.definitions.param import ParamsDict
+from airflow.sdk.exceptions import ParamValidationError
+from airflow.serialization.serialized_objects import DagSerialization
+
+from airflow_orchestration.dags.pipeline_dag import pipeline_dag
+from airflow_orchestration.domain.batch import Lane
+from airflow_orchestration.domain.conf import read_conf
+from airflow_orchestration.exceptions import InputRefusedError
+from airflow_orchestration.operators.process_branch import LANE_OPERATORS
+
+REPOSITORY = Path(__file__).parents[2]
+DEMO = REPOSITORY / "dags" / "airport_reference.yaml"
+PACKAGE = REPOSITORY / "airflow_orchestration"
+
+
+@pytest.fixture(scope="module")
+def dag() -> DAG:
+    return pipeline_dag(DEMO)
+
+
+def test_seed_01_entry_is_the_analyzer_then_the_coordinator(dag: DAG) -> None:
+    """The analyzer is the only root; the first round's plan follows it."""
+    assert ["analyze_batches"] == [task.task_id for task in dag.roots]
+    assert {"round_1.plan"} == dag.get_task("analyze_batches").downstream_task_ids
+
+
+def test_seed_01_coordinator_fans_out_to_five_lanes_and_the_sync_point(dag: DAG) -> None:
+    """The plan leads to a route for each lane, and to the gate beside them."""
+    routes = {f"round_1.route.to_{lane.value}" for lane in Lane}
+
+    assert {"round_1.gate", *routes} == dag.get_task("round_1.plan").downstream_task_ids
+    for lane in Lane:
+        assert f"round_1.{lane.value}" in dag.get_task(f"round_1.route.to_{lane.value}").downstream_task_ids
+
+
+def test_seed_02_sync_point_leads_to_merger_or_load_balancer(dag: DAG) -> None:
+    """After the gate the run merges, goes round again, or fails."""
+    assert {"round_1.decide"} == dag.get_task("round_1.gate").downstream_task_ids
+    assert {"round_1.merge", "round_2.plan", "fail"} == dag.get_task("round_1.decide").downstream_task_ids
+
+
+def test_seed_03_quality_leads_to_publish_load_balancer_or_failure(dag: DAG) -> None:
+    """After the quality gate the run publishes, goes round again, or fails."""
+    following = dag.get_task("round_1.validate_quality").downstream_task_ids
+
+    assert {"round_1.validate_quality"} == dag.get_task("round_1.merge").downstream_task_ids
+    assert {"publish", "round_2.plan", "fail"} == following
+
+
+def test_ruling_the_retry_loop_is_bounded(dag: DAG) -> None:
+    """There are max_rounds rounds, and the last one leads to no other."""
+    rounds = {task.task_id.split(".")[0] for task in dag.tasks if task.task_id.startswith("round_")}
+
+    assert {"round_1", "round_2", "round_3"} == rounds
+    assert {"round_3.merge", "fail"} == dag.get_task("round_3.decide").downstream_task_ids
+
+
+def test_close_out_is_the_only_leaf(dag: DAG) -> None:
+    """Accepted failures can't fail the run: only close_out decides, whatever happened before it."""
+    assert ["close_out"] == [task.task_id for task in dag.leaves]
+    assert "all_done" == dag.get_task("close_out").trigger_rule
+
+
+def test_inside_a_round_skipping_cascades(dag: DAG) -> None:
+    """Every trigger rule inside a round is the default, but for the plan, which several tasks lead to."""
+    inside = [task for task in dag.tasks if task.task_id.startswith("round_")]
+
+    assert {"all_success"} == {task.trigger_rule for task in inside if not task.task_id.endswith(".plan")}
+
+
+def test_lanes_are_mapped_over_ids_that_the_plan_made(dag: DAG) -> None:
+    """A lane expands over branch ids and over nothing else."""
+    for lane in Lane:
+        mapped: Any = dag.get_task(f"round_1.{lane.value}")
+        assert mapped.is_mapped
+        assert ["branch_id"] == list(mapped.expand_input.value)
+        assert LANE_OPERATORS[lane].lane is lane
+
+
+def test_nothing_renders_templates_but_the_stand_alone_gate(dag: DAG) -> None:
+    """No task of a pipeline Dag has template fields that conf or feeds could reach."""
+    own = [task for task in dag.tasks if type(task).__module__.startswith("airflow_orchestration")]
+
+    assert [] == [task.task_id for task in own if task.template_fields]
+    assert not dag.render_template_as_native_obj
+
+
+@pytest.mark.parametrize("forbidden", ["expand_kwargs", "import_string", "render_template_fields", "eval"])
+def test_data_never_becomes_code(forbidden: str) -> None:
+    """The package calls nothing that turns data into templates, classes or code."""
+    calls = [
+        (path.name, node.lineno)
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and forbidden in {getattr(node.func, "attr", None), getattr(node.func, "id", None)}
+    ]
+
+    assert [] == calls
+
+
+def test_building_twice_gives_the_same_dag() -> None:
+    """An unchanged pipeline file makes no new Dag version."""
+    first, second = (DagSerialization.to_dict(pipeline_dag(DEMO)) for _ in range(2))
+
+    assert first == second
+
+
+def test_bad_file_is_one_import_error_with_every_problem(tmp_path: Path) -> None:
+    """A bad pipeline file fails the parse of its Dag file, naming each path."""
+    document = yaml.safe_load(DEMO.read_text())
+    document["sync"]["floor"] = 75
+    document["feeds"][2]["format"] = "xml"
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(InputRefusedError) as refused:
+        pipeline_dag(path)
+
+    assert {"sync.floor", "feeds[2].format"} == {problem.path for problem in refused.value.problems}
+
+
+def test_form_offers_the_feeds_of_the_file(dag: DAG) -> None:
+    """The trigger form lists every feed, and what it lists by default is accepted."""
+    defaults = ParamsDict(dag.params).validate()
+
+    assert 6 == len(defaults["batches"])
+    assert 6 == len(read_conf(defaults).batches or ())
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {"batches": []},
+        {"batches": [{"id": "../x"}]},
+        {"batches": [{"id": "vega", "sql": "x"}]},
+        {"workflow_mode": "fastest"},
+        {"sync_deadline": -1},
+        {"sync_floor": 75},
+        {"quality_approve_at": "high"},
+    ],
+    ids=str,
+)
+def test_form_refuses_what_the_models_refuse(dag: DAG, conf: dict[str, Any]) -> None:
+    """Airflow refuses a bad conf when a run is triggered, by the schema of the same models."""
+    params = ParamsDict({name: param for name, param in dag.params.items()}, suppress_exception=True)
+    params.update(conf)
+    with pytest.raises((ParamValidationError, ValueError)):
+        params.validate() and _raise_unless_valid(dag, conf)
+
+
+def _raise_unless_valid(dag: DAG, conf: dict[str, Any]) -> None:
+    for name, value in conf.items():
+        dag.params.get_param(name).resolve(value)

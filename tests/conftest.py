@@ -1,0 +1,57 @@
+"""What tests share: an embedded PostgreSQL, fresh databases on it, and one whole local stack."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from psycopg import sql
+
+from demo.ports import free_port
+from demo.postgres import EmbeddedPostgres
+from demo.stack import Stack
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+_numbers = count()
+
+collect_ignore = ["dags"]  # Dag files are for Airflow to import
+_airflow_home = TemporaryDirectory(prefix="airflow-home-")
+os.environ.setdefault("AIRFLOW_HOME", _airflow_home.name)  # importing airflow writes its settings there
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """An embedded PostgreSQL without Airflow; quick, because it need not survive a power cut."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data")
+    server.start()
+    server.execute(sql.SQL("ALTER SYSTEM SET fsync = off"), sql.SQL("SELECT pg_reload_conf()"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The conninfo string of a fresh, empty database."""
+    name = f"test_{next(_numbers)}"
+    postgres.create_database(name)
+    yield postgres.dsn(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One healthy local stack with the Dags of `tests/dags` and `dags`."""
+    running = Stack(
+        tmp_path_factory.mktemp("stack"),
+        port=free_port(),
+        dags_folders=[REPOSITORY / "tests" / "dags", REPOSITORY / "dags"],
+    )
+    try:
+        running.up()
+        yield running
+    finally:
+        running.down()
