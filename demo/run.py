@@ -39,6 +39,8 @@ def play(stack: Stack, scenario_name: str, out: Console) -> int:
     scenario = SCENARIOS[scenario_name](Landing(stack.home / "landing"))
     out.print(f"\n[bold]Scenario {scenario_name}[/]: {scenario.about}")
     scenario.before()
+    with psycopg.connect(stack.warehouse_dsn) as connection:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS reference")
     stack.api.wait_for_dag(DAG_ID)
     key = RunKey(dag_id=DAG_ID, run_id=stack.api.trigger(DAG_ID))
     with PostgresStore(lambda: psycopg.connect(stack.warehouse_dsn)) as store:

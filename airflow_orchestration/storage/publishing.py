@@ -101,18 +101,22 @@ class Publisher:
         return connection
 
     def _look_up(self, publication: Publication, lost: psycopg.OperationalError) -> Published:
-        """The server or the connection failed, perhaps after the commit: the ledger knows."""
+        """The server or the connection failed, perhaps after the commit: the ledger knows.
+
+        The failure itself is told again without its context, in which PostgreSQL quotes the row in hand.
+        """
+        told = type(lost)(f"{publication.place}: {str(lost).splitlines()[0]}")
         try:
             with closing(self._open()) as connection, connection.cursor(row_factory=dict_row) as cursor:
                 booked = _booked(connection, publication.parameters())
                 claim = cursor.execute(SQL["claimed_by"], publication.parameters()).fetchone()
         except psycopg.OperationalError:
-            raise lost from None
+            raise told from None
         if claim and claim["epoch"] > publication.epoch:
-            raise publication.fenced() from lost
+            raise publication.fenced() from None
         if booked:
             return confirmed(booked, publication, already=booked["epoch"] != publication.epoch)
-        raise lost
+        raise told from None
 
 
 class _Attempt:
@@ -126,6 +130,7 @@ class _Attempt:
         self._scratch = Scratch.of(publication)
 
     def run(self, merged: Iterable[bytes], quarantine: Iterable[bytes]) -> Published:
+        self._introduce()
         _patiently(self._claim)
         booked = _booked(self._connection, self._parameters)
         if booked:
@@ -141,16 +146,19 @@ class _Attempt:
 
     def rehearse(self, *, with_target: bool) -> None:
         """Try everything with no rows, and take it back."""
+        self._introduce()
         with self._transaction() as cursor:
             cursor.execute(SQL["claim"], self._parameters)
             self._fill(cursor, (), ())
             self._book(cursor, with_target=with_target)
             raise psycopg.Rollback
 
-    def _claim(self) -> None:
-        """Claim first: an older execution that is ended afterwards finds out why."""
+    def _introduce(self) -> None:
         named = {"application_name": self._scratch.application_name}
         self._connection.execute(SQL["set_session"], named)
+
+    def _claim(self) -> None:
+        """Claim first: an older execution that is ended afterwards finds out why."""
         if self._connection.execute(SQL["claim"], self._parameters).fetchone() is None:
             raise self._publication.fenced()
         self._connection.execute(SQL["end_superseded"], self._scratch.parameters())
@@ -185,9 +193,8 @@ class _Attempt:
                 columns=self._target.definitions(with_rules=False),
             )
         )
-        return _copied(cursor, self._scratch.merged, merged), _copied(
-            cursor, self._scratch.quarantined, quarantine
-        )
+        merged_rows = _copied(cursor, self._scratch.merged, merged)
+        return merged_rows, _copied(cursor, self._scratch.quarantined, quarantine)
 
     def _settle(self) -> Published:
         """Phase B: fence, ledger, counts, rows; one short transaction on the server."""
@@ -202,18 +209,18 @@ class _Attempt:
     def _book(self, cursor: Cursor, *, with_target: bool) -> Published:
         opened = cursor.execute(SQL["open_ledger"], self._parameters).fetchone()
         if opened is None:
-            booked = cursor.execute(SQL["ledger"], self._parameters).fetchone()
+            booked = _row(cursor.execute(SQL["ledger"], self._parameters))
             self._drop_scratch_in(cursor)
-            return confirmed(booked or {}, self._publication)
+            return confirmed(booked, self._publication)
         self._check_counts(cursor)
         written = {"inserted": 0, "updated": 0}
         if with_target:
             written = self._write(cursor, opened["published_at"])
         cursor.execute(template("keep_quarantined", quarantined=self._scratch.quarantined), self._parameters)
         cursor.execute(SQL["book_feeds"], self._parameters)
-        closed = cursor.execute(SQL["close_ledger"], {**self._parameters, **written}).fetchone()
+        closed = _row(cursor.execute(SQL["close_ledger"], {**self._parameters, **written}))
         self._drop_scratch_in(cursor)
-        return published_as(closed or {}, already=False)
+        return published_as(closed, already=False)
 
     def _write(self, cursor: Cursor, published_at: object) -> dict[str, Any]:
         """Insert and update, in a table that is made when it is not there."""
@@ -221,7 +228,7 @@ class _Attempt:
         if place and place["oid"] is None:
             cursor.execute(self._target.creation())
         stamps = {"run_id": self._publication.run.run_id, "published_at": published_at}
-        return cursor.execute(self._target.upsert(self._scratch.merged), stamps).fetchone() or {}
+        return _row(cursor.execute(self._target.upsert(self._scratch.merged), stamps))
 
     def _check_counts(self, cursor: Cursor) -> None:
         query = template("count_feeds", merged=self._scratch.merged, quarantined=self._scratch.quarantined)
@@ -287,6 +294,14 @@ def _rehearsal(target: Target) -> Publication:
         contract=target.contract,
         feeds={},
     )
+
+
+def _row(cursor: Cursor) -> dict[str, Any]:
+    """The row of a statement that always has one."""
+    row = cursor.fetchone()
+    if row is None:
+        raise LookupError("a statement of publish.sql returned no row; look for triggers on the ledger")
+    return row
 
 
 def _booked(connection: Connection, named: dict[str, Any]) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from threading import Event, Thread
+from traceback import format_exception
 from typing import Any
 
 import psycopg
@@ -159,8 +160,9 @@ def test_an_execution_that_is_overtaken_changes_nothing(connect: Connect, target
         yield from merged
         publish(connect, content(), epoch=2)
 
-    with pytest.raises(FencedError):
+    with pytest.raises(FencedError) as fenced:
         Publisher(connect).publish(publication(rows, epoch=1), slowly(), quarantine)
+    assert "A name" not in "".join(format_exception(fenced.value))
     assert {"quarantined_row": 2, "publish_ledger": 1, "publish_ledger_feed": 2, "rows": 5} == figures(target)
     assert [2] == [epoch for (epoch,) in target.execute("SELECT epoch FROM orchestration.publish_ledger")]
 
@@ -298,6 +300,38 @@ def test_a_lost_commit_is_looked_up(
     assert 1 == proxy.cuts
     assert committed == publish(connect, content(), epoch=2).already_published
     assert ([], 5) == (scratch_tables(target), figures(target)["rows"])
+
+
+def test_a_failure_in_a_copy_does_not_quote_the_row(connect: Connect, target: Target) -> None:
+    """When the server fails in the middle of the rows, the error says what happened and holds no row."""
+
+    def cut_off() -> Iterator[bytes]:
+        yield csv([row("SECRET")] * 2000)
+        target.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name ~ '^orchestration'"
+        )
+        yield csv([row("SECRET")] * 2000)
+
+    with pytest.raises(psycopg.OperationalError, match=KEY) as failed:
+        Publisher(connect).publish(publication(content()), cut_off(), iter(()))
+    assert "SECRET" not in "".join(format_exception(failed.value))
+    assert NOTHING == figures(target)
+
+
+def test_the_publishing_transaction_is_bounded(connect: Connect, target: Target) -> None:
+    """Inside the publishing transaction every wait has an end, and names are looked up in pg_catalog only."""
+    shown = ("transaction_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "search_path")
+    values = ", ".join(f"current_setting('{name}')" for name in shown)
+    target.execute("CREATE TABLE public.seen (a text, b text, c text, d text)")
+    target.execute(
+        "CREATE FUNCTION public.look() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$BEGIN INSERT INTO public.seen SELECT {values}; RETURN NULL; END$$"
+    )
+    target.execute(
+        "CREATE TRIGGER look AFTER INSERT ON orchestration.publish_ledger EXECUTE FUNCTION public.look()"
+    )
+    publish(connect, content())
+    assert ("2min", "10s", "8s", "pg_catalog") == target.execute("SELECT * FROM public.seen").fetchone()
 
 
 def test_a_store_without_the_schema_says_so(database: str) -> None:
