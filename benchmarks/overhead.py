@@ -12,10 +12,11 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import quote
 
-from demo.ports import free_port
-from demo.stack import Stack
+import psycopg
 
 from benchmarks.table import show
+from demo.ports import free_port
+from demo.stack import Stack
 
 HERE = Path(__file__).parent
 OURS, BARE = "small_pipeline", "bare_airflow"
@@ -30,6 +31,8 @@ def main(rounds: int = ROUNDS) -> None:
         stack = Stack(Path(home), port=free_port(), dags_folders=[HERE / "dags"])
         try:
             stack.up()
+            with psycopg.connect(stack.warehouse_dsn) as connection:
+                connection.execute("CREATE SCHEMA benchmark")
             seconds = measure(stack, rounds)
         finally:
             stack.down()

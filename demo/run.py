@@ -9,7 +9,6 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 from rich.console import Console
-from rich.table import Table
 
 from airflow_orchestration.cli.manifest_view import manifest_view
 from airflow_orchestration.insights.narrative import sentence
@@ -46,6 +45,7 @@ def play(stack: Stack, scenario_name: str, out: Console) -> int:
     with PostgresStore(lambda: psycopg.connect(stack.warehouse_dsn)) as store:
         run_state = Watcher(stack, store, key, scenario, out).watch()
         manifest = store.manifest(key)
+        _show_weights(store, key, out)
     if manifest is None:
         out.print(f"[bold red]The run ended {run_state} before it was closed: see {stack.url}[/]")
         return EXIT_NOT_PUBLISHED
@@ -53,7 +53,7 @@ def play(stack: Stack, scenario_name: str, out: Console) -> int:
     out.print(manifest_view(manifest))
     if manifest["state"] == RunState.NOT_PUBLISHED:
         return EXIT_NOT_PUBLISHED
-    out.print(_published_rows(stack.warehouse_dsn))
+    _show_published_rows(stack.warehouse_dsn, out)
     out.print(f"\nThe run in Airflow: {stack.url}/dags/{DAG_ID}/runs/{key.run_id}", soft_wrap=True)
     return 0
 
@@ -108,18 +108,23 @@ class Watcher:
         return f"\n{'':28}gate {bar} {evidence['progress'] * 100:.0f} %"
 
 
-def _published_rows(dsn: str) -> Table:
-    table = Table(title="Some published rows", title_justify="left", box=None, pad_edge=False)
-    for name in ("iata", "name", "latitude", "longitude", "from", "agreement on the position"):
-        table.add_column(name)
+def _show_published_rows(dsn: str, out: Console) -> None:
+    """Print some rows with the source of their position, and who else has them."""
+    out.print("\n[bold]Some published rows[/]")
     with psycopg.connect(dsn, row_factory=dict_row) as connection:
         for row in connection.execute(SAMPLE, [list(SHOWN_AIRPORTS)]):
-            table.add_row(
-                row["iata"],
-                row["name"],
-                f"{row['latitude']:.4f}",
-                f"{row['longitude']:.4f}",
-                ", ".join(row["_sources"]),
-                f"{row['_agreement'].get('latitude', 0):.2f}",
+            out.print(f"{row['iata']}  {row['name']}  {row['latitude']:.4f}, {row['longitude']:.4f}")
+            others = ", ".join(source for source in row["_sources"] if source != row["_primary_source"])
+            agreement = row["_agreement"]["latitude"] * 100
+            out.print(
+                f"     position from {row['_attribution']['latitude']}; {agreement:.0f} % agree; also in {others}"
             )
-    return table
+
+
+def _show_weights(store: PostgresStore, key: RunKey, out: Console) -> None:
+    """Print what each source counted in the merge (SEED 16, scaled by the author's weight)."""
+    for _, decision in reversed(store.decisions(key)):
+        if decision["policy"] == "merging":
+            shares = decision["evidence"]["source_attribution"].items()
+            out.print("Weights: " + ", ".join(f"{feed} {share * 100:.0f} %" for feed, share in shares))
+            return

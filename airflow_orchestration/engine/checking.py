@@ -31,23 +31,24 @@ DUPLICATE_KEY = "duplicate_key"
 _DAY = r"\s*[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}"
 _MIDNIGHT = r"(?:[ T]00:00(?::00(?:\.0+)?)?)?\s*"
 _CLOCK = r"(?:[ T][0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6}0*)?)?(?:Z| ?UTC|[+]00(?::?00)?)?)?\s*"
-# Null when the value is null, else whether the text {t} says exactly the value {v}; the cheap answer first.
-_LOSSLESS: Mapping[ColumnType, str] = {
-    ColumnType.INTEGER: (
-        r"({v}::VARCHAR = {t} OR ({v} IS NOT NULL AND "
-        r"regexp_full_match({t}, '\s*[+-]?[0-9]+(?:\.0*)?\s*')))"
-    ),
-    ColumnType.NUMBER: "(isfinite({v}) AND NOT contains({t}, '_'))",
-    ColumnType.BOOLEAN: "({v} OR NOT {v})",
-    ColumnType.DATE: (
-        "({v} >= DATE '0001-01-01' AND {v} <= DATE '9999-12-31' AND (strlen({t}) = 10 OR "
-        f"regexp_full_match({{t}}, '{_DAY.replace('{', '{{').replace('}', '}}')}{_MIDNIGHT}')))"
-    ),
-    ColumnType.TIMESTAMP: (
-        "({v} >= TIMESTAMP '0001-01-01' AND {v} < TIMESTAMP '9999-12-31 23:59:59.999999' AND ("
-        "{v}::VARCHAR = {t} OR regexp_full_match({t}, "
-        f"'{(_DAY + _CLOCK).replace('{', '{{').replace('}', '}}')}')))"
-    ),
+# Whether the text {t} says exactly the value {v}, null when the value is null. First the form that nearly
+# every value has; a CASE, because OR would run the regular expression on every row.
+_USUAL: Mapping[ColumnType, str] = {
+    ColumnType.INTEGER: "{v}::VARCHAR = {t}",
+    ColumnType.NUMBER: "isfinite({v}) AND NOT contains({t}, '_')",
+    ColumnType.BOOLEAN: "{v} IS NOT NULL",
+    ColumnType.DATE: "strlen({t}) = 10",
+    ColumnType.TIMESTAMP: "{v}::VARCHAR = {t}",
+}
+_OTHER: Mapping[ColumnType, str] = {
+    ColumnType.INTEGER: r"\s*[+-]?[0-9]+(?:\.0*)?\s*",
+    ColumnType.DATE: _DAY + _MIDNIGHT,
+    ColumnType.TIMESTAMP: _DAY + _CLOCK,
+}
+# What PostgreSQL and Python can hold as well; it excludes infinity and years before Christ.
+_BOUNDS: Mapping[ColumnType, str] = {
+    ColumnType.DATE: "{v} >= DATE '0001-01-01' AND {v} <= DATE '9999-12-31'",
+    ColumnType.TIMESTAMP: "{v} >= TIMESTAMP '0001-01-01' AND {v} < TIMESTAMP '9999-12-31 23:59:59.999999'",
 }
 # Types in a Parquet file that are used as they are; anything else goes through its text.
 _FITTING: Mapping[ColumnType, frozenset[str]] = {
@@ -160,9 +161,16 @@ class MappedColumn:
             )
 
     def _lossless(self, t: str, v: str) -> str:
+        kind = self.column.type
         if self.native:
-            return f"isfinite({v})" if self.column.type is ColumnType.NUMBER else f"{v} IS NOT NULL OR NULL"
-        return _LOSSLESS[self.column.type].format(t=t, v=v)
+            exact = (
+                f"isfinite({v})" if kind is ColumnType.NUMBER else f"CASE WHEN {v} IS NOT NULL THEN true END"
+            )
+        else:
+            usual = _USUAL[kind].format(t=t, v=v)
+            other = f"regexp_full_match({t}, '{_OTHER[kind]}')" if kind in _OTHER else "false"
+            exact = f"CASE WHEN {usual} THEN true WHEN {v} IS NOT NULL THEN {other} END"
+        return f"({_BOUNDS[kind].format(v=v)} AND {exact})" if kind in _BOUNDS else exact
 
 
 def _condition(rule: str, bound: object, t: str, v: str, kind: ColumnType) -> str:

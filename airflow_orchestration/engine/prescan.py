@@ -52,18 +52,25 @@ class CsvJudge:
 
     def accepted(self, data: bytes) -> int | None:
         """See `Judge`: compares the delimiters, quotes and line ends of the block with what they should be."""
+        if self.grammar.width == 1 or not is_utf8(data):
+            return None
         shape, unit = data.translate(None, self.grammar.dropped), self.grammar.usual_shape + b"\n"
         count = len(shape) // len(unit)
-        fine = self.grammar.width > 1 and shape == unit * count and is_utf8(data)
-        return count if fine else None
+        if shape == unit * count:
+            return count
+        shapes = shape.split(b"\n")[:-1]
+        return None if self._odd(shapes) else len(shapes)
 
     def doubtful(self, data: bytes, lines: Sequence[bytes]) -> Iterable[int]:
         """See `Judge`: the lines whose shape is not known to be fine."""
         if self.grammar.width == 1 or not is_utf8(data):
             return range(len(lines))
         shapes = data.translate(None, self.grammar.dropped).split(b"\n")[: len(lines)]
-        odd = {s for s in set(shapes) if not self.grammar.shape_is_fine(s, careful=self.careful)}
+        odd = self._odd(shapes)
         return [number for number, shape in enumerate(shapes) if shape in odd] if odd else ()
+
+    def _odd(self, shapes: Iterable[bytes]) -> set[bytes]:
+        return {s for s in set(shapes) if not self.grammar.shape_is_fine(s, careful=self.careful)}
 
     def is_blank(self, line: bytes) -> bool:
         """See `Judge`."""

@@ -36,7 +36,7 @@ def _waiting(detail: Detail) -> tuple[str, str]:
 
 def _registered(detail: Detail) -> tuple[str, str]:
     if detail["error"]:
-        return "failed", f"{detail['feed']}: {detail['error']}"
+        return "failed", str(detail["error"])
     return "arrived", (
         f"{detail['feed']}: {detail['rows_staged']:,} rows, {detail['rows_quarantined']:,} quarantined"
     )
@@ -53,6 +53,18 @@ def _merged(detail: Detail) -> tuple[str, str]:
     return "merged", f"{detail['rows']:,} rows from {len(detail['published'])} feeds"
 
 
+def _validated(detail: Detail) -> tuple[str, str]:
+    below = f": {', '.join(detail['below_standard'])}" if detail["below_standard"] else ""
+    return "quality", f"{detail['action']} because {detail['reason']}{below}"
+
+
+def _published(detail: Detail) -> tuple[str, str]:
+    return "published", (
+        f"{detail['rows_in']:,} rows in = {detail['rows_published']:,} published + "
+        f"{detail['rows_superseded']:,} superseded + {detail['rows_quarantined']:,} quarantined"
+    )
+
+
 def _finished(detail: Detail) -> tuple[str, str]:
     return "finished", str(detail["state"]).replace("_", " ")
 
@@ -64,5 +76,7 @@ _TELLERS: Mapping[str, Callable[[Detail], tuple[str, str]]] = {
     "feed_registered": _registered,
     "synchronization_checkpoint": _checkpoint,
     "intelligent_data_merge_completed": _merged,
+    "data_quality_validated": _validated,
+    "published": _published,
     "run_finished": _finished,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from airflow_orchestration.domain.outcome import FeedOutcome
@@ -30,7 +31,9 @@ def publish(step: Step, publisher: Publisher) -> Published:
         [*columns, *MERGED_EXTRAS],
         scratch=step.folder("merged"),
     )
-    return publisher.publish(publication, merged, _quarantine(step, record, standing))
+    published = publisher.publish(publication, merged, _quarantine(step, record, standing))
+    step.store.add_event(step.fence, "published", asdict(published))
+    return published
 
 
 def publication_key(run: RunKey) -> str:

@@ -27,4 +27,9 @@ def validate_quality(step: Step) -> QualityDecision:
         )
     )
     step.store.record_decision(step.fence, decision)
+    step.store.add_event(
+        step.fence,
+        "data_quality_validated",
+        {**decision.evidence, "action": decision.action.value, "reason": decision.reason.value},
+    )
     return decision

@@ -10,7 +10,9 @@ FOLDER = Path(__file__).parent.parent / "data"
 
 
 @dag(schedule=None, tags=["benchmark"])
-def bare_airflow():
+def bare_airflow() -> None:
+    """Build the Dag."""
+
     @task
     def plan() -> list[str]:
         return sorted(path.stem for path in FOLDER.glob("feed_*.csv"))

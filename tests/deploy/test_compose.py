@@ -115,22 +115,23 @@ def mounts(service: Document) -> dict[str, str]:
     return {target: source for source, target, *_ in (volume.split(":") for volume in service["volumes"])}
 
 
+def dockerfile() -> str:
+    return (REPOSITORY / "Dockerfile").read_text()
+
+
+def dependencies(services: Document) -> dict[str, list[str]]:
+    return {name: list(service.get("depends_on", {})) for name, service in services.items()}
+
+
 def test_file_is_valid() -> None:
     """The file follows the JSON schema of the compose specification."""
-    command = [
-        sys.executable,
-        "-m",
-        "check_jsonschema",
-        "--builtin-schema",
-        "vendor.compose-spec",
-        COMPOSE_FILE,
-    ]
-    answer = subprocess.run(command, check=False, capture_output=True, text=True)
+    checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    answer = subprocess.run([*checker, COMPOSE_FILE], check=False, capture_output=True, text=True)
     assert 0 == answer.returncode, answer.stdout + answer.stderr
 
 
 def test_docker_accepts_the_file(variables: Mapping[str, str], tmp_path: Path) -> None:
-    """Docker Compose itself, where it is installed, accepts the file, and names the first secret that lacks."""
+    """Docker Compose itself, where it is installed, accepts the file, and names a secret that is missing."""
     probe = ["docker", "compose", "version"]
     if not shutil.which("docker") or subprocess.run(probe, check=False, capture_output=True).returncode:
         pytest.skip("docker compose is not installed")
@@ -174,12 +175,8 @@ def test_no_address_holds_a_password(document: Document, address: str) -> None:
 
 def test_admin_password_reaches_the_api_server_only(services: Document, variables: Mapping[str, str]) -> None:
     """Tasks, which run in the scheduler's container, don't see the admin's password."""
-    seeing = [
-        name
-        for name, service in services.items()
-        if variables["ADMIN_PASSWORD"] in scalars(service["environment"])
-    ]
-    assert ["api-server"] == seeing
+    password = variables["ADMIN_PASSWORD"]
+    assert ["api-server"] == [name for name, service in services.items() if password in scalars(service)]
 
 
 def test_only_the_ui_is_published_and_only_to_this_host(services: Document) -> None:
@@ -208,10 +205,8 @@ def test_services_wait_for_what_they_need(services: Document) -> None:
     """Services wait until long-running ones are healthy and the one-shot has succeeded."""
     for service in services.values():
         for needed, how in service.get("depends_on", {}).items():
-            expected = (
-                "service_healthy" if is_long_running(services[needed]) else "service_completed_successfully"
-            )
-            assert expected == how["condition"]
+            lasting = is_long_running(services[needed])
+            assert how["condition"] == ("service_healthy" if lasting else "service_completed_successfully")
     order = list(TopologicalSorter(dependencies(services)).static_order())
     assert ["postgres", "airflow-init"] == order[:2]
 
@@ -219,9 +214,9 @@ def test_services_wait_for_what_they_need(services: Document) -> None:
 def test_volumes_lie_where_the_image_has_folders_of_its_user(document: Document, services: Document) -> None:
     """A named volume is mounted on a folder of the image: otherwise it belongs to root and Airflow can't write."""
     folders = {f"{AIRFLOW_HOME}/logs", *re.findall(r"^RUN mkdir -p (.+)$", dockerfile(), re.MULTILINE)}
-    mounted = {target for name in services for target in mounts(services[name]).items() if name != "postgres"}
-    assert folders == {target for target, source in mounted if source in document["volumes"]}
-    assert {"/var/lib/postgresql": "postgres"} == mounts(services["postgres"])
+    for name, service in services.items():
+        named = {target for target, source in mounts(service).items() if source in document["volumes"]}
+        assert named == ({"/var/lib/postgresql"} if name == "postgres" else folders)
 
 
 def test_pipeline_files_find_their_folders(services: Document) -> None:
@@ -243,23 +238,9 @@ def test_image_and_constraints_name_one_airflow() -> None:
 def test_build_context_is_what_the_package_needs() -> None:
     """.dockerignore lets the package and what its build reads into the image, all of which exist, and no more."""
     allowed = re.findall(r"^!(.+)$", (REPOSITORY / ".dockerignore").read_text(), re.MULTILINE)
-    assert {
-        "airflow_orchestration",
-        "constraints.txt",
-        "pyproject.toml",
-        "README.md",
-        "LICENSE",
-        "NOTICE",
-    } == set(allowed)
+    read_by_build = {"constraints.txt", "pyproject.toml", "README.md", "LICENSE", "NOTICE"}
+    assert {"airflow_orchestration", *read_by_build} == set(allowed)
     assert [] == [name for name in allowed if not (REPOSITORY / name).exists()]
-
-
-def dockerfile() -> str:
-    return (REPOSITORY / "Dockerfile").read_text()
-
-
-def dependencies(services: Document) -> dict[str, list[str]]:
-    return {name: list(service.get("depends_on", {})) for name, service in services.items()}
 
 
 class Deployment:

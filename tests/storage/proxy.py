@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from pathlib import Path
 from tempfile import mkdtemp
@@ -21,12 +22,12 @@ class CuttingProxy:
 
     def __init__(self, conninfo: str, *, lost: str, armed_by: bytes) -> None:
         server = conninfo_to_dict(conninfo)
-        folder = Path(mkdtemp(prefix="proxy-"))
+        self._folder = Path(mkdtemp(prefix="proxy-"))
         port = server.get("port") or 5432
         self._server = f"{server['host']}/.s.PGSQL.{port}"
-        self._door = folder / f".s.PGSQL.{port}"
+        self._door = self._folder / f".s.PGSQL.{port}"
         self._lost, self._armed_by = lost, armed_by
-        self.conninfo = make_conninfo(conninfo, host=str(folder), gssencmode="disable")
+        self.conninfo = make_conninfo(conninfo, host=str(self._folder), gssencmode="disable")
         self.cuts = 0
 
     def __enter__(self) -> Self:
@@ -39,6 +40,7 @@ class CuttingProxy:
     def __exit__(self, *error: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        shutil.rmtree(self._folder)
 
     def _accept(self) -> None:
         while True:
