@@ -60,3 +60,19 @@ class LedgerMismatchError(OrchestrationError):
 
 class NotPublishedError(OrchestrationError):
     """The run ended without publishing anything."""
+
+
+class UnknownAgentTypeError(OrchestrationError):
+    """No template of this name is registered; agent types are names of templates, never class paths."""
+
+
+class NoSuitableAgentError(OrchestrationError):
+    """No type of agent has all the capabilities that the task needs."""
+
+
+class ResourceUnavailableError(OrchestrationError):
+    """The pool can't give an agent what it needs."""
+
+
+class AgentCreationError(OrchestrationError):
+    """An agent could not be made from its specification; what it held was released."""

@@ -26,6 +26,7 @@ def csv_chunks(
     an unquoted empty field. Every text is quoted, so an empty text stays an empty text and a line `\.`
     doesn't end the data. Rows keep their order. The CSV stands in `scratch` until the last chunk is taken.
     """
+    parquet, scratch = parquet.resolve(), scratch.resolve()
     target = scratch / f"{parquet.stem}.copy.csv"
     try:
         _write_csv(parquet, columns, target, memory_mb, threads)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -78,7 +78,11 @@ def fuse(
     """
     if not sources:
         raise ValueError("there is nothing to merge: no sources were given")
-    ordered = sorted(sources, key=lambda source: (-source.weight, source.feed_id))
+    scratch = scratch.resolve()
+    ordered = sorted(
+        (replace(source, path=source.path.resolve()) for source in sources),
+        key=lambda source: (-source.weight, source.feed_id),
+    )
     with sandbox(
         readable=[source.path for source in ordered], scratch=scratch, memory_mb=memory_mb, threads=threads
     ) as connection:

@@ -75,6 +75,7 @@ def ingest(
     whole, or when the rows that went in aren't exactly those that came out.
     """
     _check_key(feed, contract)
+    scratch = scratch.resolve()
     staged = scratch / "staged.parquet"
     with (
         open_source(root, path, feed_id=feed.id, scratch=scratch) as source,

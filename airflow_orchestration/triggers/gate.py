@@ -18,6 +18,7 @@ from asgiref.sync import sync_to_async
 
 from airflow_orchestration.policies.quorum_gate import GateDecision
 
+POLL_SECONDS = 0.5
 LOOK_TIMEOUT = timedelta(seconds=30)
 GIVE_UP_AFTER = timedelta(minutes=10)
 """Looks that fail for so long fail the trigger; Airflow then retries the gate."""
@@ -29,7 +30,7 @@ class GateTrigger(BaseTrigger):
     :param poll_interval: seconds between two looks.
     """
 
-    poll_interval: float = 1.0
+    poll_interval: float = POLL_SECONDS
 
     @abstractmethod
     def look(self) -> GateDecision:

@@ -10,7 +10,7 @@ from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_orchestration.policies.quorum_gate import GateDecision
-from airflow_orchestration.triggers.gate import GateTrigger
+from airflow_orchestration.triggers.gate import POLL_SECONDS, GateTrigger
 from airflow_orchestration.triggers.task_states import task_states
 from airflow_orchestration.triggers.watched_tasks import WatchedTasks
 
@@ -24,7 +24,11 @@ class QuorumGateTrigger(GateTrigger):
     """
 
     def __init__(
-        self, watched: dict[str, Any], run_started_at: str, soft_fail: bool, poll_interval: float = 1.0
+        self,
+        watched: dict[str, Any],
+        run_started_at: str,
+        soft_fail: bool,
+        poll_interval: float = POLL_SECONDS,
     ) -> None:
         super().__init__()
         self.watched = watched

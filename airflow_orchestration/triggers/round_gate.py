@@ -10,7 +10,7 @@ from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.policies.quorum_gate import GateDecision
 from airflow_orchestration.storage.store import RunKey
-from airflow_orchestration.triggers.gate import GateTrigger
+from airflow_orchestration.triggers.gate import POLL_SECONDS, GateTrigger
 from airflow_orchestration.triggers.shared_store import shared_store
 from airflow_orchestration.triggers.task_states import task_states
 from airflow_orchestration.workflow.gate import decide_gate
@@ -29,7 +29,7 @@ class RoundGateTrigger(GateTrigger):
         orchestration_conn_id: str,
         round_number: int,
         lanes: Mapping[str, str],
-        poll_interval: float = 1.0,
+        poll_interval: float = POLL_SECONDS,
     ) -> None:
         super().__init__()
         self.orchestration_conn_id = orchestration_conn_id

@@ -1,0 +1,205 @@
+"""An agent is a worker template with a specification, not a language model: what can be said about one.
+
+A batch of the queue (`QueuedBatch`) leads to a requirement (`AgentRequirement`), and that to the
+specification of one agent (`AgentSpecification`). All of it is plain data: an agent type is a name, never
+a class path, and rules, formats and sources are names, never expressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, JsonValue, field_validator
+
+from airflow_orchestration.domain.pipeline import IDENTIFIER, MAX_FEEDS, Share, Strict
+
+DEFAULT_BATCH_TYPE = "general"
+"""SEED 26: what a batch is that doesn't say."""
+INGESTION_SOURCE = "kafka"
+"""SEED 25, 26: where an ingestion reads from that doesn't say."""
+BATCH_SIZE = 1000
+"""SEED 25, 26: records per batch; a number, not a text (ruling)."""
+VALIDATION_RULES = "comprehensive"
+"""SEED 25, 26: which rules a validation applies that doesn't say."""
+MAX_CONCURRENT_BATCHES = 3
+"""SEED 20: batches that one agent works on at a time."""
+TIMEOUT_SECONDS = 300
+"""SEED 20: how long one batch may take."""
+RETRY_ATTEMPTS = 3
+"""SEED 20: how often one batch is tried again."""
+OVERALL = "overall"
+"""The name of a quality threshold that holds for the whole, not for one measure."""
+
+WEEK_SECONDS = 7 * 24 * 3600
+Name = Annotated[str, Field(pattern=IDENTIFIER)]
+Text = Annotated[str, Field(max_length=1000)]
+WholeSeconds = Annotated[int, Field(ge=1, le=WEEK_SECONDS)]
+RecordCount = Annotated[int, Field(ge=1, le=10**9)]
+Thresholds = Annotated[dict[Name, Share], Field(max_length=100)]
+
+
+class Capability(StrEnum):
+    """What an agent can do (SEED 19)."""
+
+    DATA_INGESTION = "data_ingestion"
+    DATA_VALIDATION = "data_validation"
+    DATA_TRANSFORMATION = "data_transformation"
+    DATA_AGGREGATION = "data_aggregation"
+    QUALITY_MONITORING = "quality_monitoring"
+    PIPELINE_COORDINATION = "pipeline_coordination"
+
+
+class BatchComplexity(StrEnum):
+    """How much thought a batch takes; only `high` streaming gets an ingestion agent (SEED 26)."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class QueuedBatch(Strict):
+    """A batch as it stands in the queue (SEED 26)."""
+
+    type: Name = DEFAULT_BATCH_TYPE
+    """`streaming` and `validation` may get an agent of their own; any other type needs none."""
+    complexity: BatchComplexity = BatchComplexity.MEDIUM
+    description: Text = ""
+    source: Name | None = None
+    size: RecordCount | None = None
+    """Records."""
+    deadline: WholeSeconds | None = None
+    """Seconds that its agent may take to respond."""
+    validation_type: Name | None = None
+    quality: Share | None = None
+
+
+class BatchQueue(Strict):
+    """The batches that wait for agents."""
+
+    batches: Annotated[tuple[QueuedBatch, ...], Field(max_length=MAX_FEEDS)]
+
+
+class ResourceRequirements(Strict):
+    """What an agent holds while it lives, in whole units, so that sums are exact."""
+
+    cpu_millicores: Annotated[int, Field(ge=1, le=10**6)]
+    """Thousandths of a CPU: 500 is half a core."""
+    memory_mb: Annotated[int, Field(ge=1, le=10**7)]
+
+
+class PerformanceTargets(Strict):
+    """What counts as success in time."""
+
+    response_time_seconds: WholeSeconds
+    throughput_per_second: Annotated[float, Field(gt=0, le=10**9)] | None = None
+    """Records; None where the task names no volume."""
+
+
+class AgentRequirement(Strict):
+    """What a task asks of an agent; what it leaves out, the specialization fills in (SEED 25, 26)."""
+
+    task_description: Text = ""
+    capabilities_needed: Annotated[tuple[Capability, ...], Field(min_length=1)]
+    data_source: Name | None = None
+    batch_size: RecordCount | None = None
+    format: Annotated[tuple[Name, ...], Field(min_length=1, max_length=20)] | None = None
+    validate_schema: bool | None = None
+    rules: Name | None = None
+    quality_required: Thresholds | None = None
+    """By measure; a single number is the threshold of the whole."""
+    detect_anomalies: bool | None = None
+    confidence_level: Annotated[float, Field(gt=0, lt=1)] | None = None
+    output_format: Name | None = None
+    schema_mapping: Annotated[dict[Name, Name], Field(max_length=1000)] | None = None
+    aggregations: Annotated[tuple[Name, ...], Field(max_length=100)] | None = None
+    partitioning: Name | None = None
+    quality_requirement: Share | None = None
+    sla_seconds: WholeSeconds | None = None
+    max_iterations: Annotated[int, Field(ge=1, le=10)] | None = None
+    agent_count: Annotated[int, Field(ge=1, le=MAX_FEEDS)] | None = None
+    coordination_complexity: BatchComplexity | None = None
+
+    @field_validator("capabilities_needed")
+    @classmethod
+    def _each_once(cls, capabilities: tuple[Capability, ...]) -> tuple[Capability, ...]:
+        return each_once(capabilities)
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _one_format(cls, formats: object) -> object:
+        return [formats] if isinstance(formats, str) else formats
+
+    @field_validator("quality_required", mode="before")
+    @classmethod
+    def _one_threshold(cls, required: object) -> object:
+        return {OVERALL: required} if isinstance(required, int | float) else required
+
+
+class TaskContext(Strict):
+    """Where an agent works, and what for."""
+
+    workflow_id: Annotated[str, Field(max_length=600)] | None = None
+    task_description: Text = ""
+    monitoring_required: bool = True
+
+
+class AgentSpecification(Strict):
+    """One agent as data: what it is, what it holds and how it works (SEED 20)."""
+
+    agent_type: Name
+    """The name of a registered template."""
+    capabilities: Annotated[tuple[Capability, ...], Field(min_length=1)]
+    resource_requirements: ResourceRequirements
+    performance_targets: PerformanceTargets
+    specialization_parameters: Annotated[dict[Name, JsonValue], Field(max_length=50)]
+    """Checked against the parameters of the agent type when the agent is created."""
+    max_concurrent_batches: Annotated[int, Field(ge=1, le=1000)] = MAX_CONCURRENT_BATCHES
+    timeout_seconds: WholeSeconds = TIMEOUT_SECONDS
+    retry_attempts: Annotated[int, Field(ge=0, le=10)] = RETRY_ATTEMPTS
+    quality_thresholds: Thresholds = {}
+    monitoring_enabled: bool = True
+
+    @field_validator("capabilities")
+    @classmethod
+    def _each_once(cls, capabilities: tuple[Capability, ...]) -> tuple[Capability, ...]:
+        return each_once(capabilities)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentPerformance:
+    """What an agent measured of its own work (SEED 11)."""
+
+    execution_time: timedelta
+    data_quality_score: float
+    records: int
+
+    def measures(self) -> Mapping[str, float]:
+        """Return the measures by name; the throughput is 0 when no time was measured."""
+        seconds = self.execution_time.total_seconds()
+        return {
+            "execution_time": seconds,
+            "data_quality_score": self.data_quality_score,
+            "throughput": self.records / seconds if seconds > 0 else 0.0,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentOutcome:
+    """How the work of one agent ended; templates learn from it (SEED 21 and ruling)."""
+
+    agent_type: str
+    succeeded: bool
+    performance: AgentPerformance | None = None
+
+
+def each_once(capabilities: tuple[Capability, ...]) -> tuple[Capability, ...]:
+    """Return the capabilities in the order of their declaration, none twice.
+
+    >>> [it.value for it in each_once((Capability.DATA_VALIDATION, *[Capability.DATA_INGESTION] * 2))]
+    ['data_ingestion', 'data_validation']
+    """
+    return tuple(capability for capability in Capability if capability in capabilities)

@@ -1,0 +1,14 @@
+"""The provider's Airflow plugin. Importing it costs nothing: the work is in what it names."""
+
+from __future__ import annotations
+
+from airflow.plugins_manager import AirflowPlugin
+
+from airflow_orchestration.plugins import warm_start
+
+
+class OrchestrationPlugin(AirflowPlugin):
+    """Registers the listener that loads the operators ahead of the tasks."""
+
+    name = "orchestration"
+    listeners = [warm_start]  # noqa: RUF012  # Airflow's own form

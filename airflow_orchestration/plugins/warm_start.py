@@ -1,0 +1,20 @@
+"""Loads the operators once, when a scheduler, triggerer or dag-processor starts.
+
+Airflow forks a process for each task and for each parse of a Dag file. What is loaded before the
+fork is there at once; loaded after it, it costs every task about 0.3 s of CPU.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from airflow.listeners import hookimpl
+
+MODULES = ("airflow_orchestration.dags.pipeline_dag", "airflow.providers.postgres.hooks.postgres")
+
+
+@hookimpl
+def on_starting(component: object) -> None:
+    """Import what every task of a pipeline Dag needs."""
+    for name in MODULES:
+        import_module(name)

@@ -1,0 +1,147 @@
+"""Which agents does a queue of batches need (SEED 26)?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+
+from airflow_orchestration.domain.agent import (
+    BATCH_SIZE,
+    INGESTION_SOURCE,
+    OVERALL,
+    VALIDATION_RULES,
+    AgentRequirement,
+    BatchComplexity,
+    Capability,
+    QueuedBatch,
+)
+from airflow_orchestration.domain.decision import Decision, Json
+
+STREAMING, VALIDATION = "streaming", "validation"
+"""SEED 26: the types of batch that may get an agent of their own."""
+INGESTION_SLA_SECONDS = 600
+"""SEED 26: how long an ingestion may take to respond when its batch has no deadline."""
+VALIDATION_SLA_SECONDS = 400
+"""SEED 26: the same for a validation."""
+VALIDATION_QUALITY = 0.95
+"""SEED 26: the quality that a validation asks for when its batch doesn't say."""
+COORDINATE_ABOVE = 2
+"""SEED 26: more specialists than this get a coordinator."""
+
+
+class AgentRequirementsAction(StrEnum):
+    """What the queue leads to."""
+
+    CREATE_AGENTS = "create_agents"
+    CREATE_NONE = "create_none"
+
+
+class AgentRequirementsReason(StrEnum):
+    """Why it does."""
+
+    QUEUE_EMPTY = "queue_empty"
+    NO_BATCH_NEEDS_ONE = "no_batch_needs_one"
+    FEW_SPECIALISTS = "few_specialists"
+    MANY_SPECIALISTS = "many_specialists"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRequirementsFacts:
+    """The batches that wait."""
+
+    batches: tuple[QueuedBatch, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRequirementsDecision(Decision):
+    """The agents to create, in the order of the queue, a coordinator last."""
+
+    action: AgentRequirementsAction
+    reason: AgentRequirementsReason
+    requirements: tuple[AgentRequirement, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRequirements:
+    """A specialist for each demanding batch, and somebody to coordinate them when they are many (SEED 26).
+
+    >>> stream = QueuedBatch(type="streaming", complexity=BatchComplexity.HIGH, deadline=60)
+    >>> facts = AgentRequirementsFacts(batches=(stream, QueuedBatch(type="validation"), QueuedBatch()))
+    >>> decision = AgentRequirements().evaluate(facts)
+    >>> [(need.capabilities_needed[0].value, need.sla_seconds) for need in decision.requirements]
+    [('data_ingestion', 60), ('data_validation', 400)]
+    """
+
+    coordinate_above: int = COORDINATE_ABOVE
+
+    def __post_init__(self) -> None:
+        if self.coordinate_above < 1:
+            raise ValueError(
+                f"coordinate_above {self.coordinate_above} coordinates one agent or none; use 1 or more"
+            )
+
+    def evaluate(self, facts: AgentRequirementsFacts) -> AgentRequirementsDecision:
+        """List the agents that the queue needs."""
+        found = [(batch, _specialist(batch)) for batch in facts.batches]
+        specialists = tuple(need for _, need in found if need is not None)
+        without = Counter(batch.type for batch, need in found if need is None)
+        action, reason = self._verdict(facts, specialists)
+        many = len(specialists) > self.coordinate_above
+        return AgentRequirementsDecision(
+            policy="agent_requirements",
+            action=action,
+            reason=reason,
+            requirements=(*specialists, _coordinator(len(specialists))) if many else specialists,
+            evidence={
+                "batches": len(facts.batches),
+                "specialists": len(specialists),
+                "coordinators": int(many),
+                "coordinate_above": self.coordinate_above,
+                "without_agent": _sorted_counts(without),
+            },
+        )
+
+    def _verdict(
+        self, facts: AgentRequirementsFacts, specialists: tuple[AgentRequirement, ...]
+    ) -> tuple[AgentRequirementsAction, AgentRequirementsReason]:
+        if not facts.batches:
+            return AgentRequirementsAction.CREATE_NONE, AgentRequirementsReason.QUEUE_EMPTY
+        if not specialists:
+            return AgentRequirementsAction.CREATE_NONE, AgentRequirementsReason.NO_BATCH_NEEDS_ONE
+        if len(specialists) > self.coordinate_above:
+            return AgentRequirementsAction.CREATE_AGENTS, AgentRequirementsReason.MANY_SPECIALISTS
+        return AgentRequirementsAction.CREATE_AGENTS, AgentRequirementsReason.FEW_SPECIALISTS
+
+
+def _specialist(batch: QueuedBatch) -> AgentRequirement | None:
+    if batch.type == STREAMING and batch.complexity is BatchComplexity.HIGH:
+        return AgentRequirement(
+            task_description=batch.description,
+            capabilities_needed=(Capability.DATA_INGESTION,),
+            data_source=batch.source or INGESTION_SOURCE,
+            batch_size=batch.size or BATCH_SIZE,
+            sla_seconds=batch.deadline or INGESTION_SLA_SECONDS,
+        )
+    if batch.type == VALIDATION:
+        return AgentRequirement(
+            task_description=batch.description,
+            capabilities_needed=(Capability.DATA_VALIDATION,),
+            rules=batch.validation_type or VALIDATION_RULES,
+            quality_required={OVERALL: VALIDATION_QUALITY if batch.quality is None else batch.quality},
+            sla_seconds=batch.deadline or VALIDATION_SLA_SECONDS,
+        )
+    return None
+
+
+def _coordinator(agents: int) -> AgentRequirement:
+    return AgentRequirement(
+        task_description="Coordinate multiple specialized data processing agents",
+        capabilities_needed=(Capability.PIPELINE_COORDINATION,),
+        agent_count=agents,
+        coordination_complexity=BatchComplexity.HIGH,
+    )
+
+
+def _sorted_counts(counts: Counter[str]) -> dict[str, Json]:
+    return {name: counts[name] for name in sorted(counts)}

@@ -1,0 +1,96 @@
+"""What the engine's tests build their feeds from: real files, a small contract, and a way to read results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from airflow_orchestration.domain.contract import Contract
+from airflow_orchestration.domain.pipeline import Feed
+from airflow_orchestration.engine.ingest import Ingested, ingest
+
+PLACES = Contract.model_validate(
+    {
+        "name": "places",
+        "key": ["id"],
+        "columns": [
+            {"name": "id", "type": "string", "pattern": "[A-Z0-9]{1,8}"},
+            {"name": "name", "type": "string"},
+            {"name": "size", "type": "integer", "minimum": 0, "maximum": 1000},
+        ],
+    }
+)
+QUARANTINE = ["feed_id", "position", "rule", "column_name", "reason", "raw"]
+
+
+def contract(*columns: dict[str, Any], key: str = "id") -> Contract:
+    """A contract of text `id` and these columns."""
+    return Contract.model_validate(
+        {"name": "t", "key": [key], "columns": [{"name": "id", "type": "string"}, *columns]}
+    )
+
+
+def feed(**changes: Any) -> Feed:
+    """A CSV feed of `PLACES` under the contract's own names."""
+    return Feed.model_validate(
+        {
+            "id": "list",
+            "uri": "in/list",
+            "format": "csv",
+            "columns": {"id": "id", "name": "name", "size": "size"},
+            **changes,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A folder to put a file in and ingest it."""
+
+    folder: Path
+
+    def write(self, data: bytes, name: str = "list.csv") -> Path:
+        path = self.folder / "in" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        return path
+
+    def scratch(self) -> Path:
+        number = len(list(self.folder.glob("scratch-*")))
+        path = self.folder / f"scratch-{number}"
+        path.mkdir()
+        return path
+
+    def ingest(self, data: bytes, *, rules: Contract = PLACES, name: str = "list.csv", **changes: Any) -> Ingested:
+        path = self.write(data, name)
+        return ingest(
+            feed(**changes), root=self.folder / "in", path=path, contract=rules, scratch=self.scratch()
+        )
+
+
+def rows_of(path: Path | None, columns: str = "*") -> list[tuple[Any, ...]]:
+    """The rows of a Parquet file in their order, none without a file."""
+    if path is None:
+        return []
+    with duckdb.connect() as connection:
+        return connection.execute(f"SELECT {columns} FROM read_parquet('{path}')").fetchall()
+
+
+def rejected(done: Ingested) -> list[tuple[int, str]]:
+    """Position and rule of every quarantined row."""
+    return rows_of(done.quarantine, "position, rule")
+
+
+def balanced(done: Ingested) -> bool:
+    """Whether all rows are accounted for, in the counts and in the files."""
+    staged, aside = rows_of(done.staged, "_position"), rows_of(done.quarantine, "position")
+    positions = [position for (position,) in staged + aside]
+    return (
+        done.rows_in == done.rows_staged + done.rows_quarantined == len(positions)
+        and done.rows_staged == len(staged)
+        and len(set(positions)) == len(positions)
+        and sum(done.rejects.values()) == done.rows_quarantined
+    )
