@@ -4,57 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
+INTEGRATION = "Orchestration"
+MODULES = {
+    "operators": [
+        "airflow_orchestration.operators.analyze_batches",
+        "airflow_orchestration.operators.create_agents",
+        "airflow_orchestration.operators.decide",
+        "airflow_orchestration.operators.fork",
+        "airflow_orchestration.operators.merge_branches",
+        "airflow_orchestration.operators.plan_round",
+        "airflow_orchestration.operators.process_branch",
+        "airflow_orchestration.operators.publish",
+    ],
+    "sensors": [
+        "airflow_orchestration.sensors.quorum_gate",
+        "airflow_orchestration.sensors.round_gate",
+    ],
+    "hooks": ["airflow_orchestration.hooks.orchestration"],
+    "triggers": [
+        "airflow_orchestration.triggers.branch_wait",
+        "airflow_orchestration.triggers.quorum_gate",
+        "airflow_orchestration.triggers.round_gate",
+    ],
+}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata."""
     return {
         "package-name": "airflow-provider-orchestration",
-        "name": "Orchestration",
+        "name": INTEGRATION,
         "description": "Batch orchestration: finish on time with what is good enough, say what is missing.",
-        "integrations": [
-            {
-                "integration-name": "Orchestration",
-                "external-doc-url": "https://airflow.apache.org/docs/",
-                "tags": ["software"],
-            }
-        ],
-        "operators": [
-            {
-                "integration-name": "Orchestration",
-                "python-modules": [
-                    "airflow_orchestration.operators.analyze_batches",
-                    "airflow_orchestration.operators.decide",
-                    "airflow_orchestration.operators.merge_branches",
-                    "airflow_orchestration.operators.plan_round",
-                    "airflow_orchestration.operators.process_branch",
-                    "airflow_orchestration.operators.publish",
-                ],
-            }
-        ],
-        "sensors": [
-            {
-                "integration-name": "Orchestration",
-                "python-modules": [
-                    "airflow_orchestration.sensors.quorum_gate",
-                    "airflow_orchestration.sensors.round_gate",
-                ],
-            }
-        ],
-        "hooks": [
-            {
-                "integration-name": "Orchestration",
-                "python-modules": ["airflow_orchestration.hooks.orchestration"],
-            }
-        ],
-        "triggers": [
-            {
-                "integration-name": "Orchestration",
-                "python-modules": [
-                    "airflow_orchestration.triggers.branch_wait",
-                    "airflow_orchestration.triggers.quorum_gate",
-                    "airflow_orchestration.triggers.round_gate",
-                ],
-            }
-        ],
+        **{
+            kind: [{"integration-name": INTEGRATION, "python-modules": modules}]
+            for kind, modules in MODULES.items()
+        },
         "cli": ["airflow_orchestration.cli.commands.get_cli_commands"],
     }

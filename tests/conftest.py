@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from shutil import copytree
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -44,12 +45,13 @@ def database(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One healthy local stack with the Dags of `tests/dags` and `dags`."""
-    running = Stack(
-        tmp_path_factory.mktemp("stack"),
-        port=free_port(),
-        dags_folders=[REPOSITORY / "tests" / "dags", REPOSITORY / "dags"],
-    )
+    """One healthy local stack with copies of `dags` and `tests/dags`, and with landing folders of its own."""
+    folder = tmp_path_factory.mktemp("stack")
+    copies = [
+        Path(copytree(REPOSITORY / "dags", folder / "dags")),
+        Path(copytree(REPOSITORY / "tests" / "dags", folder / "test_dags")),
+    ]
+    running = Stack(folder / ".orchestration", port=free_port(), dags_folders=copies)
     try:
         running.up()
         yield running

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from airflow_orchestration.agents.resources import Lease
 from airflow_orchestration.agents.specialization import (
@@ -38,7 +38,7 @@ class Agent:
         """Give back what it holds."""
         self.lease.release()
 
-    def __enter__(self) -> Agent:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -14,7 +14,7 @@ from airflow_orchestration.domain.agent import (
     ResourceRequirements,
     Thresholds,
 )
-from airflow_orchestration.policies.quality import APPROVE_AT
+from airflow_orchestration.domain.defaults import APPROVE_AT
 
 MILLICORES_PER_CAPABILITY = 500
 BASE_MEMORY_MB = 256

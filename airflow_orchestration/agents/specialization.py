@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
 
 from airflow_orchestration.domain.agent import (
     BATCH_SIZE,
@@ -23,10 +23,11 @@ from airflow_orchestration.domain.agent import (
     Thresholds,
     WholeSeconds,
 )
+from airflow_orchestration.domain.defaults import APPROVE_AT, MAX_ROUNDS
 from airflow_orchestration.domain.pipeline import Share, Strict
+from airflow_orchestration.domain.problems import pydantic_problems
+from airflow_orchestration.exceptions import InputRefusedError
 from airflow_orchestration.policies.merging import CONFIDENCE_LEVEL
-from airflow_orchestration.policies.quality import APPROVE_AT
-from airflow_orchestration.policies.rebalancing import MAX_ROUNDS
 
 RESPONSE_TIME_TARGET = 300
 """SEED 25: seconds that an agent may take to respond when its task doesn't say."""
@@ -41,7 +42,7 @@ PARTITION_STRATEGY = "date"
 class AgentParameters(Strict):
     """What an agent of any type is told."""
 
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=False)
 
     agent_id: Annotated[str, Field(min_length=1, max_length=200)]
     """Unique: no two agents that live at a time share one (ruling)."""
@@ -69,7 +70,9 @@ class ValidationParameters(AgentParameters):
     """What a data validation specialist is told besides."""
 
     validation_rules: Annotated[Name, Field(validation_alias="rules")] = VALIDATION_RULES
-    quality_thresholds: Annotated[Thresholds, Field(validation_alias="quality_required")] = {}
+    quality_thresholds: Annotated[
+        Thresholds, Field(default_factory=dict, validation_alias="quality_required")
+    ]
     anomaly_detection: Annotated[bool, Field(validation_alias="detect_anomalies")] = True
     confidence_intervals: Annotated[float, Field(gt=0, lt=1, validation_alias="confidence_level")] = (
         CONFIDENCE_LEVEL
@@ -80,7 +83,7 @@ class TransformationParameters(AgentParameters):
     """What a data transformation specialist is told besides."""
 
     transformation_type: Annotated[Name, Field(validation_alias="output_format")] = OUTPUT_FORMAT
-    schema_mapping: Annotated[dict[Name, Name], Field(max_length=1000)] = {}
+    schema_mapping: Annotated[dict[Name, Name], Field(default_factory=dict, max_length=1000)]
     aggregation_rules: Annotated[
         tuple[Name, ...], Field(max_length=100, validation_alias="aggregations")
     ] = ()
@@ -95,14 +98,18 @@ def specialize(
     now: datetime,
     context: TaskContext,
 ) -> AgentParameters:
-    """Return the parameters of one agent: what its task asks for, and the defaults of its type."""
+    """Return the parameters of one agent: what its task asks for, and the defaults of its type.
+
+    Raises `InputRefusedError` when its type needs something that no task can ask for.
+    """
     keys = {field.validation_alias or name for name, field in parameters.model_fields.items()}
     asked = {key: value for key, value in requirement if key in keys and value is not None}
-    return parameters.model_validate(
-        {
-            **asked,
-            "agent_id": agent_id,
-            "creation_timestamp": now,
-            "task_context": context.model_copy(update={"task_description": requirement.task_description}),
-        }
-    )
+    told = {
+        "agent_id": agent_id,
+        "creation_timestamp": now,
+        "task_context": context.model_copy(update={"task_description": requirement.task_description}),
+    }
+    try:
+        return parameters.model_validate(asked | told, by_alias=True, by_name=True)
+    except ValidationError as error:
+        raise InputRefusedError(f"parameters of {agent_id}", pydantic_problems(error)) from None

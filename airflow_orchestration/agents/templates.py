@@ -146,15 +146,11 @@ BUILT_IN = (
         capabilities=frozenset({Capability.DATA_TRANSFORMATION}),
         agent_class=DataTransformationSpecialist,
     ),
-    AgentTemplate(
-        name="data_aggregation_specialist", capabilities=frozenset({Capability.DATA_AGGREGATION})
-    ),
+    AgentTemplate(name="data_aggregation_specialist", capabilities=frozenset({Capability.DATA_AGGREGATION})),
     AgentTemplate(
         name="quality_monitoring_specialist", capabilities=frozenset({Capability.QUALITY_MONITORING})
     ),
-    AgentTemplate(
-        name="pipeline_coordinator", capabilities=frozenset({Capability.PIPELINE_COORDINATION})
-    ),
+    AgentTemplate(name="pipeline_coordinator", capabilities=frozenset({Capability.PIPELINE_COORDINATION})),
     AgentTemplate(
         name="data_generalist",
         capabilities=frozenset(Capability) - {Capability.PIPELINE_COORDINATION},

@@ -79,7 +79,7 @@ def _lane(lane: Lane, route: RouteLaneOperator, number: int, pipeline: Pipeline)
 
 def _forks(number: int, pipeline: Pipeline, priority_weight: int) -> tuple[ForkOperator, ForkOperator]:
     targets = _targets(number, pipeline.max_rounds)
-    common = {
+    common: dict[str, Any] = {
         "op_kwargs": {"conn_id": pipeline.store_conn_id, "round_number": number, "targets": targets},
         "exits": [targets[Route.PUBLISH], targets[Route.FAIL]],
         "later_groups": [group_id(later) for later in range(number + 1, pipeline.max_rounds + 1)],

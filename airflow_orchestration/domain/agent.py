@@ -160,7 +160,7 @@ class AgentSpecification(Strict):
     max_concurrent_batches: Annotated[int, Field(ge=1, le=1000)] = MAX_CONCURRENT_BATCHES
     timeout_seconds: WholeSeconds = TIMEOUT_SECONDS
     retry_attempts: Annotated[int, Field(ge=0, le=10)] = RETRY_ATTEMPTS
-    quality_thresholds: Thresholds = {}
+    quality_thresholds: Thresholds = Field(default_factory=dict)
     monitoring_enabled: bool = True
 
     @field_validator("capabilities")

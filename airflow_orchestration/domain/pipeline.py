@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from airflow_orchestration.domain.batch import BatchType, ModeChoice, Priority, SourceType
+from airflow_orchestration.domain.defaults import APPROVE_AT, FAIL_BELOW, FLOOR, MAX_ROUNDS
 
 MAX_FEEDS = 10_000
 IDENTIFIER = r"^[a-z][a-z0-9_]{0,62}$"
@@ -113,7 +114,7 @@ class Sync(Strict):
 
     deadline: Seconds
     """Seconds from the start of a round until the gate decides with what is there."""
-    floor: Share = 0.75
+    floor: Share = FLOOR
     """The share of the feeds' weight that is good enough."""
     grace_period: Annotated[float, Field(ge=0, le=7 * 24 * 3600)] | None = None
     """Seconds to wait for the others once the floor is reached; left out, the gate holds to the deadline."""
@@ -131,9 +132,9 @@ class Merge(Strict):
 class Quality(Strict):
     """What is good enough to publish."""
 
-    approve_at: Share = 0.8
+    approve_at: Share = APPROVE_AT
     """A feed, and the merged table, below this score need a revision (SEED 25)."""
-    fail_below: Share = 0.5
+    fail_below: Share = FAIL_BELOW
     """A merged table below this score is a critical failure: nothing is published, nothing tried again."""
 
     @model_validator(mode="after")
@@ -197,7 +198,7 @@ class Pipeline(Strict):
     capacity: Capacity = Capacity()
     conf_bounds: ConfBounds = ConfBounds()
     workflow_mode: ModeChoice = ModeChoice.AUTO
-    max_rounds: Annotated[int, Field(ge=1, le=10)] = 3
+    max_rounds: Annotated[int, Field(ge=1, le=10)] = MAX_ROUNDS
     """Rounds at most (SEED 25, iteration limit)."""
     retries: Annotated[int, Field(ge=0, le=10)] = 2
     """Airflow's retries of a task, for faults that may pass."""

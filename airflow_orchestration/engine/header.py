@@ -102,10 +102,16 @@ def _shown(names: list[str]) -> str:
 
 
 def check_array(path: Path, feed: Feed) -> None:
-    """Raise `FeedError` unless the first character of a JSON feed opens an array."""
+    """Raise `FeedError` unless a JSON feed begins and ends as an array; the engine overlooks a missing end."""
     start = first_bytes(path, 4096).removeprefix(codecs.BOM_UTF8).lstrip()
     if not start.startswith(b"["):
         raise FeedError(
             f"{feed.id}: the JSON is no array of objects; "
             "deliver [{...}, ...], or declare format: ndjson for one object a line."
         )
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        if not file.read().rstrip().endswith(b"]"):
+            raise FeedError(
+                f"{feed.id}: the file is no complete JSON, it doesn't end with ]; deliver it again."
+            )

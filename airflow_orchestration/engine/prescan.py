@@ -17,6 +17,9 @@ from typing import IO, Protocol
 from airflow_orchestration.engine.csv_grammar import CsvGrammar, Defect
 from airflow_orchestration.engine.lines import Block, LineIndex, blocks, shown
 
+_LAST_COMMAS = (b",}", b",]", b", }", b", ]")
+"""The engine overlooks a comma behind the last value."""
+
 
 class Judge(Protocol):
     """Knows which lines of a format are one row each."""
@@ -91,7 +94,7 @@ class NdjsonJudge:
     def accepted(self, data: bytes) -> int | None:
         """See `Judge`."""
         odd = self.careful or data[:1].isspace() or b"\0" in data or b"\r" in data
-        odd = odd or any(blank in data for blank in (b"\n\n", b"\n ", b"\n\t"))
+        odd = odd or any(sign in data for sign in (b"\n\n", b"\n ", b"\n\t", *_LAST_COMMAS))
         return None if odd or not is_utf8(data) else data.count(b"\n")
 
     def doubtful(self, data: bytes, lines: Sequence[bytes]) -> Iterable[int]:
@@ -110,7 +113,8 @@ class NdjsonJudge:
             return Defect.CARRIAGE_RETURN
         if not is_utf8(line):
             return Defect.ENCODING
-        return Defect.JSON if self.careful and not _is_json_object(line) else None
+        parsed = self.careful or any(comma in line for comma in _LAST_COMMAS)
+        return Defect.JSON if parsed and not _is_json_object(line) else None
 
 
 def is_utf8(data: bytes) -> bool:
@@ -126,7 +130,7 @@ def is_utf8(data: bytes) -> bool:
 
 def _is_json_object(line: bytes) -> bool:
     try:
-        row = json.loads(line.decode(), object_pairs_hook=_without_twins, parse_constant=_refuse)
+        row = json.loads(line.decode(), object_pairs_hook=_without_twins)
         if b"\\u" in line:
             json.dumps(row, ensure_ascii=False).encode()  # a lone surrogate is no character
     except (ValueError, RecursionError):
@@ -139,10 +143,6 @@ def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(row) != len(pairs):
         raise ValueError("a key stands twice")
     return row
-
-
-def _refuse(constant: str) -> object:
-    raise ValueError(constant)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,8 +44,8 @@ class Reading(Protocol):
     def typed_rows(self) -> str:
         """SQL of all rows: `_position`, `t{i}`, `v{i}`."""
 
-    def expected(self, connection: duckdb.DuckDBPyConnection) -> int | None:
-        """How many rows the engine must read, counted without it; None when nothing else can count."""
+    def rows_in(self, connection: duckdb.DuckDBPyConnection, read: int) -> int | None:
+        """The rows of the feed when the scan of `typed_rows` read `read`; None when that can't be all."""
 
     def prescan(self) -> Prescan | None:
         """What is known about the lines, for formats that have lines."""
@@ -71,9 +71,9 @@ class CsvReading:
         relation = self._select(self.scan.clean, names, skip=self.scan.skip)
         return _numbered(self.checks.typed(relation), self.scan.first_line - 1)
 
-    def expected(self, connection: duckdb.DuckDBPyConnection) -> int | None:
-        """See `Reading`: every line of data is a row or has a placeholder."""
-        return self.scan.slots
+    def rows_in(self, connection: duckdb.DuckDBPyConnection, read: int) -> int | None:
+        """See `Reading`: each line of data is a row or has a placeholder."""
+        return self.scan.rows if read == self.scan.slots else None
 
     def prescan(self) -> Prescan | None:
         """See `Reading`."""
@@ -120,9 +120,9 @@ class NdjsonReading:
         relation = f"SELECT {fields} FROM {_read_json(self.scan.clean, self.checks, 'newline_delimited')}"
         return _numbered(self.checks.typed(relation), 0)
 
-    def expected(self, connection: duckdb.DuckDBPyConnection) -> int | None:
-        """See `Reading`."""
-        return self.scan.slots
+    def rows_in(self, connection: duckdb.DuckDBPyConnection, read: int) -> int | None:
+        """See `Reading`: each line of data is a row or has a placeholder."""
+        return self.scan.rows if read == self.scan.slots else None
 
     def prescan(self) -> Prescan | None:
         """See `Reading`."""
@@ -158,9 +158,9 @@ class JsonReading:
         carried = ", ".join(f"x{column.index}" for column in self.checks.columns)
         return _numbered(self.checks.typed(relation, carried=f"{carried}, "), 0)
 
-    def expected(self, connection: duckdb.DuckDBPyConnection) -> int | None:
-        """See `Reading`."""
-        return None
+    def rows_in(self, connection: duckdb.DuckDBPyConnection, read: int) -> int | None:
+        """See `Reading`: nothing but the engine can count objects."""
+        return read
 
     def prescan(self) -> Prescan | None:
         """See `Reading`."""
@@ -191,8 +191,8 @@ class ParquetReading:
         carried = ", ".join(f"x{column.index}" for column in self.checks.columns)
         return self.checks.typed(relation, carried=f"_position, {carried}, ")
 
-    def expected(self, connection: duckdb.DuckDBPyConnection) -> int | None:
-        """See `Reading`: the footer has a count of its own."""
+    def rows_in(self, connection: duckdb.DuckDBPyConnection, read: int) -> int | None:
+        """See `Reading`: the footer's own count, since the engine skips rows by their statistics."""
         query = f"SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata({literal(self.path)})"
         found = connection.execute(query).fetchone()
         return int(found[0]) if found else None

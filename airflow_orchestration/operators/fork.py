@@ -22,6 +22,8 @@ class ForkOperator(BranchPythonOperator):
     :param later_groups: task groups that no one needs then.
     """
 
+    template_fields = ()
+
     def __init__(self, *, exits: Collection[str], later_groups: Collection[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.exits = list(exits)

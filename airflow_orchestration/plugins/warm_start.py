@@ -14,7 +14,7 @@ MODULES = ("airflow_orchestration.dags.pipeline_dag", "airflow.providers.postgre
 
 
 @hookimpl
-def on_starting(component: object) -> None:
+def on_starting(component: object) -> None:  # noqa: ARG001  # Airflow's own signature
     """Import what every task of a pipeline Dag needs."""
     for name in MODULES:
         import_module(name)

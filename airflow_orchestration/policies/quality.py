@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from airflow_orchestration.domain.decision import Decision
+from airflow_orchestration.domain.defaults import APPROVE_AT, FAIL_BELOW
 from airflow_orchestration.domain.outcome import QualityMeasures
 
 COMPLETENESS_WEIGHT, VALIDITY_WEIGHT, UNIQUENESS_WEIGHT = 0.4, 0.4, 0.2
 """Ours; the document names no formula. A gap or a broken rule costs twice what a duplicate key does."""
-APPROVE_AT = 0.8
-"""SEED 25: the quality threshold."""
-FAIL_BELOW = 0.5
-"""Ours: below this another round is no repair; the document names `critical_failure` and no number."""
 TOLERANCE = 1e-9
 """A score that is a sum of floats must not miss the standard by the last bit."""
 

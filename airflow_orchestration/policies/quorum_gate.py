@@ -19,9 +19,8 @@ from datetime import timedelta
 from enum import StrEnum
 
 from airflow_orchestration.domain.decision import Decision, Json
+from airflow_orchestration.domain.defaults import FLOOR
 
-FLOOR = 0.75
-"""SEED 13: the share of the weight from which a round may go on without the rest."""
 TOLERANCE = 1e-9
 """Three members of weight 0.1 and a floor of 0.3: a sum of floats must not keep the gate shut."""
 

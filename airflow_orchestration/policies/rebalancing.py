@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from airflow_orchestration.domain.decision import Decision
-
-MAX_ROUNDS = 3
-"""SEED 25: the iteration limit; the document's own loop never ends (ruling)."""
+from airflow_orchestration.domain.defaults import MAX_ROUNDS
 
 
 class FeedStatus(StrEnum):

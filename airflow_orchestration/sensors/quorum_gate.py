@@ -10,7 +10,8 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue, timezone
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.triggers.base import StartTriggerArgs
 
-from airflow_orchestration.policies.quorum_gate import FLOOR, GateDecision, QuorumGate
+from airflow_orchestration.domain.defaults import FLOOR
+from airflow_orchestration.policies.quorum_gate import GateDecision, QuorumGate
 from airflow_orchestration.triggers.task_states import task_states
 from airflow_orchestration.triggers.watched_tasks import WatchedTask, WatchedTasks
 

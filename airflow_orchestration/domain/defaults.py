@@ -1,0 +1,12 @@
+"""The thresholds that pipeline files and policies share; each number stands here and nowhere else."""
+
+from __future__ import annotations
+
+FLOOR = 0.75
+"""SEED 13: the share of the weight from which a round may go on without the rest."""
+APPROVE_AT = 0.8
+"""SEED 25: the quality threshold."""
+FAIL_BELOW = 0.5
+"""Ours: below this another round is no repair; the document names `critical_failure` and no number."""
+MAX_ROUNDS = 3
+"""SEED 25: the iteration limit; the document's own loop never ends (ruling)."""
