@@ -1,4 +1,4 @@
-"""One worker that was made from a template, what it holds, and what is learned when it ends."""
+"""An agent is a worker made from a template, not a language model: what it holds, and how it ends."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ PRIOR_SUCCESS_RATE = 1.0
 PRIOR_OUTCOMES = 4
 """Ours: the prior counts as much as this many outcomes, so a first failure costs a fifth and not everything."""
 
-SMALL = ResourceRequirements(cpu_millicores=500, memory_mb=512)
-LARGE = ResourceRequirements(cpu_millicores=2500, memory_mb=2048)
+SMALL = ResourceRequirements(cpu_millicores=500, memory_mb=256)
+LARGE = ResourceRequirements(cpu_millicores=2500, memory_mb=1024)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +45,9 @@ class AgentTemplate:
             raise ValueError(f"agent type {self.name!r} is no name; use lower case letters, digits and _")
         if not self.capabilities:
             raise ValueError(f"agent type {self.name!r} has no capability; name at least one")
-        if not isinstance(self.agent_class, type) or not issubclass(self.agent_class, Agent):
-            raise TypeError(f"agent type {self.name!r} needs a subclass of Agent, not {self.agent_class!r}")
+        given: object = self.agent_class
+        if not isinstance(given, type) or not issubclass(given, Agent):
+            raise TypeError(f"agent type {self.name!r} needs a subclass of Agent, not {given!r}")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -131,7 +131,9 @@ class AgentRequirement(Strict):
     @field_validator("format", mode="before")
     @classmethod
     def _one_format(cls, formats: object) -> object:
-        return [formats] if isinstance(formats, str) else formats
+        if isinstance(formats, list):
+            return tuple(formats)
+        return (formats,) if isinstance(formats, str) else formats
 
     @field_validator("quality_required", mode="before")
     @classmethod

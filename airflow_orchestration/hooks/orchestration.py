@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 from airflow_orchestration.storage.postgres import PostgresStore
@@ -12,6 +13,7 @@ from airflow_orchestration.storage.publishing import Publisher
 
 if TYPE_CHECKING:
     import psycopg
+    from airflow.sdk import Connection
 
 ACCEPTED_EXTRAS = frozenset(
     {
@@ -52,7 +54,7 @@ class OrchestrationHook(BaseHook):
         # The provider's hook takes 0.5 s to import: only the tasks that open a connection pay for it.
         from airflow.providers.postgres.hooks.postgres import PostgresHook  # noqa: PLC0415
 
-        connection = self.get_connection(self.orchestration_conn_id)
+        connection = self._airflow_connection()
         refused = sorted(set(connection.extra_dejson) - ACCEPTED_EXTRAS)
         problems = [Problem(path=f"extra.{name}", message="is not accepted; remove it") for name in refused]
         if connection.conn_type not in {"postgres", "postgresql"}:
@@ -63,6 +65,13 @@ class OrchestrationHook(BaseHook):
             raise InputRefusedError(f"connection {self.orchestration_conn_id}", problems)
         opened: Any = PostgresHook(postgres_conn_id=self.orchestration_conn_id).get_conn()
         return opened  # type: ignore[no-any-return]  # psycopg 3 under SQLAlchemy 2, which Airflow 3.3 needs
+
+    def _airflow_connection(self) -> Connection:
+        try:
+            return self.get_connection(self.orchestration_conn_id)
+        except AirflowNotFoundException:
+            problem = Problem(path="", message="is not defined; add it under Admin, Connections")
+            raise InputRefusedError(f"connection {self.orchestration_conn_id}", [problem]) from None
 
     def store(self) -> PostgresStore:
         """Return the store behind this connection; it connects when it is first used."""

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_orchestration.domain.conf import read_conf
 from airflow_orchestration.domain.pipeline_file import read_pipeline_file
 from airflow_orchestration.domain.run_spec import RunSpec, resolve
-from airflow_orchestration.exceptions import InputRefusedError
+from airflow_orchestration.exceptions import InputRefusedError, StoreNotReadyError
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.operators.base import OrchestrationOperator
 from airflow_orchestration.workflow.analyze import analyze_batches
@@ -37,10 +37,10 @@ class AnalyzeBatchesOperator(OrchestrationOperator):
         """Return the mode decision as plain data."""
         try:
             spec = self._spec(context)
+            _check_target(spec)
             with self.step(context, "analyze") as step:
-                _check_target(spec)
                 decision = analyze_batches(step.store, step.fence, spec)
-        except InputRefusedError as error:
+        except (InputRefusedError, StoreNotReadyError) as error:
             raise AirflowFailException(str(error)) from error
         self.log.info("%s", decision)
         context["ti"].xcom_push(key="decision", value=decision.as_json())

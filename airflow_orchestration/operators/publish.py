@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_orchestration.exceptions import NotPublishedError, PublishConflictError
+from airflow_orchestration.exceptions import (
+    InputRefusedError,
+    LedgerMismatchError,
+    NotPublishedError,
+    PublishConflictError,
+)
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.operators.base import OrchestrationOperator
 from airflow_orchestration.storage.store import RunState
@@ -35,7 +40,7 @@ class PublishOperator(OrchestrationOperator):
             publisher = OrchestrationHook(self.publish_conn_id).publisher()
             try:
                 published = publish(step, publisher)
-            except PublishConflictError as error:
+            except (InputRefusedError, LedgerMismatchError, PublishConflictError) as error:
                 raise AirflowFailException(str(error)) from error
             manifest = manifest_of(step, published=True)
         context["outlet_events"][self.asset].extra = manifest
