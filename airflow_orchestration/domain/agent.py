@@ -7,7 +7,7 @@ a class path, and rules, formats and sources are names, never expressions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue, field_validator
 
-from airflow_orchestration.domain.pipeline import IDENTIFIER, MAX_FEEDS, Share, Strict
+from airflow_orchestration.domain.pipeline import IDENTIFIER, Share, Strict
 
 DEFAULT_BATCH_TYPE = "general"
 """SEED 26: what a batch is that doesn't say."""
@@ -31,6 +31,8 @@ TIMEOUT_SECONDS = 300
 """SEED 20: how long one batch may take."""
 RETRY_ATTEMPTS = 3
 """SEED 20: how often one batch is tried again."""
+MAX_QUEUED = 1000
+"""Ours: each batch may lead to a decision of a kilobyte, and all of them are handed on together."""
 OVERALL = "overall"
 """The name of a quality threshold that holds for the whole, not for one measure."""
 
@@ -80,7 +82,7 @@ class QueuedBatch(Strict):
 class BatchQueue(Strict):
     """The batches that wait for agents."""
 
-    batches: Annotated[tuple[QueuedBatch, ...], Field(max_length=MAX_FEEDS)]
+    batches: Annotated[tuple[QueuedBatch, ...], Field(max_length=MAX_QUEUED)]
 
 
 class ResourceRequirements(Strict):
@@ -120,7 +122,7 @@ class AgentRequirement(Strict):
     quality_requirement: Share | None = None
     sla_seconds: WholeSeconds | None = None
     max_iterations: Annotated[int, Field(ge=1, le=10)] | None = None
-    agent_count: Annotated[int, Field(ge=1, le=MAX_FEEDS)] | None = None
+    agent_count: Annotated[int, Field(ge=1, le=MAX_QUEUED)] | None = None
     coordination_complexity: BatchComplexity | None = None
 
     @field_validator("capabilities_needed")
@@ -198,7 +200,7 @@ class AgentOutcome:
     performance: AgentPerformance | None = None
 
 
-def each_once(capabilities: tuple[Capability, ...]) -> tuple[Capability, ...]:
+def each_once(capabilities: Collection[Capability]) -> tuple[Capability, ...]:
     """Return the capabilities in the order of their declaration, none twice.
 
     >>> [it.value for it in each_once((Capability.DATA_VALIDATION, *[Capability.DATA_INGESTION] * 2))]

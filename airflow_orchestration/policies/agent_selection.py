@@ -109,7 +109,7 @@ class AgentSelection:
     def evaluate(self, facts: AgentSelectionFacts) -> AgentSelectionDecision:
         """Choose a type of agent, or say what each lacks."""
         by_name = sorted(facts.candidates, key=lambda candidate: candidate.name)
-        missing = {it.name: each_once(tuple(facts.required - it.capabilities)) for it in by_name}
+        missing = {it.name: each_once(facts.required - it.capabilities) for it in by_name}
         scores = {it.name: self.score(facts.required, it) for it in by_name if not missing[it.name]}
         ranking = sorted(scores, key=lambda name: (-scores[name], name))
         action, reason = self._verdict(by_name, [scores[name] for name in ranking])
@@ -125,8 +125,8 @@ class AgentSelection:
                 "score": scores[chosen] if chosen else None,
                 "candidates": len(by_name),
                 "suitable": len(ranking),
-                "required": [capability.value for capability in each_once(tuple(facts.required))],
-                "table": [self._row(facts, it, scores.get(it.name)) for it in by_name],
+                "required": [capability.value for capability in each_once(facts.required)],
+                "table": [_row(facts, it, missing[it.name], scores.get(it.name)) for it in by_name],
             },
         )
 
@@ -152,19 +152,6 @@ class AgentSelection:
             return AgentSelectionAction.SELECT, AgentSelectionReason.TIE_BROKEN_BY_NAME
         return AgentSelectionAction.SELECT, AgentSelectionReason.HIGHEST_SCORE
 
-    def _row(
-        self, facts: AgentSelectionFacts, candidate: AgentCandidate, score: float | None
-    ) -> dict[str, Json]:
-        missing = each_once(tuple(facts.required - candidate.capabilities))
-        return {
-            "agent_type": candidate.name,
-            "capability_match": None if missing else _capability_match(facts.required, candidate),
-            "success_rate": candidate.success_rate,
-            "resource_efficiency": candidate.resource_efficiency,
-            "score": score,
-            "missing": [capability.value for capability in missing],
-        }
-
 
 def resource_efficiency(needed: ResourceRequirements, footprint: ResourceRequirements) -> float:
     """Return how well what a type is made for suits what a task needs: 1 for a perfect fit, near 0 for none.
@@ -184,3 +171,19 @@ def resource_efficiency(needed: ResourceRequirements, footprint: ResourceRequire
 
 def _capability_match(required: frozenset[Capability], candidate: AgentCandidate) -> float:
     return len(required) / len(candidate.capabilities)
+
+
+def _row(
+    facts: AgentSelectionFacts,
+    candidate: AgentCandidate,
+    missing: Sequence[Capability],
+    score: float | None,
+) -> dict[str, Json]:
+    return {
+        "agent_type": candidate.name,
+        "capability_match": None if missing else _capability_match(facts.required, candidate),
+        "success_rate": candidate.success_rate,
+        "resource_efficiency": candidate.resource_efficiency,
+        "score": score,
+        "missing": [capability.value for capability in missing],
+    }

@@ -112,7 +112,7 @@ def test_seed_18_merge_is_recorded(play: Play) -> None:
 
 def test_ruling_four_failures_of_four_merge_nothing(play: Play) -> None:
     """Failed feeds never count as arrived: the gate gives up at once, and nothing is published."""
-    run, manifest, _ = play(dict.fromkeys(("a", "b", "c", "d"), ""), max_rounds=1)
+    _, manifest, _ = play(dict.fromkeys(("a", "b", "c", "d"), ""), max_rounds=1)
 
     assert "not_published" == manifest["state"]
     assert "floor_unreachable" == manifest["gate"][0]["reason"]
