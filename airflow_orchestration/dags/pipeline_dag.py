@@ -43,6 +43,7 @@ def pipeline_dag(path: Path | str) -> DAG:
         schedule=pipeline.schedule,
         start_date=START_DATE,
         catchup=False,
+        max_active_runs=1,  # runs publish into one table in order
         tags=list(pipeline.tags),
         params=trigger_params(pipeline),
         render_template_as_native_obj=False,

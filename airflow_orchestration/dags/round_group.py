@@ -14,7 +14,7 @@ from airflow_orchestration.operators.decide import decide_after_gate, decide_aft
 from airflow_orchestration.operators.fork import ForkOperator
 from airflow_orchestration.operators.merge_branches import MergeBranchesOperator
 from airflow_orchestration.operators.plan_round import PlanRoundOperator, RouteLaneOperator
-from airflow_orchestration.operators.process_branch import LANE_OPERATORS
+from airflow_orchestration.operators.process_branch import BRANCH_NAME, LANE_OPERATORS
 from airflow_orchestration.sensors.round_gate import RoundGateSensor
 from airflow_orchestration.workflow.routes import Route
 
@@ -71,7 +71,7 @@ def _lane(lane: Lane, route: RouteLaneOperator, number: int, pipeline: Pipeline)
             task_id=lane.value,
             round_number=number,
             orchestration_conn_id=pipeline.store_conn_id,
-            map_index_template="{{ branch_name }}",
+            map_index_template=BRANCH_NAME,
         )
         .expand(branch_id=route.output)
     )

@@ -82,6 +82,7 @@ def _figures(outcome: FeedOutcome) -> dict[str, Any]:
         "rejects": dict(outcome.rejects or {}),
         "quality_score": round(outcome.quality_score, 4),
         "seconds": round(outcome.elapsed.total_seconds(), 3),
+        "rows_per_second": round(outcome.throughput),
     }
 
 

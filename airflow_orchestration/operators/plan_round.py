@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.branch import BranchMixIn
 
 from airflow_orchestration.domain.batch import Lane
-from airflow_orchestration.hooks.orchestration import OrchestrationHook
-from airflow_orchestration.operators.base import OrchestrationOperator, run_key
-from airflow_orchestration.workflow.plan import plan_round
+from airflow_orchestration.operators.base import OrchestrationOperator
+from airflow_orchestration.workflow.plan import lane_payloads, plan_round
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -46,6 +45,8 @@ class PlanRoundOperator(OrchestrationOperator, BranchMixIn):
 class RouteLaneOperator(OrchestrationOperator):
     """Hands a lane the ids of its branches: the lane's task is mapped over them.
 
+    What the lane is told of each batch (SEED 9, 10) stands in XCom `payload`, for people to read.
+
     :param lane: one of the five lanes.
     """
 
@@ -55,6 +56,8 @@ class RouteLaneOperator(OrchestrationOperator):
 
     def execute(self, context: Context) -> list[str]:
         """Return the branch ids, made by the plan and by nobody else."""
-        with OrchestrationHook(self.orchestration_conn_id).store() as store:
-            plan = store.rounds(run_key(context))[self.round_number - 1].plan
+        with self.step(context, f"route:{self.lane}") as step:
+            plan = step.store.rounds(step.run_key)[self.round_number - 1].plan
+            payloads = lane_payloads(step.spec, plan, self.lane)
+        context["ti"].xcom_push(key="payload", value=payloads)
         return list(plan.branches_in(self.lane))

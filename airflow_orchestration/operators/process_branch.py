@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from airflow_orchestration.workflow.step import Step
 
+BRANCH_NAME = "{{ branch_name }}"
+"""Shows a mapped task by its branch and feeds, which the task itself puts into its context."""
+
 
 class ProcessBranchOperator(OrchestrationOperator):
     """Reads, checks and stages the batches of one branch, each registered as soon as it is done.
@@ -28,10 +31,9 @@ class ProcessBranchOperator(OrchestrationOperator):
     """
 
     lane: ClassVar[Lane]
-    map_index_template = "{{ branch_name }}"
 
     def __init__(self, *, branch_id: str, **kwargs: Any) -> None:
-        kwargs.setdefault("map_index_template", "{{ branch_name }}")
+        kwargs.setdefault("map_index_template", BRANCH_NAME)
         super().__init__(**kwargs)
         self.branch_id = branch_id
 

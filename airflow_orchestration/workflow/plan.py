@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
 
+from airflow_orchestration.domain.batch import Lane
+from airflow_orchestration.domain.decision import Json
 from airflow_orchestration.domain.outcome import FeedOutcome
+from airflow_orchestration.domain.plan import Plan
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.engine.survey import survey
 from airflow_orchestration.policies.allocation import Allocation, AllocationFacts, BatchWork
@@ -17,7 +20,7 @@ from airflow_orchestration.policies.rebalancing import (
     RebalanceFacts,
     Rebalancing,
 )
-from airflow_orchestration.policies.routing import route
+from airflow_orchestration.policies.routing import RouteFacts, payload, route
 from airflow_orchestration.storage.store import GateTerms, StoredRound
 from airflow_orchestration.workflow.cost import estimated_costs
 from airflow_orchestration.workflow.members import arrived, newest_outcomes, standing_outcomes
@@ -37,6 +40,25 @@ def plan_round(step: Step) -> StoredRound:
     step.store.record_decision(step.fence, decision)
     terms = GateTerms(deadline=timedelta(seconds=step.spec.pipeline.sync.deadline))
     return step.store.open_round(step.fence, decision.plan, terms)
+
+
+def lane_payloads(spec: RunSpec, plan: Plan, lane: Lane) -> list[dict[str, Json]]:
+    """Return what a lane is told of each of its batches (SEED 9, 10)."""
+    total = sum(branch.cost for branch in plan.branches) or 1.0
+    return [
+        payload(
+            RouteFacts(
+                branch_id=branch.branch_id,
+                type=spec.feeds[feed_id].type,
+                source_type=spec.feeds[feed_id].source_type,
+                priority=spec.feeds[feed_id].priority,
+                allocated_resources={"cost_share": branch.cost / total},
+                data_sources=(feed_id, *spec.feeds[feed_id].depends_on),
+            )
+        )
+        for branch in plan.branches
+        for feed_id in branch.feeds_in(lane)
+    ]
 
 
 def rebalance(step: Step, *, after_round: int) -> RebalanceDecision:
