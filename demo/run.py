@@ -125,6 +125,6 @@ def _show_weights(store: PostgresStore, key: RunKey, out: Console) -> None:
     """Print what each source counted in the merge (SEED 16, scaled by the author's weight)."""
     for _, decision in reversed(store.decisions(key)):
         if decision["policy"] == "merging":
-            shares = decision["evidence"]["source_attribution"].items()
+            shares = sorted(decision["evidence"]["source_attribution"].items(), key=lambda pair: -pair[1])
             out.print("Weights: " + ", ".join(f"{feed} {share * 100:.0f} %" for feed, share in shares))
             return

@@ -95,7 +95,7 @@ def _absence(feed: Feed, outcome: FeedOutcome | None, facts: ManifestFacts) -> t
     standard = facts.spec.pipeline.quality.approve_at
     if outcome.quality_score < standard:
         return "below_standard", f"quality {outcome.quality_score:.3f} is below {standard:g}"
-    return "left_out", "arrived after the gate had decided"
+    return "late", "arrived after the gate had decided"
 
 
 def _deadline(feed: Feed, facts: ManifestFacts) -> float:

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.operators.base import OrchestrationOperator
 from airflow_orchestration.triggers.branch_wait import BranchWaitTrigger
-from airflow_orchestration.workflow.branch import Waiting, failed_feeds, run_branch
+from airflow_orchestration.workflow.branch import Waiting, WaitsFor, failed_feeds, run_branch
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,17 +42,16 @@ class ProcessBranchOperator(OrchestrationOperator):
         with self.step(context, f"branch:{self.lane}:{self.branch_id}") as step:
             self._name(context, step)
             waiting = run_branch(step, self.branch_id, self.lane)
-            decided = step.store.gate_snapshot(step.run_key, step.round).round.verdict is not None
             failed = failed_feeds(step, self.branch_id, self.lane)
-        if waiting and not decided:
-            self._wait(waiting, failed)
+        if any(obstacle.kind is not WaitsFor.NOTHING for obstacle in waiting):
+            self._wait(waiting)
         self._end(waiting, failed)
 
     def resume(self, context: Context, event: dict[str, Any]) -> None:
-        """Go on after waiting: something that was waited for is there."""
+        """Go on after waiting: something is there, or nothing is waited for any more."""
         self.execute(context)
 
-    def _wait(self, waiting: tuple[Waiting, ...], failed: list[str]) -> None:
+    def _wait(self, waiting: tuple[Waiting, ...]) -> None:
         for obstacle in waiting:
             self.log.info("Feed %s waits for %s %s", obstacle.feed_id, obstacle.kind, obstacle.on)
         self.defer(
@@ -60,7 +59,6 @@ class ProcessBranchOperator(OrchestrationOperator):
                 orchestration_conn_id=self.orchestration_conn_id,
                 round_number=self.round_number,
                 waiting=[[obstacle.feed_id, obstacle.kind.value, obstacle.on] for obstacle in waiting],
-                failed=failed,
             ),
             method_name="resume",
         )

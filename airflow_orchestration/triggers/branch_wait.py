@@ -1,4 +1,4 @@
-"""Waits for what a branch needs, or for the gate to go on without it; no worker is held meanwhile."""
+"""Waits for what a branch needs, or until the gate goes on without it; no worker is held meanwhile."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TriggerEvent
+from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_orchestration.storage.store import RunKey
@@ -21,10 +21,11 @@ FIRST_LOOK_SECONDS = 8.0
 
 
 class BranchWaitTrigger(BaseTrigger):
-    """Resumes a branch when something that it waits for is there; ends it once the gate has decided.
+    """Resumes a branch when something that it waits for is there, or once the gate has decided.
+
+    Ending the task from here would spare a moment of a worker, but leave it without its name and reason.
 
     :param waiting: `[feed id, kind, on]` for each waiting batch, see `workflow.branch.Waiting`.
-    :param failed: feeds of the branch that failed: with any, the task ends failed and not skipped.
     """
 
     def __init__(
@@ -32,14 +33,12 @@ class BranchWaitTrigger(BaseTrigger):
         orchestration_conn_id: str,
         round_number: int,
         waiting: Sequence[Sequence[str]],
-        failed: Sequence[str],
         poll_interval: float = 1.0,
     ) -> None:
         super().__init__()
         self.orchestration_conn_id = orchestration_conn_id
         self.round_number = round_number
         self.waiting = [list(obstacle) for obstacle in waiting]
-        self.failed = list(failed)
         self.poll_interval = poll_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -50,13 +49,12 @@ class BranchWaitTrigger(BaseTrigger):
                 "orchestration_conn_id": self.orchestration_conn_id,
                 "round_number": self.round_number,
                 "waiting": self.waiting,
-                "failed": self.failed,
                 "poll_interval": self.poll_interval,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event: go on, late (skipped) or failed."""
+        """Yield one event: go on, or late."""
         await asyncio.sleep(FIRST_LOOK_SECONDS)
         while True:
             try:
@@ -73,16 +71,15 @@ class BranchWaitTrigger(BaseTrigger):
         ti: Any = self.task_instance
         store = shared_store(self.orchestration_conn_id)
         snapshot = store.gate_snapshot(RunKey(dag_id=ti.dag_id, run_id=ti.run_id), self.round_number)
-        standing = standing_outcomes(snapshot.round.plan, snapshot.outcomes)
-        settled = set(standing) | snapshot.waiting
+        if snapshot.round.verdict is not None:
+            late = ", ".join(feed_id for feed_id, _, _ in self.waiting)
+            self.log.info("The gate decided without %s: late", late)
+            return TriggerEvent({"late": late})
+        standing = set(standing_outcomes(snapshot.round.plan, snapshot.outcomes))
         for feed_id, kind, on in self.waiting:
-            if _is_there(WaitsFor(kind), on, set(standing), settled):
+            if _is_there(WaitsFor(kind), on, standing, standing | snapshot.waiting):
                 return TriggerEvent({"feed_id": feed_id, "kind": kind})
-        if snapshot.round.verdict is None:
-            return None
-        late = ", ".join(feed_id for feed_id, _, _ in self.waiting)
-        self.log.info("The gate decided without %s: late", late)
-        return TaskFailedEvent() if self.failed else TaskSkippedEvent()
+        return None
 
 
 def _is_there(kind: WaitsFor, on: str, standing: set[str], settled: set[str]) -> bool:
@@ -93,3 +90,5 @@ def _is_there(kind: WaitsFor, on: str, standing: set[str], settled: set[str]) ->
             return on in standing
         case WaitsFor.TURN:
             return on in settled
+        case WaitsFor.NOTHING:
+            return False

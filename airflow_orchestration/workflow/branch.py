@@ -29,6 +29,8 @@ class WaitsFor(StrEnum):
     FILE = "file"
     FEED = "feed"
     TURN = "turn"
+    NOTHING = "nothing"
+    """The gate has decided without it: it is late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +46,14 @@ def run_branch(step: Step, branch_id: str, lane: Lane) -> tuple[Waiting, ...]:
     """Process every batch that can be processed; return what the others wait for, in branch order.
 
     Each batch is registered as soon as it is done, so an arrival counts at the gate even while
-    its branch still waits for something else.
+    its branch still waits for something else. Once the gate has decided nothing more is begun.
     """
     while True:
         snapshot = step.store.gate_snapshot(step.run_key, step.round)
         branch = snapshot.round.plan.branch(branch_id)
         open_batches = _open_batches(branch, lane, snapshot)
+        if snapshot.round.verdict is not None:
+            return tuple(Waiting(feed_id=late, kind=WaitsFor.NOTHING, on="") for late in open_batches)
         waiting = tuple(_obstacle(step, feed_id, branch, snapshot) for feed_id in open_batches)
         ready = [feed_id for feed_id, obstacle in zip(open_batches, waiting, strict=True) if not obstacle]
         if not ready:

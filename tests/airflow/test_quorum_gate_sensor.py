@@ -22,9 +22,7 @@ TRIGGERS = [
         soft_fail=False,
     ),
     RoundGateTrigger(orchestration_conn_id="store", round_number=2, lanes={"beta": "round_2.beta"}),
-    BranchWaitTrigger(
-        orchestration_conn_id="store", round_number=1, waiting=[["vega", "file", "/x"]], failed=["aircodes"]
-    ),
+    BranchWaitTrigger(orchestration_conn_id="store", round_number=1, waiting=[["vega", "file", "/x"]]),
 ]
 
 

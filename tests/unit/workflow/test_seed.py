@@ -153,7 +153,9 @@ def test_late_feed_is_named_with_its_usual_rows(play: Play) -> None:
 def test_rows_add_up_for_each_feed(play: Play) -> None:
     """Rows in are published, superseded or quarantined, feed by feed."""
     _, manifest, _ = play(
-        {"one": GOOD, "two": OTHER, "bad": BAD}, quality={"approve_at": 0.1, "fail_below": 0.1}
+        {"one": GOOD, "two": OTHER, "bad": BAD},
+        feeds={"one": {"weight": 9}, "two": {"weight": 3}, "bad": {}},
+        quality={"approve_at": 0.1, "fail_below": 0.1},
     )
 
     assert [(2, 2, 0, 0), (2, 1, 1, 0), (3, 0, 1, 2)] == [
