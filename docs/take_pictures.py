@@ -27,7 +27,7 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=ARGUMENTS
         )
-        page = browser.new_page(viewport={"width": 1700, "height": 900})
+        page = browser.new_page(viewport={"width": 2100, "height": 640}, device_scale_factor=1.5)
         log_in(page, stack)
         page.evaluate("localStorage.setItem('theme', 'light')")
         page.goto(f"{stack.url}/dags/{DAG_ID}/runs/{quote(runs[0]['dag_run_id'], safe='')}")
@@ -38,11 +38,9 @@ def main() -> None:
         page.wait_for_timeout(3000)
         page.click("text=+ 11 Tasks >> nth=0")  # open the first round
         page.wait_for_timeout(2000)
-        page.click("[aria-label='Collapse details'], [aria-label*='ollapse'] >> nth=0", timeout=3000)
+        page.click(".react-flow__controls-fitview")
         page.wait_for_timeout(2000)
-        page.click("[aria-label='Fit View'], .react-flow__controls-fitview >> nth=0")
-        page.wait_for_timeout(2000)
-        page.screenshot(path=HERE / "pictures" / "dag.png")
+        page.locator(".react-flow").first.screenshot(path=HERE / "pictures" / "dag.png")
         browser.close()
 
 

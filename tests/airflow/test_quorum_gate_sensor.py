@@ -84,11 +84,11 @@ def test_state_keys_are_told_apart() -> None:
 
 def test_gate_refuses_nonsense_when_the_dag_is_parsed() -> None:
     """A weight for a task that is not watched, or a floor of 75, is refused by name."""
-    with DAG("d"):
-        task = EmptyOperator(task_id="a")
+    with DAG("d", schedule=None):
+        a = EmptyOperator(task_id="a")
         with pytest.raises(ValueError, match="not watched: b"):
-            QuorumGateSensor(task_id="g1", watch=[task], deadline=60, weights={"b": 2})
+            QuorumGateSensor(task_id="g1", watch=[a], deadline=60, weights={"b": 2})
         with pytest.raises(ValueError, match="floor 75"):
-            QuorumGateSensor(task_id="g2", watch=[task], deadline=60, floor=75)
+            QuorumGateSensor(task_id="g2", watch=[a], deadline=60, floor=75)
         with pytest.raises(ValueError, match="deadline"):
-            QuorumGateSensor(task_id="g3", watch=[task], deadline=0)
+            QuorumGateSensor(task_id="g3", watch=[a], deadline=0)
