@@ -11,6 +11,7 @@ from airflow_orchestration.domain.batch import ModeChoice, Priority
 from airflow_orchestration.domain.pipeline import (
     IDENTIFIER,
     MAX_FEEDS,
+    Floor,
     Seconds,
     Share,
     Strict,
@@ -54,7 +55,7 @@ class RunConf(Strict):
     """`auto` lets the analysis choose."""
     sync_deadline: Seconds | None = None
     """Seconds from the start of a round until the gate decides with what is there."""
-    sync_floor: Share | None = None
+    sync_floor: Floor | None = None
     """The share of the feeds' weight that is good enough."""
     sync_grace_period: Annotated[float, Field(ge=0, le=7 * 24 * 3600)] | None = None
     """Seconds to wait for the others once the floor is reached."""

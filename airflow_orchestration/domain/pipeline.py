@@ -18,6 +18,8 @@ DATE_PLACEHOLDER = "{date}"
 
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Floor = Annotated[float, Field(ge=0.01, le=1)]
+"""A floor of nothing would merge nothing."""
 Weight = Annotated[float, Field(gt=0, le=1000)]
 
 
@@ -114,7 +116,7 @@ class Sync(Strict):
 
     deadline: Seconds
     """Seconds from the start of a round until the gate decides with what is there."""
-    floor: Share = FLOOR
+    floor: Floor = FLOOR
     """The share of the feeds' weight that is good enough."""
     grace_period: Annotated[float, Field(ge=0, le=7 * 24 * 3600)] | None = None
     """Seconds to wait for the others once the floor is reached; left out, the gate holds to the deadline."""
@@ -166,7 +168,7 @@ class ConfBounds(Strict):
 
     max_sync_deadline: Seconds | None = None
     """The longest deadline that conf may ask for; left out, the author's own deadline."""
-    min_sync_floor: Share | None = None
+    min_sync_floor: Floor | None = None
     """The lowest floor that conf may ask for; left out, the author's own floor."""
     min_quality: Share | None = None
     """The lowest `quality_approve_at` that conf may ask for; left out, the author's own."""

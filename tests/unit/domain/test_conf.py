@@ -75,6 +75,7 @@ REFUSED: list[tuple[object, list[str]]] = [
     ({"sync_deadline": "tomorrow"}, ["sync_deadline"]),
     ({"sync_floor": 75}, ["sync_floor"]),
     ({"sync_floor": -0.1}, ["sync_floor"]),
+    ({"sync_floor": 0}, ["sync_floor"]),
     ({"sync_floor": "0.75"}, ["sync_floor"]),
     ({"sync_floor": float("nan")}, ["sync_floor"]),
     ({"quality_approve_at": 1.1}, ["quality_approve_at"]),
