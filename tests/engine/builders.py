@@ -64,7 +64,9 @@ class Bench:
         path.mkdir()
         return path
 
-    def ingest(self, data: bytes, *, rules: Contract = PLACES, name: str = "list.csv", **changes: Any) -> Ingested:
+    def ingest(
+        self, data: bytes, *, rules: Contract = PLACES, name: str = "list.csv", **changes: Any
+    ) -> Ingested:
         path = self.write(data, name)
         return ingest(
             feed(**changes), root=self.folder / "in", path=path, contract=rules, scratch=self.scratch()

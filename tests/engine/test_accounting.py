@@ -66,7 +66,9 @@ def seeded(count: int, seed: int) -> dict[int, tuple[bytes, str]]:
     """100 places with bad lines of every kind, some of them side by side."""
     dice = random.Random(seed)
     places = dice.sample(range(count), 80)
-    places += [place + 1 for place in places if place + 1 not in places and place + 1 < count][: 100 - len(places)]
+    places += [place + 1 for place in places if place + 1 not in places and place + 1 < count][
+        : 100 - len(places)
+    ]
     kinds = [*BAD.values()] * 5
     dice.shuffle(kinds)
     return {place: (line % place, rule) for place, (line, rule) in zip(places, kinds, strict=True)}
@@ -81,7 +83,9 @@ def check_hundred(bench: Bench, count: int, *, seed: int, quoted: bool, end: byt
     assert (count, count - 100, 100) == (done.rows_in, done.rows_staged, done.rows_quarantined)
     assert sorted((place + 2, rule) for place, (_, rule) in bad.items()) == rejected(done)
     assert Counter(rule for _, rule in bad.values()) == done.rejects
-    assert [(True, count - 100)] == rows_of(done.staged, "bool_and(id = 'O' || (_position - 2)), count(DISTINCT _position)")
+    assert [(True, count - 100)] == rows_of(
+        done.staged, "bool_and(id = 'O' || (_position - 2)), count(DISTINCT _position)"
+    )
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
@@ -103,7 +107,12 @@ def test_a_hundred_bad_lines_in_two_million_are_found(bench: Bench, quoted: bool
 def test_bad_ndjson_lines_are_found(bench: Bench, seed: int) -> None:
     """The same for NDJSON: broken objects, other values and lossy numbers among 20,000."""
     dice = random.Random(seed)
-    kinds = {b"{": "malformed", b"null": "malformed", b'{"id":"X","size":1.5}': "type", b'{"size":1}': "required"}
+    kinds = {
+        b"{": "malformed",
+        b"null": "malformed",
+        b'{"id":"X","size":1.5}': "type",
+        b'{"size":1}': "required",
+    }
     bad = {place: dice.choice([*kinds]) for place in dice.sample(range(20_000), 100)}
     lines = [bad.get(n) or b'{"id":"O%d","name":"n","size":%d}' % (n, n % 1000) for n in range(20_000)]
     done = bench.ingest(b"\n".join(lines), format="ndjson")
@@ -113,9 +122,13 @@ def test_bad_ndjson_lines_are_found(bench: Bench, seed: int) -> None:
 
 # --- random tables of known content, judged by plain Python ---
 
-TEXTS = st.text(st.characters(codec="utf-8", exclude_characters='\0\r\n"', exclude_categories=["Cs"]), max_size=8)
+TEXTS = st.text(
+    st.characters(codec="utf-8", exclude_characters='\0\r\n"', exclude_categories=["Cs"]), max_size=8
+)
 NUMBERS = st.one_of(
-    st.integers(-(10**20), 10**20).map(str), st.floats().map(str), st.sampled_from(["1_0", "0x1", "007", "", "NA"])
+    st.integers(-(10**20), 10**20).map(str),
+    st.floats().map(str),
+    st.sampled_from(["1_0", "0x1", "007", "", "NA"]),
 )
 CELLS = st.tuples(st.one_of(st.sampled_from(["A", "B", "C", ""]), TEXTS), TEXTS, NUMBERS)
 WRONG = st.sampled_from(['A,"b,1', "A", "A,b,1,x", 'A,"b"x,1', "\0,,", "A\rB,b,1"])
@@ -146,7 +159,7 @@ def written(cells: tuple[str, str, str], quoting: Any) -> str:
     return buffer.getvalue()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=500 if LONG else 75, deadline=None)
 @given(LINES, st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), st.sampled_from(["\n", "\r\n"]))
 def test_random_tables_agree_with_plain_python(lines: list[Any], quoting: Any, end: str) -> None:
     """Each line's rule, each staged value and all counts are those of an oracle that knows no engine."""
@@ -176,10 +189,15 @@ def test_random_tables_agree_with_plain_python(lines: list[Any], quoting: Any, e
 
 # --- random bytes: whatever they are, every line is somewhere, and what is staged is what the line says ---
 
-BYTES = st.lists(st.sampled_from([b"a", b"1", b",", b",", b'"', b'"', b"\n", b"\r", b"\r\n", b" ", b"\0", b"\xc3\xa9", b"\xe9"]), max_size=60)
+BYTES = st.lists(
+    st.sampled_from(
+        [b"a", b"1", b",", b",", b'"', b'"', b"\n", b"\r", b"\r\n", b" ", b"\0", b"\xc3\xa9", b"\xe9"]
+    ),
+    max_size=60,
+)
 
 
-@settings(max_examples=2000 if LONG else 200, deadline=None)
+@settings(max_examples=2000 if LONG else 100, deadline=None)
 @given(BYTES)
 def test_random_bytes_add_up(pieces: list[bytes]) -> None:
     """All lines that aren't blank are staged or put aside once, and a staged row is its line read alone."""

@@ -33,12 +33,14 @@ def test_null_and_empty_text_differ(tmp_path: Path) -> None:
         '"say ""x"",\né",3,-0.1,,,\n'
         '"\\.",4,0.0,,,\n'
     )
-    assert expected == b"".join(csv_chunks(path, ["t", "i", "d", "b", "day", "ts"], scratch=tmp_path)).decode()
+    assert (
+        expected == b"".join(csv_chunks(path, ["t", "i", "d", "b", "day", "ts"], scratch=tmp_path)).decode()
+    )
 
 
 def test_columns_come_in_the_order_that_was_asked_for(tmp_path: Path) -> None:
     """Also with names that need quotes."""
-    path = parquet(tmp_path, "SELECT 1 AS a, 2 AS \"select\", 3 AS c")
+    path = parquet(tmp_path, 'SELECT 1 AS a, 2 AS "select", 3 AS c')
     assert [b"3,2\n"] == list(csv_chunks(path, ["c", "select"], scratch=tmp_path))
 
 

@@ -41,7 +41,11 @@ FILES: dict[str, tuple[bytes, list[int], list[tuple[int, str]]]] = {
     "two open quotes": (b'A,"a,1\nB,b,2\nC,"c,3\nD,d,4\n', [3, 5], [(2, "malformed"), (4, "malformed")]),
     "open quote in the last line": (b'A,a,1\nB,b,"2', [2], [(3, "malformed")]),
     "quote at the end of the file": (b'A,a,1\nB,b,2"', [2], [(3, "type")]),
-    "an even number of quotes, the last one open": (b'A,a"b,"1\nB,b,2\nC,"c",3\n', [3, 4], [(2, "malformed")]),
+    "an even number of quotes, the last one open": (
+        b'A,a"b,"1\nB,b,2\nC,"c",3\n',
+        [3, 4],
+        [(2, "malformed")],
+    ),
     "text after a closing quote": (b'A,"a"b,1\nB,b,2\n', [3], [(2, "malformed")]),
     "a quote that looks closed from afar": (b'A,x"a,b"y,1\nB,b,2\n', [3], [(2, "malformed")]),
     "quoted": (b'"A","a, b",1\n"B","say ""b""",2\n"C","",""\n', [2, 3, 4], []),
@@ -55,8 +59,16 @@ FILES: dict[str, tuple[bytes, list[int], list[tuple[int, str]]]] = {
     "3 MB of quotes": (b"A,a,1\n" + BIG.replace(b"x", b'"') + b"\nC,c,3\n", [2, 4], [(3, "malformed")]),
     "a line of just under 1 MiB": (b"A," + b"x" * 1_000_000 + b",1\nB,b,2\n", [2, 3], []),
     "a line of just over 1 MiB": (b"A," + b"x" * 1_048_576 + b",1\nB,b,2\n", [3], [(2, "malformed")]),
-    "many long lines": ((b"A," + b"x" * 1_100_000 + b",1\n") * 3 + b"B,b,2\n", [5], [(n, "malformed") for n in (2, 3, 4)]),
-    "UTF-8 across blocks": (("A,€,1\n" * 1).encode() + b"B," + "€".encode() * 349_000 + b",2\nC,c,3\n", [2, 3, 4], []),
+    "many long lines": (
+        (b"A," + b"x" * 1_100_000 + b",1\n") * 3 + b"B,b,2\n",
+        [5],
+        [(n, "malformed") for n in (2, 3, 4)],
+    ),
+    "UTF-8 across blocks": (
+        ("A,€,1\n" * 1).encode() + b"B," + "€".encode() * 349_000 + b",2\nC,c,3\n",
+        [2, 3, 4],
+        [],
+    ),
     "comment sign": (b"#A,a,1\nB,b,2\n", [3], [(2, "pattern")]),
     "header repeated": (b"id,name,size\nA,a,1\n", [3], [(2, "pattern")]),
     "every line bad": (b"x\ny\nz\n", [], [(2, "malformed"), (3, "malformed"), (4, "malformed")]),
@@ -94,7 +106,9 @@ def test_the_header_may_come_late_and_with_other_line_ends(
 ) -> None:
     """Two blank lines and a CRLF header move every number by two."""
     done = bench.ingest(b"\n\r\n" + HEADER.replace(b"\n", b"\r\n") + data)
-    assert [number + 2 for number in staged] == [position for (position,) in rows_of(done.staged, "_position")]
+    assert [number + 2 for number in staged] == [
+        position for (position,) in rows_of(done.staged, "_position")
+    ]
     assert [(number + 2, rule) for number, rule in aside] == rejected(done)
 
 
@@ -162,7 +176,14 @@ def test_a_quarantine_record_says_what_was_expected(bench: Bench) -> None:
     reason = "Expected a whole number of at most 64 bits, written with digits."
     assert ("list", 2, "type", "size", reason, 'A,"a ""b""",1.7') == first
     assert (3, "type", 1000) == (*second[1:3], len(second[5]))
-    assert ("list", 4, "malformed", None, "The line holds a NUL or control character.", "C,\ufffd\u2400") == third
+    assert (
+        "list",
+        4,
+        "malformed",
+        None,
+        "The line holds a NUL or control character.",
+        "C,\ufffd\u2400",
+    ) == third
 
 
 def test_without_rejects_there_is_no_quarantine(bench: Bench) -> None:
@@ -232,7 +253,9 @@ def test_extract_takes_the_first_group(bench: Bench) -> None:
         columns={"id": "id", "lon": {"column": "place", "extract": r"POINT \((\S*) \S+\)"}},
         null_words=["NA"],
     )
-    assert [("A", 12.5), ("B", None), ("C", None), ("D", None), ("E", None)] == rows_of(done.staged, "id, lon")
+    assert [("A", 12.5), ("B", None), ("C", None), ("D", None), ("E", None)] == rows_of(
+        done.staged, "id, lon"
+    )
 
 
 @pytest.mark.parametrize("delimiter", ["\t", ";", "|", " ", ":", "^", "'", "\\", "a", ".", "*", "]"])

@@ -92,7 +92,7 @@ def make_fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
-@pytest.mark.parametrize("prepare", [lambda path: None, Path.mkdir, make_fifo, lambda path: path.symlink_to(path)])
+@pytest.mark.parametrize("prepare", [str, Path.mkdir, make_fifo, lambda path: path.symlink_to(path)])
 def test_what_is_no_file_is_absent(tmp_path: Path, prepare: Any) -> None:
     """Nothing there, a folder, a pipe without a writer, a link to itself."""
     prepare(tmp_path / "list")
