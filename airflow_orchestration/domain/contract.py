@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 COLUMN_NAME = r"^[a-z][a-z0-9_]{0,62}$"
 MAX_COLUMNS = 1000
+_NOT_LINEAR = re.compile(r"\(\?<?[=!]|\\[1-9]")
+"""What a matcher in linear time has not: `(?=`, `(?!`, `(?<=`, `(?<!` and `\\1`."""
 
 
 class ColumnType(StrEnum):
@@ -46,7 +48,20 @@ class Column(BaseModel):
             re.compile(pattern or "")
         except re.error as error:
             raise ValueError(f"is not a regular expression: {error}") from None
+        if pattern and _NOT_LINEAR.search(pattern):
+            raise ValueError("uses look-around or a back-reference, which the engine does not know")
         return pattern
+
+    @model_validator(mode="after")
+    def _rules_fit_the_type(self) -> Column:
+        texts = (self.pattern, self.min_length, self.max_length)
+        if self.type is not ColumnType.STRING and any(rule is not None for rule in texts):
+            raise ValueError("pattern, minLength and maxLength are for strings")
+        numbers = (self.minimum, self.maximum)
+        is_number = self.type in {ColumnType.INTEGER, ColumnType.NUMBER}
+        if not is_number and any(rule is not None for rule in numbers):
+            raise ValueError("minimum and maximum are for integers and numbers")
+        return self
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Column:

@@ -27,7 +27,7 @@ class StagedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityMeasures:
-    """Shares in 0..1 over the rows in scope: filled required cells, valid rows, rows with a key of their own."""
+    """Shares in 0..1 over the rows in scope: filled cells of mapped columns, valid rows, rows with a key of their own."""
 
     completeness: float
     validity: float

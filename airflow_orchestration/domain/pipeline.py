@@ -90,7 +90,7 @@ class Feed(Strict):
     """Valid rows on a usual day, until the store has seen enough runs to know better."""
     keyless_rows: KeylessRows = KeylessRows.INVALID
     """`out_of_scope` puts rows without a proper key aside without counting them against quality."""
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    delimiter: Annotated[str, Field(pattern=r"^[\t !#-~]$")] = ","
     """CSV only."""
     null_words: Annotated[tuple[str, ...], Field(max_length=20)] = ()
     """Words that mean "no value", beside the empty text."""

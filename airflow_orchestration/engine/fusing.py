@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -21,7 +20,6 @@ from airflow_orchestration.engine.sandbox import MEMORY_MB, THREADS, sandbox
 from airflow_orchestration.engine.sqltext import identifier, identifiers, literal
 from airflow_orchestration.exceptions import FeedError
 
-MAX_EXAMPLES = 5
 _Entry = Callable[[int, Column], str]
 _NUMERIC = (ColumnType.INTEGER, ColumnType.NUMBER)
 
@@ -48,8 +46,7 @@ class Fused:
     `published`: rows whose primary source a feed is; `superseded`: its other rows. `compared`: rows in
     which at least two sources have a value of an attribute; `disagreements`: rows in which one of them
     differs from the chosen one by more than the tolerance. `completeness`: share of attributes' cells
-    that aren't null. `examples`: the first disagreements by key, as plain data: `key` (column -> value),
-    `attribute`, and `values` (feed id -> value).
+    that aren't null.
     """
 
     path: Path
@@ -59,7 +56,6 @@ class Fused:
     disagreements: dict[str, int]
     compared: dict[str, int]
     completeness: float
-    examples: list[dict[str, object]]
 
 
 def fuse(
@@ -150,7 +146,6 @@ class _Fusion:
                 zip(attributes, self._sums(wide, (f"_n{j} > 1" for j in range(len(attributes)))), strict=True)
             ),
             completeness=sum(filled) / (rows * len(attributes)) if rows and attributes else 1.0,
-            examples=self._examples(wide),
         )
 
     def _joined(self) -> str:
@@ -228,38 +223,6 @@ class _Fusion:
         wider = "::HUGEINT" if column.type is ColumnType.INTEGER else ""
         return f"abs(_a{j}_{i}{wider} - _c{j}{wider}) <= {float(allowed)!r}::DOUBLE"
 
-    def _examples(self, wide: Path) -> list[dict[str, object]]:
-        """The first disagreements by key, then by attribute."""
-        attributes = self.contract.attributes
-        if not attributes or len(self.sources) == 1:
-            return []
-        keys = identifiers(self.contract.key)
-        flags = [f"_d{j}" for j in range(len(attributes))]
-        cursor = self.connection.execute(
-            f"SELECT {keys}, {', '.join(flags)} FROM {literal(wide)} WHERE {' OR '.join(flags)} "
-            f"ORDER BY {keys} LIMIT {MAX_EXAMPLES}"
-        )
-        width = len(self.contract.key)
-        found = [
-            (row[:width], column)
-            for row in cursor.fetchall()
-            for column, differs in zip(attributes, row[width:], strict=True)
-            if differs
-        ]
-        return [self._example(key, column) for key, column in found[:MAX_EXAMPLES]]
-
-    def _example(self, key: Sequence[object], column: Column) -> dict[str, object]:
-        matches = " AND ".join(f"{identifier(name)} = ?" for name in self.contract.key)
-        values: dict[str, object] = {}
-        for source in self.sources:
-            row = self.connection.execute(
-                f"SELECT {identifier(column.name)} FROM {literal(source.path)} WHERE {matches}", list(key)
-            ).fetchone()
-            if row is not None and row[0] is not None:
-                values[source.feed_id] = _plain(row[0])
-        named = zip(self.contract.key, map(_plain, key), strict=True)
-        return {"key": dict(named), "attribute": column.name, "values": values}
-
     @property
     def _numbers(self) -> range:
         return range(len(self.sources))
@@ -282,8 +245,3 @@ class _Fusion:
 def _first(conditions: Sequence[str], values: Sequence[str]) -> str:
     cases = " ".join(f"WHEN {c} THEN {v}" for c, v in zip(conditions, values, strict=True))
     return f"CASE {cases} END"
-
-
-def _plain(value: object) -> object:
-    """A value as JSON knows it: dates and times as ISO text."""
-    return value.isoformat() if isinstance(value, date) else value

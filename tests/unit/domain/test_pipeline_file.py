@@ -38,6 +38,7 @@ BAD_FILES: list[tuple[dict[str, Any], list[str]]] = [
     ({"feeds": feeds(uri="landing")}, ["feeds[0].uri"]),
     ({"feeds": feeds(uri="s3://bucket/key")}, ["feeds[0].uri"]),
     ({"feeds": feeds(weight=0)}, ["feeds[0].weight"]),
+    ({"feeds": feeds(delimiter='"')}, ["feeds[0].delimiter"]),
     ({"feeds": feeds(type="general")}, ["feeds[0].type"]),
     ({"feeds": feeds(class_path="os.system")}, ["feeds[0].class_path"]),
     ({"sync": {"deadline": 25, "floor": 1.5}}, ["sync.floor"]),
@@ -137,6 +138,9 @@ UNSUPPORTED = [
     ({"schema": schema(logicalType="object")}, "type"),
     ({"schema": schema(primaryKey=False)}, "key"),
     ({"schema": schema(logicalTypeOptions={"pattern": "("})}, "pattern"),
+    ({"schema": schema(logicalTypeOptions={"pattern": "(?=x)y"})}, "pattern"),
+    ({"schema": schema(logicalTypeOptions={"minimum": 1})}, "columns[0]"),
+    ({"schema": schema(logicalType="date", logicalTypeOptions={"pattern": "x"})}, "columns[0]"),
 ]
 
 
