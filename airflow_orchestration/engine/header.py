@@ -50,10 +50,6 @@ def _wrong_encoding(source: Source, encoding: str) -> FeedError:
 def read_header(source: Source, feed: Feed) -> Header:
     """The header of a CSV feed; raises `FeedError` when it has none that fits the feed's columns."""
     delimiter = feed.delimiter
-    if not delimiter.isascii() or delimiter in '"\r\n\0':
-        raise FeedError(
-            f"{feed.id}: {delimiter!r} can't be a delimiter; use one ASCII character, not a quote."
-        )
     offset = check_encoding(source)
     start = first_bytes(source.path, MAX_HEADER)
     number = 1
