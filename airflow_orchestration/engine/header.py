@@ -49,7 +49,6 @@ def _wrong_encoding(source: Source, encoding: str) -> FeedError:
 
 def read_header(source: Source, feed: Feed) -> Header:
     """The header of a CSV feed; raises `FeedError` when it has none that fits the feed's columns."""
-    delimiter = feed.delimiter
     offset = check_encoding(source)
     start = first_bytes(source.path, MAX_HEADER)
     number = 1
