@@ -43,8 +43,9 @@ def run(stack: Stack, arguments: argparse.Namespace) -> int:
         stack.up(lambda text: out.print(f"[dim]{time.monotonic() - begun:4.0f} s[/]  {text}"))
         code = play(stack, arguments.scenario, out)
     except KeyboardInterrupt:
-        if not was_up:
-            stack.down()
+        if was_up:
+            raise StackError(f"Interrupted; the stack was up before and stays up: {stack.url}") from None
+        stack.down()
         raise
     show_access(stack)
     return code
@@ -76,6 +77,7 @@ def show_access(stack: Stack) -> None:
     """Tell a person how to get in, and how to stop it."""
     out.print(f"\n[bold green]Airflow is up[/] at [bold]{stack.url}[/]")
     out.print(f"User [bold]{stack.user}[/], password [bold]{stack.password}[/]")
+    out.print(f"PostgreSQL: psql '{stack.warehouse_dsn}'", markup=False)
     out.print("Stop it with [bold]make down[/].")
 
 
@@ -90,7 +92,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     common.add_argument(
         "--home", type=Path, default=REPOSITORY / ".orchestration", help="folder of the stack"
     )
-    common.add_argument("--port", type=int, default=8080, help="port of the Airflow UI (default: 8080)")
+    common.add_argument(
+        "--port",
+        type=int,
+        choices=range(1, 65536),
+        metavar="PORT",
+        default=8080,
+        help="port of the Airflow UI (default: 8080)",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, command in COMMANDS.items():
         parser_of = commands.add_parser(name, help=command.__doc__, parents=[common])

@@ -51,11 +51,11 @@ def play(stack: Stack, scenario_name: str, out: Console) -> int:
         return EXIT_NOT_PUBLISHED
     out.print()
     out.print(manifest_view(manifest))
-    if manifest["state"] == RunState.NOT_PUBLISHED:
-        return EXIT_NOT_PUBLISHED
-    _show_published_rows(stack.warehouse_dsn, out)
+    published = manifest["state"] != RunState.NOT_PUBLISHED
+    if published:
+        _show_published_rows(stack.warehouse_dsn, out)
     out.print(f"\nThe run in Airflow: {stack.url}/dags/{DAG_ID}/runs/{key.run_id}", soft_wrap=True)
-    return 0
+    return 0 if published else EXIT_NOT_PUBLISHED
 
 
 class Watcher:

@@ -7,6 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any, NoReturn
 
+import psycopg
 from airflow.sdk import timezone
 from rich.console import Console
 from rich.table import Table
@@ -39,7 +40,7 @@ def try_pipeline(args: Namespace) -> None:
             publisher=_publisher(args, spec),
         )
         manifest = run.run()
-    except OrchestrationError as error:
+    except (OrchestrationError, psycopg.OperationalError) as error:
         _exit(console, error)
     console.print(manifest_view(manifest))
     if args.output:
@@ -57,7 +58,7 @@ def migrate(args: Namespace) -> None:
     try:
         with OrchestrationHook(args.conn_id).get_conn() as connection:
             applied = migrate_database(connection)
-    except OrchestrationError as error:
+    except (OrchestrationError, psycopg.OperationalError) as error:
         _exit(console, error)
     console.print(f"Applied: {', '.join(applied)}" if applied else "Nothing to do: the schema is up to date.")
 
@@ -91,6 +92,6 @@ def _shown(made: Plan | Decision) -> str | Table:
     return table
 
 
-def _exit(console: Console, error: OrchestrationError) -> NoReturn:
+def _exit(console: Console, error: Exception) -> NoReturn:
     console.print(str(error), style="red", markup=False, soft_wrap=True)
     raise SystemExit(REFUSED) from error

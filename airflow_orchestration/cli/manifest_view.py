@@ -15,9 +15,11 @@ COLUMNS = ("feed", "state", "rows in", "published", "superseded", "quarantined",
 def manifest_view(manifest: Mapping[str, Any]) -> Group:
     """Return the verdict, a line per feed, and what is missing and why."""
     missing = [
-        Text(f"{line['feed']} is missing: {line['why']}", style="yellow") for line in manifest["missing"]
+        Text(f"{line['feed']} ({line['state'].replace('_', ' ')}): {line['why']}", style="yellow")
+        for line in manifest["missing"]
     ]
-    return Group(Text(headline(manifest), style="bold"), _feeds(manifest["feeds"]), *missing)
+    why = [Text(f"Why: {manifest['why']}", style="yellow")] if manifest["why"] else []
+    return Group(Text(headline(manifest), style="bold"), *why, _feeds(manifest["feeds"]), *missing)
 
 
 def headline(manifest: Mapping[str, Any]) -> str:

@@ -70,6 +70,6 @@ def _batches_help(pipeline: Pipeline) -> str:
         for feed in pipeline.feeds[:LISTED_FEEDS]
     )
     return (
-        "The feeds of this run. Remove a line to leave a feed out; add `weight`, `priority`, `deadline`, "
-        "`uri` or `required` to change it.\n\n| feed | type | weight | required |\n|---|---|---|---|\n" + rows
+        "The feeds of this run. Remove a line to leave a feed out; add `priority`, `uri` or `required` "
+        "to change it.\n\n| feed | type | weight | required |\n|---|---|---|---|\n" + rows
     )

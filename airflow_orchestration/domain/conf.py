@@ -12,10 +12,10 @@ from airflow_orchestration.domain.pipeline import (
     IDENTIFIER,
     MAX_FEEDS,
     Floor,
+    GracePeriod,
     Seconds,
     Share,
     Strict,
-    Weight,
     checked_uri,
 )
 from airflow_orchestration.domain.problems import pydantic_problems
@@ -34,11 +34,9 @@ class BatchConf(Strict):
     """A feed of the pipeline file."""
     uri: Annotated[str, Field(min_length=3, max_length=1000)] | None = None
     """Another file below a declared root, `<root>/<path>`."""
-    weight: Weight | None = None
     required: Literal[True] | None = None
     """A run may ask for more than the author did, never for less."""
     priority: Priority | None = None
-    deadline: Seconds | None = None
 
     @field_validator("uri")
     @classmethod
@@ -57,7 +55,7 @@ class RunConf(Strict):
     """Seconds from the start of a round until the gate decides with what is there."""
     sync_floor: Floor | None = None
     """The share of the feeds' weight that is good enough."""
-    sync_grace_period: Annotated[float, Field(ge=0, le=7 * 24 * 3600)] | None = None
+    sync_grace_period: GracePeriod | None = None
     """Seconds to wait for the others once the floor is reached."""
     quality_approve_at: Share | None = None
     """A feed below this score is run again."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -21,6 +20,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Floor = Annotated[float, Field(ge=0.01, le=1)]
 """A floor of nothing would merge nothing."""
 Weight = Annotated[float, Field(gt=0, le=1000)]
+GracePeriod = Annotated[float, Field(ge=0, le=7 * 24 * 3600)]
+"""In seconds."""
 
 
 class Strict(BaseModel):
@@ -118,7 +119,7 @@ class Sync(Strict):
     """Seconds from the start of a round until the gate decides with what is there."""
     floor: Floor = FLOOR
     """The share of the feeds' weight that is good enough."""
-    grace_period: Annotated[float, Field(ge=0, le=7 * 24 * 3600)] | None = None
+    grace_period: GracePeriod | None = None
     """Seconds to wait for the others once the floor is reached; left out, the gate holds to the deadline."""
 
 
@@ -170,6 +171,9 @@ class ConfBounds(Strict):
     """The longest deadline that conf may ask for; left out, the author's own deadline."""
     min_sync_floor: Floor | None = None
     """The lowest floor that conf may ask for; left out, the author's own floor."""
+    min_sync_grace_period: GracePeriod | None = None
+    """The shortest grace period, in seconds, that conf may ask for; left out, the author's own, and without
+    one conf may set none."""
     min_quality: Share | None = None
     """The lowest `quality_approve_at` that conf may ask for; left out, the author's own."""
 
@@ -218,9 +222,11 @@ def checked_uri(uri: str) -> str:
         raise ValueError(
             "names a location of its own; write <root>/<path>, with a root that `roots` declares"
         )
-    parts = PurePosixPath(uri).parts
-    if uri.startswith("/") or len(parts) < 2 or ".." in parts:  # noqa: PLR2004  # a root and a file
-        raise ValueError("must be <root>/<path> with a root that `roots` declares and no ..")
+    parts = uri.split("/")  # not `PurePosixPath`: it hides the empty part that makes the rest absolute
+    if len(parts) < 2 or not {"", ".", ".."}.isdisjoint(parts):  # noqa: PLR2004  # a root and a file
+        raise ValueError(
+            "must be <root>/<path> with a root that `roots` declares and no empty part, no . and no .."
+        )
     leftover = uri.replace(DATE_PLACEHOLDER, "")
     if "{" in leftover or "}" in leftover:
         raise ValueError("has a placeholder that is not {date}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,9 @@ from airflow_orchestration.domain.conf import validated
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.odcs import read_contract
 from airflow_orchestration.domain.pipeline import Pipeline
-from airflow_orchestration.domain.run_spec import pipeline_problems
+from airflow_orchestration.domain.run_spec import contract_problems, structure_problems
 from airflow_orchestration.domain.yaml_file import read_yaml
-from airflow_orchestration.exceptions import InputRefusedError
+from airflow_orchestration.exceptions import InputRefusedError, Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,15 +30,14 @@ class PipelineFile:
     def read_contract(self) -> Contract:
         """Read the contract and check the pipeline against it; raises `InputRefusedError`."""
         contract = read_contract(self.contract_path)
-        problems = list(pipeline_problems(self.pipeline, contract))
-        if problems:
-            raise InputRefusedError(f"pipeline file {self.path.name}", problems)
+        _raise_all(contract_problems(self.pipeline, contract), self.path)
         return contract
 
 
 def read_pipeline_file(path: Path) -> PipelineFile:
     """Read a pipeline file alone, without its contract: cheap enough for every parse of a Dag file."""
-    pipeline = validated(Pipeline, read_yaml(path), subject=f"pipeline file {path.name}")
+    pipeline = validated(Pipeline, read_yaml(path), subject=_subject(path))
+    _raise_all(structure_problems(pipeline), path)
     folder = path.resolve().parent
     changes = {
         "roots": {name: str((folder / root).resolve()) for name, root in pipeline.roots.items()},
@@ -47,3 +47,13 @@ def read_pipeline_file(path: Path) -> PipelineFile:
         "contract": str((folder / pipeline.contract).resolve()),
     }
     return PipelineFile(pipeline=pipeline.model_copy(update=changes), path=path)
+
+
+def _raise_all(found: Iterator[Problem], path: Path) -> None:
+    problems = list(found)
+    if problems:
+        raise InputRefusedError(_subject(path), problems)
+
+
+def _subject(path: Path) -> str:
+    return f"pipeline file {path.name}"

@@ -21,6 +21,8 @@ class RunSpec(Strict):
     pipeline: Pipeline
     contract: Contract
     run_date: date
+    left_out: tuple[Feed, ...] = ()
+    """The declared feeds that conf did not choose: this run does without them, and must say so."""
 
     @cached_property
     def feeds(self) -> dict[str, Feed]:
@@ -44,6 +46,7 @@ def resolve(pipeline: Pipeline, contract: Contract, conf: RunConf, run_date: dat
     if problems:
         raise InputRefusedError("conf", problems)
     chosen = {batch.id: batch for batch in conf.batches or ()}
+    left_out = tuple(feed for feed in pipeline.feeds if chosen and feed.id not in chosen)
     feeds = tuple(
         _overridden(feed, chosen.get(feed.id)) for feed in pipeline.feeds if not chosen or feed.id in chosen
     )
@@ -52,20 +55,30 @@ def resolve(pipeline: Pipeline, contract: Contract, conf: RunConf, run_date: dat
         changes["workflow_mode"] = conf.workflow_mode
     if conf.quality_approve_at is not None:
         changes["quality"] = pipeline.quality.model_copy(update={"approve_at": conf.quality_approve_at})
-    return RunSpec(pipeline=pipeline.model_copy(update=changes), contract=contract, run_date=run_date)
+    return RunSpec(
+        pipeline=pipeline.model_copy(update=changes), contract=contract, run_date=run_date, left_out=left_out
+    )
 
 
-def pipeline_problems(pipeline: Pipeline, contract: Contract) -> Iterator[Problem]:
-    """What the fields of a pipeline file get wrong together, each with its path."""
-    ids = [feed.id for feed in pipeline.feeds]
+def structure_problems(pipeline: Pipeline) -> Iterator[Problem]:
+    """What the fields of a pipeline file get wrong among themselves, each with its path."""
+    first: dict[str, int] = {}
     for index, feed in enumerate(pipeline.feeds):
         path = f"feeds[{index}]"
-        if feed.id in ids[:index]:
+        if first.setdefault(feed.id, index) != index:
             yield Problem(
-                path=f"{path}.id", message=f"{feed.id!r} is already the id of feeds[{ids.index(feed.id)}]"
+                path=f"{path}.id", message=f"{feed.id!r} is already the id of feeds[{first[feed.id]}]"
             )
-        yield from _feed_problems(feed, pipeline, contract, path)
+        root = feed.uri.partition("/")[0]
+        if root not in pipeline.roots:
+            yield _unknown_root(f"{path}.uri", root, pipeline)
     yield from _dependency_problems(pipeline.feeds, "feeds")
+
+
+def contract_problems(pipeline: Pipeline, contract: Contract) -> Iterator[Problem]:
+    """What a pipeline file asks of its dataset contract in vain, each with its path."""
+    for index, feed in enumerate(pipeline.feeds):
+        yield from _column_problems(feed, contract, f"feeds[{index}].columns")
     numeric = {column.name for column in contract.attributes if column.type in {"integer", "number"}}
     for name in pipeline.merge.tolerance:
         if name not in numeric:
@@ -74,18 +87,17 @@ def pipeline_problems(pipeline: Pipeline, contract: Contract) -> Iterator[Proble
             )
 
 
-def _feed_problems(feed: Feed, pipeline: Pipeline, contract: Contract, path: str) -> Iterator[Problem]:
-    root = feed.uri.partition("/")[0]
-    if root not in pipeline.roots:
-        yield _unknown_root(f"{path}.uri", root, pipeline)
+def _column_problems(feed: Feed, contract: Contract, path: str) -> Iterator[Problem]:
     for name in feed.columns:
         if name not in contract.by_name:
-            yield Problem(path=f"{path}.columns.{name}", message="is no column of the dataset contract")
-    for name in contract.key:
-        if name not in feed.columns:
-            yield Problem(
-                path=f"{path}.columns", message=f"maps nothing to {name!r}, which is part of the key"
-            )
+            yield Problem(path=f"{path}.{name}", message="is no column of the dataset contract")
+    for column in contract.columns:
+        if column.name in feed.columns:
+            continue
+        if column.name in contract.key:
+            yield Problem(path=path, message=f"maps nothing to {column.name!r}, which is part of the key")
+        elif column.required:
+            yield Problem(path=path, message=f"maps nothing to {column.name!r}, which the contract requires")
 
 
 def _dependency_problems(feeds: tuple[Feed, ...], prefix: str) -> Iterator[Problem]:
@@ -141,11 +153,39 @@ def _bound_problems(pipeline: Pipeline, conf: RunConf) -> Iterator[Problem]:
         yield Problem(
             path="sync_floor", message=f"is {conf.sync_floor:g}, the author allows no less than {lowest:g}"
         )
-    standard = pipeline.quality.approve_at if bounds.min_quality is None else bounds.min_quality
-    if conf.quality_approve_at is not None and conf.quality_approve_at < standard:
+    if conf.sync_grace_period is not None:
+        yield from _grace_problems(pipeline, conf.sync_grace_period)
+    if conf.quality_approve_at is not None:
+        yield from _quality_problems(pipeline, conf.quality_approve_at)
+
+
+def _grace_problems(pipeline: Pipeline, asked: float) -> Iterator[Problem]:
+    """Any grace period opens the gate earlier than none, so an author without one has allowed none."""
+    bound = pipeline.conf_bounds.min_sync_grace_period
+    shortest = pipeline.sync.grace_period if bound is None else bound
+    if shortest is None:
+        yield Problem(
+            path="sync_grace_period",
+            message=f"is {asked:g} s, the author declares no grace period; leave it out to wait for the deadline",
+        )
+    elif asked < shortest:
+        yield Problem(
+            path="sync_grace_period",
+            message=f"is {asked:g} s, the author allows no less than {shortest:g} s",
+        )
+
+
+def _quality_problems(pipeline: Pipeline, asked: float) -> Iterator[Problem]:
+    bound, quality = pipeline.conf_bounds.min_quality, pipeline.quality
+    lowest = quality.approve_at if bound is None else bound
+    if asked < lowest:
+        yield Problem(
+            path="quality_approve_at", message=f"is {asked:g}, the author allows no less than {lowest:g}"
+        )
+    elif asked < quality.fail_below:
         yield Problem(
             path="quality_approve_at",
-            message=f"is {conf.quality_approve_at:g}, the author allows no less than {standard:g}",
+            message=f"is {asked:g}, below the pipeline's fail_below {quality.fail_below:g}",
         )
 
 

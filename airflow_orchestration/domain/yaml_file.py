@@ -13,7 +13,7 @@ MAX_BYTES = 256 * 1024
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """A safe loader that refuses aliases and keys that stand twice in one mapping."""
+    """A safe loader that refuses aliases, keys that are no word and keys that stand twice in one mapping."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
@@ -24,6 +24,10 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem="a key must be one word, not a list or a mapping", problem_mark=key.start_mark
+                )
             if key.value in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"key {key.value!r} stands twice", problem_mark=key.start_mark

@@ -22,12 +22,31 @@ FREE_BYTES = 10 * 1024 * 1024
 PIECE = 1024 * 1024
 
 
+FD_FOLDER = Path("/proc/self/fd")
+"""Linux: a path that leads to an opened file, whatever has become of its name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """A feed's bytes, unpacked, at a path that the engine may read."""
 
     feed_id: str
     path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedFile:
+    """A regular file below its root, opened once: what was checked is what is read."""
+
+    file: IO[bytes]
+    path: Path
+    """Without links, when it was opened."""
+
+    @property
+    def readable(self) -> Path:
+        """The path of these bytes: of the descriptor, so that a name swapped later changes nothing."""
+        opened = FD_FOLDER / str(self.file.fileno())
+        return opened if opened.exists() else self.path
 
 
 @contextmanager
@@ -37,76 +56,105 @@ def open_source(root: Path, path: Path, *, feed_id: str, scratch: Path) -> Itera
     Raises `FeedError` when the file isn't a regular file below `root`, is empty, can't be unpacked,
     or was changed before the block ended.
     """
-    resolved = _resolved(root, path, feed_id)
-    before = _fingerprint(resolved)
-    if not stat.S_ISREG(before[0]):
-        raise FeedError(f"{feed_id}: {path.name} is no regular file; put the data itself there.")
-    if before[2] == 0:
-        raise _empty(feed_id, path)
-    plain = _plain(resolved, feed_id, scratch)
+    with open_regular(root, path, feed_id=feed_id) as opened:
+        before = _fingerprint(os.fstat(opened.file.fileno()))
+        if before[3] == 0:
+            raise _empty(feed_id, path)
+        plain = _plain(opened, feed_id, scratch)
+        try:
+            yield Source(feed_id=feed_id, path=plain)
+        finally:
+            if not _unchanged(opened, before):
+                raise FeedError(
+                    f"{feed_id}: {path.name} was changed while it was read; "
+                    "deliver files under another name and rename them when they are complete."
+                )
+
+
+@contextmanager
+def open_regular(root: Path, path: Path, *, feed_id: str) -> Iterator[OpenedFile]:
+    """Yield a regular file below `root`; raises `FeedError` when `path` leads to none."""
+    base, resolved = _resolved(root, path, feed_id)
+    descriptor = _descriptor(resolved, feed_id)
     try:
-        yield Source(feed_id=feed_id, path=plain)
+        if not _real_path(descriptor, resolved).is_relative_to(base):
+            raise _outside(feed_id, path, root)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise FeedError(f"{feed_id}: {path.name} is no regular file; put the data itself there.")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            yield OpenedFile(file=file, path=resolved)
     finally:
-        if _fingerprint(resolved) != before:
-            raise FeedError(
-                f"{feed_id}: {path.name} was changed while it was read; "
-                "deliver files under another name and rename them when they are complete."
-            )
+        os.close(descriptor)
 
 
-def _resolved(root: Path, path: Path, feed_id: str) -> Path:
+def _resolved(root: Path, path: Path, feed_id: str) -> tuple[Path, Path]:
     try:
         base, resolved = root.resolve(strict=True), (root / path).resolve(strict=True)
     except (OSError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "a circle of links"
         raise FeedError(f"{feed_id}: {path.name} can't be opened ({reason}); check the feed's uri.") from None
     if not resolved.is_relative_to(base):
-        raise FeedError(
-            f"{feed_id}: {path.name} lies outside its root, through a link or ..; put the file below {root}."
-        )
-    return resolved
+        raise _outside(feed_id, path, root)
+    return base, resolved
 
 
-def _fingerprint(path: Path) -> tuple[int, int, int, int]:
-    """Mode, inode, size and time of change; zeros when the file is gone."""
+def _descriptor(resolved: Path, feed_id: str) -> int:
+    """Open without following a link in the last place, and without waiting for the writer of a pipe."""
     try:
-        found = path.stat()
-    except OSError:
-        return (0, 0, 0, 0)
-    return (found.st_mode, found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-def _plain(path: Path, feed_id: str, scratch: Path) -> Path:
-    try:
-        with path.open("rb") as file:
-            magic = file.read(len(GZIP_MAGIC))
+        return os.open(resolved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise FeedError(
-            f"{feed_id}: {path.name} can't be read ({error.strerror}); let the worker's user read it."
-        ) from None
-    if magic == GZIP_MAGIC:
-        return _unpacked(path, feed_id, scratch)
-    if path.suffix == ".gz":
-        raise FeedError(f"{feed_id}: {path.name} ends in .gz and is not gzip; rename or pack it.")
-    return path
+        raise _unreadable(feed_id, resolved, error) from None
 
 
-def _unpacked(path: Path, feed_id: str, scratch: Path) -> Path:
-    target = scratch / f"{feed_id}.unpacked"
-    limit = max(FREE_BYTES, MAX_RATIO * path.stat().st_size)
+def _real_path(descriptor: int, resolved: Path) -> Path:
+    """Where an opened file lies: a folder above it may have become a link since its path was checked."""
+    opened = FD_FOLDER / str(descriptor)
+    return Path(os.path.realpath(opened if opened.exists() else resolved))
+
+
+def _fingerprint(found: os.stat_result) -> tuple[int, int, int, int, int]:
+    """Mode, device, inode, size and time of change."""
+    return (found.st_mode, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _unchanged(opened: OpenedFile, before: tuple[int, int, int, int, int]) -> bool:
+    """Whether the file is as it was, and its name still stands for it."""
     try:
-        with gzip.open(path) as packed, target.open("wb") as plain:
+        named = opened.path.lstat()
+    except OSError:
+        return False
+    return before == _fingerprint(named) == _fingerprint(os.fstat(opened.file.fileno()))
+
+
+def _plain(opened: OpenedFile, feed_id: str, scratch: Path) -> Path:
+    try:
+        magic = opened.file.read(len(GZIP_MAGIC))
+    except OSError as error:
+        raise _unreadable(feed_id, opened.path, error) from None
+    opened.file.seek(0)
+    if magic == GZIP_MAGIC:
+        return _unpacked(opened, feed_id, scratch)
+    if opened.path.suffix == ".gz":
+        raise FeedError(f"{feed_id}: {opened.path.name} ends in .gz and is not gzip; rename or pack it.")
+    return opened.readable
+
+
+def _unpacked(opened: OpenedFile, feed_id: str, scratch: Path) -> Path:
+    target, name = scratch / f"{feed_id}.unpacked", opened.path.name
+    limit = max(FREE_BYTES, MAX_RATIO * os.fstat(opened.file.fileno()).st_size)
+    try:
+        with gzip.open(opened.file) as packed, target.open("wb") as plain:
             size = _copy(packed, plain, limit)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise FeedError(
-            f"{feed_id}: {path.name} is cut off or damaged inside its gzip; deliver the file again."
+            f"{feed_id}: {name} is cut off or damaged inside its gzip; deliver the file again."
         ) from None
     if size > limit:
         raise FeedError(
-            f"{feed_id}: {path.name} unpacks to more than {MAX_RATIO} times its size; deliver it unpacked."
+            f"{feed_id}: {name} unpacks to more than {MAX_RATIO} times its size; deliver it unpacked."
         )
     if size == 0:
-        raise _empty(feed_id, path)
+        raise _empty(feed_id, opened.path)
     return target
 
 
@@ -116,6 +164,18 @@ def _copy(packed: gzip.GzipFile, plain: IO[bytes], limit: int) -> int:
         plain.write(piece)
         size += len(piece)
     return size
+
+
+def _outside(feed_id: str, path: Path, root: Path) -> FeedError:
+    return FeedError(
+        f"{feed_id}: {path.name} lies outside its root, through a link or ..; put the file below {root}."
+    )
+
+
+def _unreadable(feed_id: str, path: Path, error: OSError) -> FeedError:
+    return FeedError(
+        f"{feed_id}: {path.name} can't be read ({error.strerror}); let the worker's user read it."
+    )
 
 
 def _empty(feed_id: str, path: Path) -> FeedError:

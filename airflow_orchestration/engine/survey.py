@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import stat
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,9 @@ import duckdb
 
 from airflow_orchestration.domain.pipeline import Feed, FeedFormat
 from airflow_orchestration.engine.sandbox import sandbox
-from airflow_orchestration.engine.source import GZIP_MAGIC, first_bytes
+from airflow_orchestration.engine.source import GZIP_MAGIC, OpenedFile, open_regular
 from airflow_orchestration.engine.sqltext import literal
+from airflow_orchestration.exceptions import FeedError
 
 SAMPLE = 64 * 1024
 MAX_UNPACKED = 1024 * 1024
@@ -55,17 +56,25 @@ class _Sample:
         return round(count / self.share) if self.share else 0
 
 
-def survey(feed: Feed, path: Path) -> FeedVolume:
-    """Estimate the volume of a feed's file; never fails on what is in it."""
+def survey(feed: Feed, path: Path, *, root: Path) -> FeedVolume:
+    """Estimate the volume of a feed's file; never fails on what is in it.
+
+    What lies outside `root`, through a link or `..`, is absent.
+    """
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            return ABSENT
-        start = first_bytes(path, SAMPLE)
+        with open_regular(root, path.absolute(), feed_id=feed.id) as opened:
+            return _volume(feed, opened)
+    except FeedError:
+        return ABSENT
+
+
+def _volume(feed: Feed, opened: OpenedFile) -> FeedVolume:
+    try:
+        size, start = os.fstat(opened.file.fileno()).st_size, opened.file.read(SAMPLE)
     except OSError:
         return ABSENT
-    rows, columns, nesting = _shape(feed, path.resolve(), _sample(start, found.st_size))
-    return FeedVolume(bytes=found.st_size, rows=rows, columns=columns, nesting=nesting, present=True)
+    rows, columns, nesting = _shape(feed, opened.readable, _sample(start, size))
+    return FeedVolume(bytes=size, rows=rows, columns=columns, nesting=nesting, present=True)
 
 
 def _sample(start: bytes, size: int) -> _Sample:

@@ -11,6 +11,9 @@ from airflow_orchestration.domain.pipeline import Feed
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.storage.store import MergeRecord, RunState, StoredRound
 
+SHORT_BELOW = 0.5
+"""A feed that brings less than this share of its usual rows makes a run degraded."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestFacts:
@@ -22,24 +25,28 @@ class ManifestFacts:
     merge: MergeRecord | None
     usual_rows: Mapping[str, int]
     published: bool
+    last_word: str = ""
+    """The decision that ended the rounds, as a sentence."""
 
 
 def completeness_manifest(facts: ManifestFacts) -> dict[str, Any]:
     """Return the manifest as plain data: the state first, then shares, then a line per feed."""
-    feeds = [_feed_line(feed, facts) for feed in facts.spec.feeds.values()]
+    feeds = [_feed_line(feed, facts) for feed in (*facts.spec.feeds.values(), *facts.spec.left_out)]
     missing = [line for line in feeds if line["state"] != "in"]
+    absent = [line for line in missing if line["state"] != "short"]
     weight = sum(line["weight"] for line in feeds)
     return {
         "state": _state(facts, missing).value,
         "rounds": len(facts.rounds),
         "feeds_expected": len(feeds),
-        "feeds_in": len(feeds) - len(missing),
-        "weight_share": round(1 - sum(line["weight"] for line in missing) / weight, 4),
-        "usual_rows_missing_share": _missing_share(feeds, missing),
+        "why": facts.last_word if not facts.published else None,
+        "feeds_in": len(feeds) - len(absent),
+        "weight_share": round(1 - sum(line["weight"] for line in absent) / weight, 4),
+        "usual_rows_missing_share": _missing_share(feeds),
         "rows": facts.merge.staged.rows if facts.merge else 0,
         "gate": _gate(facts.rounds),
         "missing": [
-            {"feed": line["feed"], "why": line["why"], "usual_rows": line["usual_rows"]} for line in missing
+            {name: line[name] for name in ("feed", "state", "why", "usual_rows")} for line in missing
         ],
         "feeds": feeds,
         "disagreements": dict(facts.merge.disagreements) if facts.merge else {},
@@ -55,18 +62,19 @@ def _state(facts: ManifestFacts, missing: list[dict[str, Any]]) -> RunState:
 def _feed_line(feed: Feed, facts: ManifestFacts) -> dict[str, Any]:
     outcome = facts.standing.get(feed.id)
     merged = facts.merge is not None and feed.id in facts.merge.published
-    state, why = ("in", None) if merged else _absence(feed, outcome, facts)
+    usual = facts.usual_rows.get(feed.id, feed.usual_rows)
+    state, why = _presence(outcome, usual) if merged else _absence(feed, outcome, facts)
     line: dict[str, Any] = {
         "feed": feed.id,
         "state": state,
         "why": why,
         "weight": feed.weight,
         "required": feed.required,
-        "usual_rows": facts.usual_rows.get(feed.id, feed.usual_rows),
+        "usual_rows": usual,
     }
     if outcome is not None and outcome.error is None:
         line |= _figures(outcome)
-    if merged and facts.merge is not None:
+    if merged and facts.merge is not None and facts.published:
         line |= {
             "rows_published": facts.merge.published[feed.id],
             "rows_superseded": facts.merge.superseded[feed.id],
@@ -78,6 +86,7 @@ def _figures(outcome: FeedOutcome) -> dict[str, Any]:
     return {
         "round": outcome.round,
         "rows_in": outcome.rows_in,
+        "rows_valid": outcome.rows_staged,
         "rows_quarantined": outcome.rows_quarantined,
         "rejects": dict(outcome.rejects or {}),
         "quality_score": round(outcome.quality_score, 4),
@@ -86,16 +95,47 @@ def _figures(outcome: FeedOutcome) -> dict[str, Any]:
     }
 
 
+def _presence(outcome: FeedOutcome | None, usual: int | None) -> tuple[str, str | None]:
+    rows = outcome.rows_staged if outcome else 0
+    if usual is not None and rows < usual * SHORT_BELOW:
+        return "short", f"brought {rows:,} valid rows of the usual {usual:,}"
+    return "in", None
+
+
 def _absence(feed: Feed, outcome: FeedOutcome | None, facts: ManifestFacts) -> tuple[str, str]:
+    """Say why a feed is not in the merge, from its outcome and from what the last gate saw of it."""
+    if feed.id not in facts.spec.feeds:
+        return "left_out", "left out by the run's conf"
     if outcome is None:
-        waited = f"{_deadline(feed, facts):g} s"
-        return "late", f"had not arrived when the gate decided, at most {waited} after the round began"
+        return _never_came(feed, facts)
     if outcome.error is not None:
         return "failed", outcome.error
-    standard = facts.spec.pipeline.quality.approve_at
-    if outcome.quality_score < standard:
+    if facts.merge is None:
+        return "unused", "arrived, but nothing was merged"
+    if feed.id in _last_verdict(facts, "arrived_ids"):
+        standard = facts.spec.pipeline.quality.approve_at
         return "below_standard", f"quality {outcome.quality_score:.3f} is below {standard:g}"
     return "late", "arrived after the gate had decided"
+
+
+def _never_came(feed: Feed, facts: ManifestFacts) -> tuple[str, str]:
+    if feed.id in _last_verdict(facts, "failed_ids") and not _missed_its_deadline(feed, facts):
+        return "failed", "its task ended without a result: see the task's log"
+    path, seconds = facts.spec.location(feed.id)[1], _deadline(feed, facts)
+    why = f"{path} had not arrived when the gate decided, at most {seconds:g} s after the round began"
+    return "late", why
+
+
+def _last_verdict(facts: ManifestFacts, name: str) -> list[str]:
+    verdict = facts.rounds[-1].verdict if facts.rounds else None
+    return list(verdict["evidence"][name]) if verdict else []
+
+
+def _missed_its_deadline(feed: Feed, facts: ManifestFacts) -> bool:
+    """Whether the gate counted the feed out by the feed's own deadline."""
+    verdict = facts.rounds[-1].verdict if facts.rounds else None
+    elapsed = verdict["evidence"]["elapsed_seconds"] if verdict else 0.0
+    return feed.deadline is not None and float(elapsed) >= feed.deadline
 
 
 def _deadline(feed: Feed, facts: ManifestFacts) -> float:
@@ -103,12 +143,17 @@ def _deadline(feed: Feed, facts: ManifestFacts) -> float:
     return min(deadline, feed.deadline or deadline)
 
 
-def _missing_share(feeds: list[dict[str, Any]], missing: list[dict[str, Any]]) -> float | None:
-    """The share of the usual rows of all feeds that the missing feeds would have brought; None if unknown."""
+def _missing_share(feeds: list[dict[str, Any]]) -> float | None:
+    """The share of the usual rows of all feeds that did not come; None when a feed's usual rows are unknown."""
     if any(line["usual_rows"] is None for line in feeds):
         return None
     usual: int = sum(line["usual_rows"] for line in feeds)
-    return round(sum(line["usual_rows"] for line in missing) / usual, 4) if usual else 0.0
+    gone = sum(max(0, line["usual_rows"] - _rows_that_came(line)) for line in feeds)
+    return round(gone / usual, 4) if usual else 0.0
+
+
+def _rows_that_came(line: dict[str, Any]) -> int:
+    return int(line["rows_valid"]) if line["state"] in {"in", "short"} else 0
 
 
 def _gate(rounds: tuple[StoredRound, ...]) -> list[dict[str, Any]]:

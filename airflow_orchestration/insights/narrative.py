@@ -25,9 +25,13 @@ def _analyzed(detail: Detail) -> tuple[str, str]:
 
 def _round_opened(detail: Detail) -> tuple[str, str]:
     return "planned", (
-        f"{detail['feeds']} feeds on {detail['branches']} branches; the gate decides within "
+        f"{_counted(detail['feeds'], 'feed')} on {_counted(detail['branches'], 'branch', 'es')}; the gate decides within "
         f"{detail['deadline_seconds']:g} s"
     )
+
+
+def _counted(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{plural}"
 
 
 def _waiting(detail: Detail) -> tuple[str, str]:

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 class ForkOperator(BranchPythonOperator):
-    """Skips whole later rounds at once when the run leaves the loop.
+    """Skips the other exits, and whole later rounds at once, when the run leaves the loop.
 
-    Airflow skips only the tasks right behind a fork; further ones follow one by one with the
-    scheduler's loops, and the shared exits wait for the last of them (1.4 s for two rounds).
+    Airflow skips only the tasks right behind a fork. The other exit may stand behind an earlier round's
+    fork that went well, and would start; later rounds would follow task by task with the scheduler's
+    loops, and the exit would wait for the last of them (1.4 s for two rounds).
 
     :param exits: task ids that leave the loop.
     :param later_groups: task groups that no one needs then.
@@ -37,7 +38,11 @@ class ForkOperator(BranchPythonOperator):
             return super().do_branch(context, branches_to_execute)
         except DownstreamTasksSkipped as skipped:
             if branches_to_execute in self.exits:
-                skipped.tasks = [*skipped.tasks, *((task_id, -1) for task_id in self._later(context))]
+                unneeded = [
+                    *self._later(context),
+                    *(exit_id for exit_id in self.exits if exit_id != branches_to_execute),
+                ]
+                skipped.tasks = [*skipped.tasks, *((task_id, -1) for task_id in unneeded)]
             raise
 
     def _later(self, context: Context) -> list[str]:

@@ -41,7 +41,9 @@ class ProcessBranchOperator(OrchestrationOperator):
         """Process what is there; wait for the rest."""
         with self.step(context, f"branch:{self.lane}:{self.branch_id}") as step:
             self._name(context, step)
-            waiting = run_branch(step, self.branch_id, self.lane)
+            ti = context["ti"]
+            last_try = ti.try_number > ti.max_tries
+            waiting = run_branch(step, self.branch_id, self.lane, last_try=last_try)
             failed = failed_feeds(step, self.branch_id, self.lane)
         if any(obstacle.kind is not WaitsFor.NOTHING for obstacle in waiting):
             self._wait(waiting)

@@ -21,6 +21,9 @@ from airflow_orchestration.workflow.publish import manifest_of, publish
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
 
+FINAL = (InputRefusedError, LedgerMismatchError, NotPublishedError, PublishConflictError)
+"""What no retry of the same task can change."""
+
 
 class PublishOperator(OrchestrationOperator):
     """Publishes exactly once, and sends the completeness manifest with the asset event.
@@ -40,7 +43,7 @@ class PublishOperator(OrchestrationOperator):
             publisher = OrchestrationHook(self.publish_conn_id).publisher()
             try:
                 published = publish(step, publisher)
-            except (InputRefusedError, LedgerMismatchError, PublishConflictError) as error:
+            except FINAL as error:
                 raise AirflowFailException(str(error)) from error
             manifest = manifest_of(step, published=True)
         context["outlet_events"][self.asset].extra = manifest
@@ -83,7 +86,7 @@ class CloseOutOperator(OrchestrationOperator):
             manifest = close_out(step, OrchestrationHook(self.publish_conn_id).publisher())
         context["ti"].xcom_push(key="manifest", value=manifest)
         if manifest["state"] == RunState.NOT_PUBLISHED:
-            raise AirflowFailException(str(NotPublishedError()))
+            raise AirflowFailException(f"{NotPublishedError()} {manifest['why']}")
         missing = ", ".join(f"{line['feed']} ({line['why']})" for line in manifest["missing"])
         self.log.info("The run ended %s. Missing: %s", manifest["state"], missing or "nothing")
         return manifest

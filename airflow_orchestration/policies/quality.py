@@ -36,7 +36,9 @@ class QualityScore:
             raise ValueError(f"weights {weights} are no shares of one; use 0 or more each, 1 in sum")
 
     def score(self, measures: QualityMeasures) -> float:
-        """Return the score, 0..1."""
+        """Return the score, 0..1; without a valid row there is nothing to praise."""
+        if measures.validity == 0:
+            return 0.0
         parts = (
             self.completeness * measures.completeness,
             self.validity * measures.validity,

@@ -11,15 +11,16 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.triggers.base import StartTriggerArgs
 
 from airflow_orchestration.domain.defaults import FLOOR
-from airflow_orchestration.policies.quorum_gate import GateDecision, QuorumGate
+from airflow_orchestration.policies.quorum_gate import GateDecision, Member, QuorumGate
 from airflow_orchestration.triggers.task_states import task_states
 from airflow_orchestration.triggers.watched_tasks import WatchedTask, WatchedTasks
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-POKE_INTERVAL = 2.0
-"""Seconds between two looks where the gate has to poke: in `dag.test()` and with `deferrable=False`."""
+POKE_INTERVAL = 10.0
+"""Seconds between two looks where the gate has to poke: in `dag.test()` and with `deferrable=False`.
+Airflow 3.3.2 fails sensors that are rescheduled every second or two (apache/airflow#71172)."""
 
 
 class QuorumGateSensor(BaseSensorOperator):
@@ -35,9 +36,11 @@ class QuorumGateSensor(BaseSensorOperator):
     :param floor: the share of the weight that is good enough.
     :param grace_period: how long to wait for the others once the floor is reached; None holds to the
         deadline, 0 not at all.
-    :param weights: task id -> weight, 1 by default.
+    :param weights: task id -> weight, 1 by default; of a mapped task it is the weight of each instance.
     :param required: task ids without which the gate never opens.
     :param deferrable: wait in the triggerer, without a worker slot.
+
+    A gate that has shut stays shut, so retries are of use against faults of Airflow only.
     """
 
     template_fields = ("run_started_at",)
@@ -57,8 +60,9 @@ class QuorumGateSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, mode="reschedule", **kwargs)
+        _refuse_texts(watch=watch, required=required)
         tasks = tuple(_watched(task, weights or {}, required) for task in watch)
-        _refuse_unknown({*(weights or {}), *required} - {task.task_id for task in tasks})
+        _refuse_nonsense(tasks, {*(weights or {}), *required})
         gate = QuorumGate(
             floor=floor,
             deadline=_duration(deadline),
@@ -84,7 +88,8 @@ class QuorumGateSensor(BaseSensorOperator):
         ti: Any = context["ti"]
         watched = WatchedTasks.from_json(self.watched)
         started = datetime.fromisoformat(self.run_started_at)
-        reached = ti.xcom_pull(task_ids=ti.task_id, key="floor_reached_at")
+        kept: Any = context["task_state_store"]  # XComs of a task are cleared each time that it is poked
+        reached = kept.get("floor_reached_at")
         now = timezone.utcnow()
         decision = watched.evaluate(
             task_states(ti.dag_id, ti.run_id, watched.task_ids),
@@ -92,7 +97,7 @@ class QuorumGateSensor(BaseSensorOperator):
             since_floor=None if reached is None else now - datetime.fromisoformat(reached),
         )
         if decision.floor_reached and reached is None:
-            ti.xcom_push(key="floor_reached_at", value=now.isoformat())
+            kept.set("floor_reached_at", now.isoformat())
         return self._answer(decision, context)
 
     def _answer(self, decision: GateDecision, context: Context) -> PokeReturnValue | bool:
@@ -118,12 +123,31 @@ def _watched(task: Any, weights: Mapping[str, float], required: Sequence[str]) -
     )
 
 
-def _refuse_unknown(unknown: set[str]) -> None:
+def _refuse_texts(**lists: object) -> None:
+    for name, value in lists.items():
+        if isinstance(value, str):
+            raise TypeError(f"{name} is the text {value!r}; write a list: [{value!r}]")
+
+
+def _refuse_nonsense(tasks: Sequence[WatchedTask], named: set[str]) -> None:
+    ids = [task.task_id for task in tasks]
+    if not ids:
+        raise ValueError("watch is empty: a gate over nothing would open at once")
+    twice = sorted({task_id for task_id in ids if ids.count(task_id) > 1})
+    if twice:
+        raise ValueError(f"watch names tasks twice: {', '.join(twice)}")
+    unknown = sorted(named - set(ids))
     if unknown:
-        raise ValueError(
-            f"weights and required name tasks that are not watched: {', '.join(sorted(unknown))}"
-        )
+        raise ValueError(f"weights and required name tasks that are not watched: {', '.join(unknown)}")
+    for task in tasks:
+        if isinstance(task.weight, str):
+            raise TypeError(f"the weight of {task.task_id} is the text {task.weight!r}; write a number")
+        Member(id=task.task_id, weight=task.weight)
 
 
 def _duration(value: timedelta | float) -> timedelta:
-    return value if isinstance(value, timedelta) else timedelta(seconds=value)
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no duration; write a timedelta, or a number of seconds")
+    return timedelta(seconds=value)

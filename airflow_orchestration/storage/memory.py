@@ -58,6 +58,7 @@ class _Run:
     """Everything that is known of one run."""
 
     saved: StoredRun | None = None
+    state: RunState | None = None
     manifest: Mapping[str, Any] | None = None
     rounds: dict[int, StoredRound] = field(default_factory=dict)
     sync_points: dict[int, str] = field(default_factory=dict)
@@ -226,10 +227,10 @@ class MemoryStore:
             return list(run.timeline)
 
     def finish(self, fence: Fence, state: RunState, manifest: Mapping[str, Any]) -> None:
-        """Record how the run ended. Repeating it keeps the first end."""
+        """Record how the run ended. The first end stays, unless what was not published is published now."""
         with self._fenced(fence) as run:
-            if run.manifest is None:
-                run.manifest = _plain(manifest)
+            if _may_end(run.state, state):
+                run.state, run.manifest = state, _plain(manifest)
                 self._tell(run, fence.unit.round, events.run_finished(state))
 
     def manifest(self, key: RunKey) -> Mapping[str, Any] | None:
@@ -285,6 +286,10 @@ def _may_take_over(held: _Claim, attempt: Attempt, now: datetime) -> bool:
         return attempt.try_number > held.attempt.try_number
     lease_is_over = held.lease_until is None or held.lease_until < now
     return attempt.process == held.attempt.process or lease_is_over
+
+
+def _may_end(known: RunState | None, state: RunState) -> bool:
+    return known is None or (known is RunState.NOT_PUBLISHED and state is not RunState.NOT_PUBLISHED)
 
 
 def _round(run: _Run, round_number: int) -> StoredRound:

@@ -197,7 +197,7 @@ class PostgresStore:
         return [Event(**row) for row in self._all("timeline", rows.of_run(key))]
 
     def finish(self, fence: Fence, state: RunState, manifest: Mapping[str, Any]) -> None:
-        """Record how the run ended. Repeating it keeps the first end."""
+        """Record how the run ended. The first end stays, unless what was not published is published now."""
         content = {"state": state.value, "manifest": rows.as_json(manifest)}
         with self._fenced(fence) as cursor:
             if cursor.execute(_SQL["finish"], {**rows.of_run(fence.unit.run), **content}).fetchone():

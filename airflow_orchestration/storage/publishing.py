@@ -25,6 +25,7 @@ from airflow_orchestration.exceptions import (
     Problem,
     StoreNotReadyError,
 )
+from airflow_orchestration.storage.faults import stays, turned_away
 from airflow_orchestration.storage.migrating import check_ready
 from airflow_orchestration.storage.publication import (
     FeedRows,
@@ -55,11 +56,17 @@ class Publisher:
         self._connect = connect
 
     def preflight(self, table: str, contract: Contract) -> None:
-        """Raise `InputRefusedError` with everything that would keep a publication from this table."""
+        """Raise `InputRefusedError` with everything that would keep a publication from this table.
+
+        What passes by itself, as a server that does not answer or a lock, is raised as psycopg tells it.
+        """
         try:
             connection = self._connect()
         except psycopg.OperationalError as error:
-            message = f"can't connect ({type(error).__name__}); check host, port, database, user and password"
+            cause = turned_away(error)
+            if cause is None:
+                raise
+            message = f"the server turns us away: {cause}; check database, user and password"
             raise InputRefusedError(
                 f"target table {table}", [Problem(path="connection", message=message)]
             ) from None
@@ -277,6 +284,8 @@ def _preflight_problems(connection: Connection, target: Target) -> Iterator[Prob
     try:
         _Attempt(connection, _rehearsal(target)).rehearse(with_target=not problems)
     except psycopg.Error as error:
+        if not stays(error):
+            raise
         yield Problem(
             path="orchestration",
             message=f"a rehearsal with no rows was refused ({error.sqlstate}): {error.diag.message_primary}",

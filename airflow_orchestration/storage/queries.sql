@@ -44,12 +44,13 @@ SELECT spec, mode, started_at FROM orchestration.run
 WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND spec IS NOT NULL;
 
 -- name: finish
--- Record how a run ended, unless that is known already.
+-- Record how a run ended, unless that is known already; what was not published may be published afterwards.
 INSERT INTO orchestration.run AS known (dag_id, run_id, state, manifest, finished_at)
 VALUES (%(dag_id)s, %(run_id)s, %(state)s, %(manifest)s, clock_timestamp())
 ON CONFLICT (dag_id, run_id) DO UPDATE
 SET state = excluded.state, manifest = excluded.manifest, finished_at = excluded.finished_at
 WHERE known.state IS NULL
+   OR (known.state = 'not_published' AND excluded.state <> 'not_published')
 RETURNING dag_id;
 
 -- name: manifest

@@ -211,7 +211,10 @@ class Store(Protocol):
         ...
 
     def finish(self, fence: Fence, state: RunState, manifest: Mapping[str, Any]) -> None:
-        """Record how the run ended. Repeating it keeps the first end."""
+        """Record how the run ended. Repeating it keeps the first end.
+
+        Only a run that was not published may end once more, when it is published after all.
+        """
         ...
 
     def manifest(self, key: RunKey) -> Mapping[str, Any] | None:

@@ -7,20 +7,20 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
+from airflow.triggers.base import TriggerEvent
 
 from airflow_orchestration.storage.store import RunKey
+from airflow_orchestration.triggers.polling import PollingTrigger
 from airflow_orchestration.triggers.shared_store import shared_store
 from airflow_orchestration.workflow.branch import WaitsFor
-from airflow_orchestration.workflow.members import standing_outcomes
+from airflow_orchestration.workflow.members import is_over, standing_outcomes
 
 FIRST_LOOK_SECONDS = 8.0
 """Airflow 3.3.2 fails about one in ten tasks whose trigger fires within moments of the deferral
 (apache/airflow#67287, #72716); none after 8 s."""
 
 
-class BranchWaitTrigger(BaseTrigger):
+class BranchWaitTrigger(PollingTrigger[TriggerEvent]):
     """Resumes a branch when something that it waits for is there, or once the gate has decided.
 
     Ending the task from here would spare a moment of a worker, but leave it without its name and reason.
@@ -56,24 +56,17 @@ class BranchWaitTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: go on, or late."""
         await asyncio.sleep(FIRST_LOOK_SECONDS)
-        while True:
-            try:
-                event = await sync_to_async(self._look)()
-            except Exception:  # the store may be away for a while; the branch waits anyway
-                self.log.warning("Could not look; trying again", exc_info=True)
-                event = None
-            if event is not None:
-                yield event
-                return
-            await asyncio.sleep(self.poll_interval)
+        yield await self.found()
 
-    def _look(self) -> TriggerEvent | None:
-        ti: Any = self.task_instance
+    def look(self) -> TriggerEvent | None:
+        """Look whether the round is over, then whether something is there."""
+        where = self.coordinates()
         store = shared_store(self.orchestration_conn_id)
-        snapshot = store.gate_snapshot(RunKey(dag_id=ti.dag_id, run_id=ti.run_id), self.round_number)
-        if snapshot.round.verdict is not None:
+        run = RunKey(dag_id=where["dag_id"], run_id=where["run_id"])
+        snapshot = store.gate_snapshot(run, self.round_number)
+        if is_over(snapshot):
             late = ", ".join(feed_id for feed_id, _, _ in self.waiting)
-            self.log.info("The gate decided without %s: late", late)
+            self.log.info("The round went on without %s: late", late)
             return TriggerEvent({"late": late})
         standing = set(standing_outcomes(snapshot.round.plan, snapshot.outcomes))
         for feed_id, kind, on in self.waiting:

@@ -48,7 +48,7 @@ class QuorumGateTrigger(GateTrigger):
             },
         )
 
-    def look(self) -> GateDecision:
+    def decide(self) -> GateDecision:
         """Evaluate the states of the watched task instances."""
         where = self.coordinates()
         watched = WatchedTasks.from_json(self.watched)

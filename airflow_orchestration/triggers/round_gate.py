@@ -50,7 +50,7 @@ class RoundGateTrigger(GateTrigger):
             },
         )
 
-    def look(self) -> GateDecision:
+    def decide(self) -> GateDecision:
         """Evaluate what is registered. States are read first: what ended before the look is in the store."""
         where = self.coordinates()
         run = RunKey(dag_id=where["dag_id"], run_id=where["run_id"])

@@ -47,6 +47,9 @@ class WatchedTasks:
         counts as one that is pending and required, so that the gate can't open without it
         before the deadline.
         """
+        unknown = [task.task_id for task in self.tasks if not instances_of(task.task_id, states)]
+        if unknown:
+            raise ValueError(f"watch names tasks that this Dag run has not: {', '.join(unknown)}")
         late = elapsed >= self.gate.deadline
         members = tuple(member for task in self.tasks for member in _members(task, states, certain=late))
         return self.gate.evaluate(GateFacts(members=members, elapsed=elapsed, since_floor=since_floor))
@@ -79,7 +82,7 @@ class WatchedTasks:
 
 
 def _members(task: WatchedTask, states: States, *, certain: bool) -> Iterator[Member]:
-    instances = instances_of(task.task_id, states) or {-1: None}
+    instances = instances_of(task.task_id, states)
     unexpanded = task.mapped and -1 in instances
     if unexpanded and instances[-1] == "skipped":
         return  # expanded over an empty list: there is nobody to wait for

@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_orchestration.domain.batch import ModeChoice, WorkflowMode
 from airflow_orchestration.domain.pipeline import Feed
 from airflow_orchestration.domain.run_spec import RunSpec
-from airflow_orchestration.engine.survey import FeedVolume, survey
+from airflow_orchestration.engine.survey import FeedVolume
 from airflow_orchestration.policies.workflow_mode import (
     BatchFacts,
     ModeDecision,
@@ -14,12 +14,12 @@ from airflow_orchestration.policies.workflow_mode import (
 )
 from airflow_orchestration.storage.store import Fence, Store
 from airflow_orchestration.workflow.capacity import measure_capacity
-from airflow_orchestration.workflow.cost import estimated_costs
+from airflow_orchestration.workflow.cost import estimated_costs, surveyed
 
 
 def analyze_batches(store: Store, fence: Fence, spec: RunSpec) -> ModeDecision:
     """Survey the feeds, choose the workflow mode, and record the run with it."""
-    volumes = {feed_id: survey(feed, spec.location(feed_id)[1]) for feed_id, feed in spec.feeds.items()}
+    volumes = surveyed(spec)
     costs = estimated_costs(store, fence.unit.run.dag_id, spec, volumes)
     facts = ModeFacts(
         batches=tuple(_batch(feed, spec, volumes[feed.id], costs[feed.id]) for feed in spec.feeds.values()),

@@ -14,10 +14,10 @@ from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, Sta
 from airflow_orchestration.domain.pipeline import Feed
 from airflow_orchestration.domain.plan import Branch, Plan
 from airflow_orchestration.engine.ingest import Ingested, ingest
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedError, OrchestrationError
 from airflow_orchestration.policies.quality import QualityScore
 from airflow_orchestration.storage.store import GateSnapshot
-from airflow_orchestration.workflow.members import arrived, standing_outcomes
+from airflow_orchestration.workflow.members import arrived, is_over, standing_outcomes
 from airflow_orchestration.workflow.step import Step
 
 log = logging.getLogger(__name__)
@@ -42,25 +42,43 @@ class Waiting:
     on: str
 
 
-def run_branch(step: Step, branch_id: str, lane: Lane) -> tuple[Waiting, ...]:
+def run_branch(step: Step, branch_id: str, lane: Lane, *, last_try: bool = True) -> tuple[Waiting, ...]:
     """Process every batch that can be processed; return what the others wait for, in branch order.
 
     Each batch is registered as soon as it is done, so an arrival counts at the gate even while
     its branch still waits for something else. Once the gate has decided nothing more is begun.
+
+    A batch that ends in a fault of this machine (memory, disk, storage) does not keep the others from
+    being processed. The fault is raised when they are done, for the task to be tried again; on the last
+    try it becomes the batch's record instead.
     """
+    faults: dict[str, Exception] = {}
     while True:
         snapshot = step.store.gate_snapshot(step.run_key, step.round)
         branch = snapshot.round.plan.branch(branch_id)
-        open_batches = _open_batches(branch, lane, snapshot)
-        if snapshot.round.verdict is not None:
+        open_batches = [name for name in _open_batches(branch, lane, snapshot) if name not in faults]
+        if is_over(snapshot):
             return tuple(Waiting(feed_id=late, kind=WaitsFor.NOTHING, on="") for late in open_batches)
         waiting = tuple(_obstacle(step, feed_id, branch, snapshot) for feed_id in open_batches)
         ready = [feed_id for feed_id, obstacle in zip(open_batches, waiting, strict=True) if not obstacle]
         if not ready:
             found = tuple(obstacle for obstacle in waiting if obstacle)
+            if faults:
+                raise next(iter(faults.values()))
             step.store.set_waiting(step.fence, [obstacle.feed_id for obstacle in found])
             return found
-        _process(step, ready[0], branch_id, snapshot)
+        try:
+            _process(step, ready[0], branch_id, snapshot)
+        except OrchestrationError:
+            raise
+        except Exception as fault:
+            log.exception("Feed %s met a fault", ready[0])
+            if last_try:
+                _register_failure(
+                    step, ready[0], branch_id, f"{ready[0]}: {type(fault).__name__} on the last try"
+                )
+            else:
+                faults[ready[0]] = fault
 
 
 def failed_feeds(step: Step, branch_id: str, lane: Lane) -> list[str]:
@@ -123,14 +141,22 @@ def _process(step: Step, feed_id: str, branch_id: str, snapshot: GateSnapshot) -
         outcome = _staged_outcome(step, feed, branch_id, snapshot.round.plan, started)
     except FeedError as error:
         log.warning("Feed %s failed: %s", feed_id, error)
-        outcome = FeedOutcome(
-            feed_id=feed_id,
-            round=step.round,
-            branch_id=branch_id,
-            status=OutcomeStatus.FAILED,
-            elapsed=_since(started),
-            error=str(error),
-        )
+        _register_failure(step, feed_id, branch_id, str(error), _since(started))
+    else:
+        step.store.register(step.fence, outcome)
+
+
+def _register_failure(
+    step: Step, feed_id: str, branch_id: str, error: str, elapsed: timedelta = timedelta(0)
+) -> None:
+    outcome = FeedOutcome(
+        feed_id=feed_id,
+        round=step.round,
+        branch_id=branch_id,
+        status=OutcomeStatus.FAILED,
+        elapsed=elapsed,
+        error=error,
+    )
     step.store.register(step.fence, outcome)
 
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from airflow_orchestration.domain.run_spec import RunSpec
-from airflow_orchestration.engine.survey import FeedVolume
+from airflow_orchestration.engine.survey import FeedVolume, survey
 from airflow_orchestration.storage.store import Store
 
 CELLS_PER_SECOND = 2_000_000
 """Cells that a branch reads, checks and stages in a second; only ratios of costs matter."""
 OVERHEAD_SECONDS = 0.1
+
+
+def surveyed(spec: RunSpec) -> dict[str, FeedVolume]:
+    """Look at the size of every feed that is there, without leaving its root."""
+    volumes: dict[str, FeedVolume] = {}
+    for feed_id, feed in spec.feeds.items():
+        root, path = spec.location(feed_id)
+        volumes[feed_id] = survey(feed, path, root=root)
+    return volumes
 
 
 def estimated_costs(

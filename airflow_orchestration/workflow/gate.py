@@ -30,7 +30,8 @@ def decide_gate(
 ) -> GateDecision:
     """Look once; a verdict is recorded, the moment at which the floor was reached is kept.
 
-    `states` must be older than this call: what ended before it is then in the store.
+    `states` must be older than this call: what ended before it is then in the store. A round that is
+    decided already stays so: the caller goes on with the verdict in the store, not with this answer.
     """
     snapshot = store.gate_snapshot(run, round_number)
     decision = evaluate_gate(spec, snapshot, dead_feeds(snapshot.round.plan, lanes, states))

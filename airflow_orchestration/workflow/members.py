@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
 from airflow_orchestration.domain.plan import Plan
+from airflow_orchestration.storage.store import GateSnapshot
 
 
 def newest_outcomes(outcomes: Iterable[FeedOutcome]) -> dict[str, FeedOutcome]:
@@ -28,6 +30,15 @@ def standing_outcomes(plan: Plan, newest: Mapping[str, FeedOutcome]) -> dict[str
         for feed_id, outcome in newest.items()
         if outcome.round == plan.round or feed_id not in again
     }
+
+
+GATE_OVERDUE = timedelta(minutes=1)
+"""A gate that has not decided so long after its deadline is taken for dead: nobody waits for it any more."""
+
+
+def is_over(snapshot: GateSnapshot) -> bool:
+    """Whether a round takes in nothing more: its gate has decided, or should have long ago."""
+    return snapshot.round.verdict is not None or snapshot.now > snapshot.round.deadline_at + GATE_OVERDUE
 
 
 def arrived(outcome: FeedOutcome | None) -> bool:

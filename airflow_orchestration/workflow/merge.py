@@ -9,18 +9,28 @@ from pathlib import Path
 
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.engine.fusing import FusionSource, fuse
+from airflow_orchestration.policies.admission import (
+    Admission,
+    AdmissionDecision,
+    AdmissionFacts,
+    Candidate,
+)
 from airflow_orchestration.policies.merging import MergeDecision, MergeFacts, Merging, SourceFacts
 from airflow_orchestration.storage.store import MergeRecord, StoredRound
-from airflow_orchestration.workflow.members import arrived, newest_outcomes, standing_outcomes
+from airflow_orchestration.workflow.members import arrived
 from airflow_orchestration.workflow.step import Step
+
+STOPWATCH_STEP = 30.0
+"""Seconds; the weight of SEED 16 knows only so fine a difference in time."""
 
 
 def merge_round(step: Step) -> MergeRecord:
     """Merge the feeds that the round's verdict names as arrived, and register the result."""
     stored = step.store.rounds(step.run_key)[step.round - 1]
-    newest = newest_outcomes(step.store.outcomes(step.run_key))
-    standing = standing_outcomes(stored.plan, newest)
-    inputs = [standing[feed_id] for feed_id in _arrived(stored)]
+    standing = step.standing(step.round)
+    admission = _admission(step, [standing[feed_id] for feed_id in _arrived(stored)])
+    step.store.record_decision(step.fence, admission)
+    inputs = [standing[name] for name in _arrived(stored) if name not in admission.left_out]
     decision = Merging().evaluate(_facts(step, inputs, standing))
     fused = fuse(
         [
@@ -58,6 +68,27 @@ def _arrived(stored: StoredRound) -> list[str]:
     return list(stored.verdict["evidence"]["arrived_ids"])
 
 
+def _admission(step: Step, outcomes: list[FeedOutcome]) -> AdmissionDecision:
+    pipeline = step.spec.pipeline
+    candidates = tuple(
+        Candidate(
+            feed_id=outcome.feed_id,
+            weight=step.spec.feeds[outcome.feed_id].weight,
+            required=step.spec.feeds[outcome.feed_id].required,
+            score=outcome.quality_score,
+        )
+        for outcome in outcomes
+    )
+    return Admission(approve_at=pipeline.quality.approve_at, floor=pipeline.sync.floor).evaluate(
+        AdmissionFacts(
+            candidates=candidates,
+            expected_weight=sum(feed.weight for feed in step.spec.feeds.values()),
+            round=step.round,
+            max_rounds=pipeline.max_rounds,
+        )
+    )
+
+
 def _facts(step: Step, inputs: list[FeedOutcome], standing: Mapping[str, FeedOutcome]) -> MergeFacts:
     merged = {outcome.feed_id for outcome in inputs}
     failed = [feed_id for feed_id, outcome in standing.items() if not arrived(outcome)]
@@ -75,11 +106,16 @@ def _source(step: Step, outcome: FeedOutcome) -> SourceFacts:
         feed_id=feed.id,
         type=feed.type,
         quality=outcome.quality_score,
-        seconds=outcome.elapsed.total_seconds(),
+        seconds=_steady_seconds(outcome),
         trust=feed.weight,
         measures=outcome.measures,
         rows=outcome.rows_staged,
     )
+
+
+def _steady_seconds(outcome: FeedOutcome) -> float:
+    """Round to what a reader would call fast or slow: noise of the stopwatch must not order equal sources."""
+    return round(outcome.elapsed.total_seconds() / STOPWATCH_STEP) * STOPWATCH_STEP
 
 
 def _fetch(step: Step, outcome: FeedOutcome) -> Path:

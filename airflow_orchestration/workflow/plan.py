@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from datetime import timedelta
 
 from airflow_orchestration.domain.batch import Lane
@@ -11,7 +10,6 @@ from airflow_orchestration.domain.decision import Json
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.plan import Plan
 from airflow_orchestration.domain.run_spec import RunSpec
-from airflow_orchestration.engine.survey import survey
 from airflow_orchestration.policies.allocation import Allocation, AllocationFacts, BatchWork
 from airflow_orchestration.policies.rebalancing import (
     FeedState,
@@ -22,8 +20,8 @@ from airflow_orchestration.policies.rebalancing import (
 )
 from airflow_orchestration.policies.routing import RouteFacts, payload, route
 from airflow_orchestration.storage.store import GateTerms, StoredRound
-from airflow_orchestration.workflow.cost import estimated_costs
-from airflow_orchestration.workflow.members import arrived, newest_outcomes, standing_outcomes
+from airflow_orchestration.workflow.cost import estimated_costs, surveyed
+from airflow_orchestration.workflow.members import arrived
 from airflow_orchestration.workflow.step import Step
 
 
@@ -65,8 +63,7 @@ def rebalance(step: Step, *, after_round: int) -> RebalanceDecision:
     """Say which feeds run again after a round, or that nothing is left to try."""
     rounds = [stored for stored in step.store.rounds(step.run_key) if stored.round <= after_round]
     attempts = Counter(feed_id for stored in rounds for feed_id in stored.plan.feed_ids)
-    newest = newest_outcomes(_up_to(step.store.outcomes(step.run_key), after_round))
-    standing = standing_outcomes(rounds[-1].plan, newest)
+    standing = step.standing(after_round)
     feeds = tuple(
         FeedState(
             feed_id=feed_id,
@@ -78,10 +75,6 @@ def rebalance(step: Step, *, after_round: int) -> RebalanceDecision:
     return Rebalancing(max_rounds=step.spec.pipeline.max_rounds).evaluate(
         RebalanceFacts(round=after_round, feeds=feeds)
     )
-
-
-def _up_to(outcomes: Iterable[FeedOutcome], round_number: int) -> Iterable[FeedOutcome]:
-    return (outcome for outcome in outcomes if outcome.round <= round_number)
 
 
 def _status(outcome: FeedOutcome | None, spec: RunSpec) -> FeedStatus:
@@ -97,8 +90,7 @@ def _status(outcome: FeedOutcome | None, spec: RunSpec) -> FeedStatus:
 def _work(step: Step, feeds: set[str]) -> tuple[BatchWork, ...]:
     spec = step.spec
     chosen = [feed for feed in spec.feeds.values() if feed.id in feeds]
-    volumes = {feed.id: survey(feed, spec.location(feed.id)[1]) for feed in spec.feeds.values()}
-    costs = estimated_costs(step.store, step.run_key.dag_id, spec, volumes)
+    costs = estimated_costs(step.store, step.run_key.dag_id, spec, surveyed(spec))
     return tuple(
         BatchWork(
             feed_id=feed.id,

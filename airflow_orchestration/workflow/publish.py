@@ -8,10 +8,11 @@ from typing import Any
 
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.engine.export import csv_chunks
+from airflow_orchestration.exceptions import NotPublishedError
 from airflow_orchestration.insights.manifest import ManifestFacts, completeness_manifest
+from airflow_orchestration.policies.quality import QualityAction
 from airflow_orchestration.storage.publishing import FeedRows, Publication, Published, Publisher
 from airflow_orchestration.storage.store import MergeRecord, RunKey
-from airflow_orchestration.workflow.members import newest_outcomes, standing_outcomes
 from airflow_orchestration.workflow.step import Step
 
 MERGED_EXTRAS = ("_primary_source", "_sources", "_attribution", "_agreement")
@@ -21,8 +22,8 @@ QUARANTINE_COLUMNS = ("feed_id", "position", "rule", "column_name", "reason", "r
 def publish(step: Step, publisher: Publisher) -> Published:
     """Publish the last round's merge; a merge that is already published is left as it is."""
     record = last_merge(step)
-    if record is None:
-        raise KeyError("no round was merged")
+    if record is None or not _is_approved(step, record):
+        raise NotPublishedError("The quality gate has approved no merge of this run; nothing was published.")
     standing = standing_feeds(step)
     publication = _publication(step, record, standing)
     columns = [column.name for column in step.spec.contract.columns]
@@ -52,8 +53,18 @@ def manifest_of(step: Step, *, published: bool) -> dict[str, Any]:
             merge=last_merge(step),
             usual_rows=usual,
             published=published,
+            last_word=_last_word(step),
         )
     )
+
+
+def _last_word(step: Step) -> str:
+    for _, decision in reversed(step.store.decisions(step.run_key)):
+        if decision["policy"] in {"quorum_gate", "quality_gate"}:
+            below = ", ".join(decision["evidence"].get("below_standard", []))
+            named = f" ({below})" if below else ""
+            return f"{decision['policy']}: {decision['action']} because {decision['reason']}{named}"
+    return ""
 
 
 def last_merge(step: Step) -> MergeRecord | None:
@@ -68,8 +79,17 @@ def last_merge(step: Step) -> MergeRecord | None:
 def standing_feeds(step: Step) -> dict[str, FeedOutcome]:
     """What counts of each feed in the last round."""
     rounds = step.store.rounds(step.run_key)
-    newest = newest_outcomes(step.store.outcomes(step.run_key))
-    return standing_outcomes(rounds[-1].plan, newest) if rounds else {}
+    return step.standing(rounds[-1].round) if rounds else {}
+
+
+def _is_approved(step: Step, record: MergeRecord) -> bool:
+    """Whether the last word on this merge is the quality gate's approval; a new merge needs a new one."""
+    words = [
+        decision
+        for number, decision in step.store.decisions(step.run_key)
+        if number == record.round and decision["policy"] in {"merging", "quality_gate"}
+    ]
+    return bool(words) and words[-1]["action"] == QualityAction.QUALITY_APPROVED
 
 
 def _publication(step: Step, record: MergeRecord, standing: dict[str, FeedOutcome]) -> Publication:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from airflow_orchestration.policies.quality import FeedQuality, QualityDecision, QualityFacts, QualityGate
-from airflow_orchestration.workflow.members import newest_outcomes, standing_outcomes
 from airflow_orchestration.workflow.step import Step
 
 
 def validate_quality(step: Step) -> QualityDecision:
     """Judge the round's merge and the feeds in it, and record the decision."""
     merge = step.store.merge(step.run_key, step.round)
-    stored = step.store.rounds(step.run_key)[step.round - 1]
-    newest = newest_outcomes(step.store.outcomes(step.run_key))
-    standing = standing_outcomes(stored.plan, newest)
+    standing = step.standing(step.round)
     quality = step.spec.pipeline.quality
     decision = QualityGate(approve_at=quality.approve_at, fail_below=quality.fail_below).evaluate(
         QualityFacts(

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.engine.staging import StagingArea
 from airflow_orchestration.storage.store import Fence, RunKey, Store, StoredRun
+from airflow_orchestration.workflow.members import newest_outcomes, standing_outcomes
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ class Step:
     def staging(self) -> StagingArea:
         """Where the run's files stand between tasks."""
         return self.open_staging(self.spec.pipeline.staging)
+
+    def standing(self, round_number: int) -> dict[str, FeedOutcome]:
+        """Return the outcomes that count in a round, whatever came after it."""
+        stored = self.store.rounds(self.run_key)[round_number - 1]
+        before = [o for o in self.store.outcomes(self.run_key) if o.round <= round_number]
+        return standing_outcomes(stored.plan, newest_outcomes(before))
 
     def folder(self, name: str) -> Path:
         """Make a folder in the scratch space."""

@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
 from airflow_orchestration.policies.quorum_gate import QuorumGate
@@ -82,13 +81,31 @@ def test_state_keys_are_told_apart() -> None:
     assert {0: "success"} == instances_of("load", states)
 
 
-def test_gate_refuses_nonsense_when_the_dag_is_parsed() -> None:
-    """A weight for a task that is not watched, or a floor of 75, is refused by name."""
-    with DAG("d", schedule=None):
-        a = EmptyOperator(task_id="a")
-        with pytest.raises(ValueError, match="not watched: b"):
-            QuorumGateSensor(task_id="g1", watch=[a], deadline=60, weights={"b": 2})
-        with pytest.raises(ValueError, match="floor 75"):
-            QuorumGateSensor(task_id="g2", watch=[a], deadline=60, floor=75)
-        with pytest.raises(ValueError, match="deadline"):
-            QuorumGateSensor(task_id="g3", watch=[a], deadline=0)
+NONSENSE: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"weights": {"b": 2}}, ValueError, "not watched: b"),
+    ({"required": ["b"]}, ValueError, "not watched: b"),
+    ({"required": "a"}, TypeError, "write a list"),
+    ({"watch": "a"}, TypeError, "write a list"),
+    ({"watch": []}, ValueError, "watch is empty"),
+    ({"watch": ["a", "a"]}, ValueError, "twice: a"),
+    ({"weights": {"a": -1}}, ValueError, "weight -1"),
+    ({"weights": {"a": "3"}}, TypeError, "write a number"),
+    ({"floor": 75}, ValueError, "floor 75"),
+    ({"deadline": 0}, ValueError, "deadline"),
+    ({"deadline": "10m"}, TypeError, "no duration"),
+]
+
+
+@pytest.mark.parametrize(("changes", "kind", "message"), NONSENSE, ids=lambda value: str(value)[:40])
+def test_gate_refuses_nonsense_when_the_dag_is_parsed(
+    changes: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    """What can't be meant is refused with a name and a remedy, before anything waits for it."""
+    with DAG("d", schedule=None), pytest.raises(kind, match=message):
+        QuorumGateSensor(task_id="gate", **{"watch": ["a"], "deadline": 60, **changes})
+
+
+def test_gate_over_a_task_that_is_not_there_fails_at_once() -> None:
+    """A misspelt task id is named instead of being waited for until the deadline."""
+    with pytest.raises(ValueError, match="has not: b"):
+        decide(watched(WatchedTask(task_id="a"), WatchedTask(task_id="b")), {"a": "success"})

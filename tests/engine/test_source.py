@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_orchestration.engine.source import open_source
+from airflow_orchestration.engine.sandbox import sandbox
+from airflow_orchestration.engine.source import FD_FOLDER, open_source
+from airflow_orchestration.engine.sqltext import literal
 from airflow_orchestration.exceptions import FeedError
 
 
@@ -138,3 +140,92 @@ def read_while(root: Path, change: str) -> None:
         else:
             (root / "new").write_bytes(b"a\n9\n")
             (root / "new").replace(root / "plain.csv")
+
+
+def swap_file(root: Path) -> None:
+    (root / "day" / "list.csv").unlink()
+    (root / "day" / "list.csv").symlink_to(root.parent / "secret.csv")
+
+
+def swap_folder(root: Path) -> None:
+    (root / "day").rename(root / "was")
+    (root.parent / "list.csv").write_bytes(b"a\n2\n")
+    (root / "day").symlink_to(root.parent)
+
+
+def swap_gone(root: Path) -> None:
+    (root / "day" / "list.csv").unlink()
+
+
+@pytest.fixture
+def day(root: Path) -> Path:
+    """A file in a folder of its own, below the root."""
+    (root / "day").mkdir()
+    (root / "day" / "list.csv").write_bytes(b"a\n1\n")
+    return root / "day" / "list.csv"
+
+
+SWAPS = {
+    "file": (swap_file, "can't be read"),
+    "folder": (swap_folder, "lies outside its root"),
+    "gone": (swap_gone, "can't be read"),
+}
+
+
+@pytest.mark.usefixtures("day")
+@pytest.mark.parametrize("folder", [FD_FOLDER, Path("/nowhere")], ids=["proc", "no proc"])
+@pytest.mark.parametrize(("swap", "message"), SWAPS.values(), ids=SWAPS)
+def test_a_path_that_is_swapped_before_it_is_opened_is_refused(
+    root: Path, swap, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts is where the opened file lies, not where its path led a moment ago."""
+    really_open = os.open
+
+    def swap_then_open(path: Path, flags: int) -> int:
+        swap(root)
+        return really_open(path, flags)
+
+    monkeypatch.setattr("airflow_orchestration.engine.source.FD_FOLDER", folder)
+    monkeypatch.setattr("airflow_orchestration.engine.source.os.open", swap_then_open)
+    with pytest.raises(FeedError, match=message):
+        opened(root, "day/list.csv")
+
+
+@pytest.mark.skipif(not FD_FOLDER.exists(), reason="the engine reads by path where there is no /proc")
+def test_a_path_that_is_swapped_and_swapped_back_changes_nothing(root: Path, day: Path) -> None:
+    """The bytes are those of the file that was opened and checked."""
+    scratch = root.parent / "scratch"
+    with open_source(root, day, feed_id="list", scratch=scratch) as source:
+        day.rename(root / "kept")
+        day.symlink_to(root.parent / "secret.csv")
+        assert b"a\n1\n" == source.path.read_bytes()
+        (root / "kept").replace(day)
+        with sandbox(readable=[source.path], scratch=scratch) as connection:
+            rows = connection.execute(f"FROM read_csv({literal(source.path)})").fetchall()
+    assert [(1,)] == rows
+
+
+@pytest.mark.parametrize("folder", [FD_FOLDER, Path("/nowhere")], ids=["proc", "no proc"])
+@pytest.mark.parametrize("swap", [swap_file, swap_folder, swap_gone])
+def test_a_path_that_is_swapped_while_it_is_read_is_refused(
+    root: Path, day: Path, swap, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link to another file in its place is noticed, a copy of the same size behind a folder's link too."""
+    monkeypatch.setattr("airflow_orchestration.engine.source.FD_FOLDER", folder)
+    with pytest.raises(FeedError, match="was changed while it was read"):
+        swap_within(root, day, swap)
+
+
+def swap_within(root: Path, path: Path, swap) -> None:
+    with open_source(root, path, feed_id="list", scratch=root.parent / "scratch"):
+        swap(root)
+
+
+def test_no_descriptor_is_left_open(root: Path) -> None:
+    """Neither of a file that was read, nor of one that was refused."""
+    (root / "folder").mkdir()
+    before = len(list(Path("/dev/fd").iterdir()))
+    opened(root, "plain.csv")
+    with pytest.raises(FeedError):
+        opened(root, "folder")
+    assert before == len(list(Path("/dev/fd").iterdir()))

@@ -37,7 +37,7 @@ def test_a_large_file_is_estimated_from_its_start(
     """Rows within a fifth, columns and nesting exactly."""
     path = tmp_path / "list"
     path.write_bytes(data)
-    found = survey(feed(format=layout), path)
+    found = survey(feed(format=layout), path, root=(path).parent)
     assert (len(data), 4, nesting, True) == (found.bytes, found.columns, found.nesting, found.present)
     assert 0.8 * ROWS < found.rows < 1.2 * ROWS
 
@@ -57,7 +57,7 @@ def test_a_small_file_is_counted(tmp_path: Path, layout: str, data: bytes, rows:
     """What fits into the sample is no estimate."""
     path = tmp_path / "list"
     path.write_bytes(data)
-    assert rows == survey(feed(format=layout), path).rows
+    assert rows == survey(feed(format=layout), path, root=(path).parent).rows
 
 
 def test_parquet_knows_its_rows(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_parquet_knows_its_rows(tmp_path: Path) -> None:
     with duckdb.connect() as connection:
         connection.execute(f"COPY (SELECT range AS a, [range] AS b FROM range(12345)) TO '{path}'")
     expected = FeedVolume(bytes=path.stat().st_size, rows=12_345, columns=2, nesting=2, present=True)
-    assert expected == survey(feed(format="parquet"), path)
+    assert expected == survey(feed(format="parquet"), path, root=(path).parent)
 
 
 NOISE = os.urandom(100_000)
@@ -83,7 +83,7 @@ def test_a_broken_file_is_surveyed_all_the_same(tmp_path: Path, layout: str, dat
     """Planning goes on; the ingest will say what is wrong."""
     path = tmp_path / "list"
     path.write_bytes(data)
-    found = survey(feed(format=layout), path)
+    found = survey(feed(format=layout), path, root=(path).parent)
     assert (len(data), True) == (found.bytes, found.present)
     assert min(found.rows, found.columns, found.nesting) >= 0
 
@@ -96,4 +96,24 @@ def make_fifo(path: Path) -> None:
 def test_what_is_no_file_is_absent(tmp_path: Path, prepare: Any) -> None:
     """Nothing there, a folder, a pipe without a writer, a link to itself."""
     prepare(tmp_path / "list")
-    assert ABSENT == survey(feed(), tmp_path / "list")
+    assert ABSENT == survey(feed(), tmp_path / "list", root=(tmp_path / "list").parent)
+
+
+@pytest.mark.parametrize("layout", ["csv", "parquet"])
+def test_what_lies_outside_its_root_is_absent(tmp_path: Path, layout: str) -> None:
+    """A link out of the root tells nothing about what it leads to; a link within the root is followed."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "secret").write_bytes(CSV)
+    (root / "list").write_bytes(CSV)
+    (root / "out").symlink_to(tmp_path / "secret")
+    (root / "up").symlink_to(tmp_path)
+    (root / "latest").symlink_to(root / "list")
+    for name in ("out", "up/secret", "../secret"):
+        assert ABSENT == survey(feed(format=layout), root / name, root=root)
+    assert survey(feed(format=layout), root / "latest", root=root).present
+
+
+def test_without_its_root_nothing_is_there(tmp_path: Path) -> None:
+    """A root that isn't mounted holds no files."""
+    assert ABSENT == survey(feed(), tmp_path / "gone" / "list", root=tmp_path / "gone")

@@ -15,7 +15,7 @@ import pytest
 from airflow_orchestration.exceptions import FencedError
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.sql_file import statements
-from airflow_orchestration.storage.store import GateTerms
+from airflow_orchestration.storage.store import GateTerms, RunState
 from tests.storage.builders import RUN, TERMS, Action, attempt, claimed, decision, outcome, plan, unit
 from tests.storage.conftest import Connect
 
@@ -52,6 +52,17 @@ def test_of_many_starters_one_wins(connect: Connect) -> None:
 
     for round_number in range(5):
         assert 1 == sum(at_once(connect, 8, start(round_number)))
+
+
+def test_a_later_publication_is_the_end(connect: Connect, target: Target) -> None:
+    """State and time of the end are those of the publication, not of the end before it."""
+    ends: list[Any] = []
+    with PostgresStore(connect) as store:
+        for number, state in enumerate([RunState.NOT_PUBLISHED, RunState.PUBLISHED, RunState.PUBLISHED], 1):
+            store.finish(claimed(store, "close_out", try_number=number), state, {})
+            ends.append(target.execute("SELECT state, finished_at FROM orchestration.run").fetchone())
+    assert ["not_published", "published", "published"] == [state for state, _ in ends]
+    assert ends[0][1] < ends[1][1] == ends[2][1]
 
 
 def test_many_deciders_get_one_verdict(connect: Connect, target: Target) -> None:

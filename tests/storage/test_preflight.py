@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -97,12 +99,94 @@ def test_a_server_that_only_reads_is_refused(database: str) -> None:
     assert ["connection: only reads; name the primary server in the connection"] == problems
 
 
-def test_a_server_that_does_not_answer_is_refused(database: str) -> None:
-    """A connection that can't be opened is a problem without its secrets."""
+def test_a_server_that_does_not_answer_is_asked_again(database: str) -> None:
+    """An outage passes: it is told as it is, for Airflow to try again, and without secrets."""
     elsewhere = make_conninfo(database, host="/nowhere", password="SECRET")
-    problems = refused(lambda: psycopg.connect(elsewhere))
-    assert 1 == len(problems)
-    assert problems[0].startswith("connection: can't connect (OperationalError); check host")
+    with pytest.raises(psycopg.OperationalError) as error:
+        Publisher(lambda: psycopg.connect(elsewhere)).preflight(TABLE, CONTRACT)
+    assert "SECRET" not in str(error.value)
+
+
+@pytest.fixture
+def stranger(database: str, target: Target) -> Iterator[str]:
+    """The conninfo string of a role that has a password, which the server asks for."""
+    target.execute("DROP ROLE IF EXISTS storage_stranger")
+    target.execute("CREATE ROLE storage_stranger LOGIN PASSWORD 'right'")
+    [rules] = target.execute("SHOW hba_file").fetchone() or [""]
+    before = Path(rules).read_text()
+    Path(rules).write_text(f"local all storage_stranger scram-sha-256\n{before}")
+    target.execute("SELECT pg_reload_conf()")
+    yield make_conninfo(database, user="storage_stranger", password="right")
+    Path(rules).write_text(before)
+    target.execute("SELECT pg_reload_conf()")
+    target.execute("DROP ROLE storage_stranger")
+
+
+@pytest.mark.parametrize(
+    ("named", "cause"),
+    [
+        ({"password": "SECRET"}, "authentication failed"),
+        ({"password": ""}, "no password supplied"),
+        ({"user": "nobody_at_all"}, 'role "nobody_at_all" does not exist'),
+        ({"dbname": "nowhere"}, 'database "nowhere" does not exist'),
+    ],
+)
+def test_a_server_that_turns_us_away_is_a_problem(stranger: str, named: dict[str, str], cause: str) -> None:
+    """A wrong password, user or database stays wrong: it is a problem, without its secrets."""
+    [problem] = refused(lambda: psycopg.connect(make_conninfo(stranger, **named)))
+    assert problem.startswith("connection: the server turns us away: ")
+    assert cause in problem
+    assert problem.endswith("; check database, user and password")
+    assert "SECRET" not in problem
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ("ALTER ROLE storage_stranger NOLOGIN", "is not permitted to log in"),
+        ("REVOKE CONNECT ON DATABASE {} FROM PUBLIC", "permission denied for database"),
+    ],
+)
+def test_a_role_that_may_not_connect_is_refused(
+    stranger: str, target: Target, change: str, cause: str
+) -> None:
+    """What the server does not let in is a problem."""
+    target.execute(change.format(target.info.dbname))
+    [problem] = refused(lambda: psycopg.connect(stranger))
+    assert cause in problem
+
+
+def test_a_server_that_is_full_is_asked_again(stranger: str, target: Target) -> None:
+    """Too many connections pass."""
+    target.execute("ALTER ROLE storage_stranger CONNECTION LIMIT 0")
+    with pytest.raises(psycopg.OperationalError, match="too many connections"):
+        Publisher(lambda: psycopg.connect(stranger)).preflight(TABLE, CONTRACT)
+
+
+def fail_rehearsals(target: Target, sqlstate: str) -> None:
+    target.execute(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION 'failed' USING ERRCODE = '{sqlstate}'; END $$"
+    )
+    target.execute("CREATE TRIGGER fail BEFORE INSERT ON orchestration.publish_claim EXECUTE FUNCTION fail()")
+
+
+@pytest.mark.parametrize(
+    "sqlstate", ["55P03", "40P01", "40001", "57014", "57P01", "53100", "08006", "25P03", "XX000"]
+)
+def test_what_passes_is_no_problem_of_the_table(connect: Connect, target: Target, sqlstate: str) -> None:
+    """Locks, deadlocks and failures of the server are told as they are, for Airflow to try again."""
+    fail_rehearsals(target, sqlstate)
+    with pytest.raises(psycopg.Error, match="failed") as error:
+        Publisher(connect).preflight(TABLE, CONTRACT)
+    assert sqlstate == error.value.sqlstate
+
+
+@pytest.mark.parametrize("sqlstate", ["42501", "42804", "54011", "55000", "P0001"])
+def test_what_stays_is_a_problem_of_the_table(connect: Connect, target: Target, sqlstate: str) -> None:
+    """What a later attempt would meet as well is refused."""
+    fail_rehearsals(target, sqlstate)
+    assert [f"orchestration: a rehearsal with no rows was refused ({sqlstate}): failed"] == refused(connect)
 
 
 def test_a_database_without_the_schema_is_refused(database: str) -> None:

@@ -263,15 +263,31 @@ def test_the_newest_merge_stays(store: Store) -> None:
     assert ["intelligent_data_merge_completed"] * 2 == [event.event for event in store.timeline(RUN)]
 
 
-def test_the_first_end_stays(store: Store) -> None:
-    """A run ends once; the manifest of the first end is kept."""
+def ends_told(store: Store) -> list[object]:
+    return [event.detail["state"] for event in store.timeline(RUN) if event.event == "run_finished"]
+
+
+@pytest.mark.parametrize("first", RunState)
+def test_the_first_end_stays(store: Store, first: RunState) -> None:
+    """What was published stays so, and whoever repeats an end changes nothing."""
     fence = claimed(store, "close_out")
-    store.finish(fence, RunState.PUBLISHED_DEGRADED, {"missing": ["b"]})
-    store.finish(fence, RunState.PUBLISHED, {"missing": []})
+    later = [first] if first is RunState.NOT_PUBLISHED else list(RunState)
+    store.finish(fence, first, {"missing": ["b"]})
+    for state in later:
+        store.finish(fence, state, {"missing": []})
     assert {"missing": ["b"]} == store.manifest(RUN)
-    assert [("run_finished", {"state": "published_degraded"})] == [
-        (event.event, event.detail) for event in store.timeline(RUN)
-    ]
+    assert [first] == ends_told(store)
+
+
+@pytest.mark.parametrize("second", [RunState.PUBLISHED, RunState.PUBLISHED_DEGRADED])
+def test_a_run_can_be_published_after_its_end(store: Store, second: RunState) -> None:
+    """A cleared publish task may publish what was not published at the end; that is then the end."""
+    store.finish(claimed(store, "close_out"), RunState.NOT_PUBLISHED, {"missing": ["b"]})
+    fence = claimed(store, "close_out", try_number=2)
+    store.finish(fence, second, {"missing": []})
+    store.finish(fence, RunState.NOT_PUBLISHED, {"missing": ["c"]})
+    assert {"missing": []} == store.manifest(RUN)
+    assert [RunState.NOT_PUBLISHED, second] == ends_told(store)
 
 
 def test_a_refused_run_has_only_an_end(store: Store) -> None:

@@ -9,7 +9,7 @@ import pytest
 from airflow_orchestration.domain.batch import ModeChoice, Priority
 from airflow_orchestration.domain.conf import RunConf, read_conf
 from airflow_orchestration.domain.contract import Column, ColumnType, Contract
-from airflow_orchestration.domain.pipeline import Pipeline
+from airflow_orchestration.domain.pipeline import Pipeline, Sync
 from airflow_orchestration.domain.run_spec import RunSpec, resolve
 from airflow_orchestration.exceptions import InputRefusedError
 
@@ -56,15 +56,15 @@ REFUSED: list[tuple[object, list[str]]] = [
     ({"batches": [{"id": ""}]}, ["batches[0].id"]),
     ({"batches": [{"id": "a" * 64}]}, ["batches[0].id"]),
     ({"batches": [{"id": "our\x00s"}]}, ["batches[0].id"]),
-    ({"batches": [{"id": "ours", "weight": float("nan")}]}, ["batches[0].weight"]),
-    ({"batches": [{"id": "ours", "weight": float("inf")}]}, ["batches[0].weight"]),
-    ({"batches": [{"id": "ours", "weight": -1}]}, ["batches[0].weight"]),
-    ({"batches": [{"id": "ours", "weight": "2"}]}, ["batches[0].weight"]),
-    ({"batches": [{"id": "ours", "weight": True}]}, ["batches[0].weight"]),
+    ({"batches": [{"id": "ours", "weight": 2}]}, ["batches[0].weight"]),
+    ({"batches": [{"id": "ours", "deadline": 5}]}, ["batches[0].deadline"]),
     ({"batches": [{"id": "ours", "required": False}]}, ["batches[0].required"]),
     ({"batches": [{"id": "ours", "priority": "urgent"}]}, ["batches[0].priority"]),
     ({"batches": [{"id": "ours", "uri": "/etc/passwd"}]}, ["batches[0].uri"]),
     ({"batches": [{"id": "ours", "uri": "landing/../../etc/passwd"}]}, ["batches[0].uri"]),
+    ({"batches": [{"id": "ours", "uri": "landing//etc/passwd"}]}, ["batches[0].uri"]),
+    ({"batches": [{"id": "ours", "uri": "landing/./x.csv"}]}, ["batches[0].uri"]),
+    ({"batches": [{"id": "ours", "uri": "landing/x/"}]}, ["batches[0].uri"]),
     ({"batches": [{"id": "ours", "uri": "file:///etc/passwd"}]}, ["batches[0].uri"]),
     ({"batches": [{"id": "ours", "uri": "landing/{{ conn.x }}"}]}, ["batches[0].uri"]),
     ({"batches": [{"id": "ours", "sql": "select 1"}]}, ["batches[0].sql"]),
@@ -78,6 +78,7 @@ REFUSED: list[tuple[object, list[str]]] = [
     ({"sync_floor": 0}, ["sync_floor"]),
     ({"sync_floor": "0.75"}, ["sync_floor"]),
     ({"sync_floor": float("nan")}, ["sync_floor"]),
+    ({"sync_grace_period": -1}, ["sync_grace_period"]),
     ({"quality_approve_at": 1.1}, ["quality_approve_at"]),
     ({"sync_floor": 2, "sync_deadline": -1, "sql": "x"}, ["sync_deadline", "sync_floor", "sql"]),
 ]
@@ -133,6 +134,7 @@ OUT_OF_BOUNDS: list[tuple[dict[str, Any], list[str]]] = [
     ({"batches": [{"id": "ours", "uri": "elsewhere/x.csv"}]}, ["batches[0].uri"]),
     ({"sync_deadline": 61}, ["sync_deadline"]),
     ({"sync_floor": 0.5}, ["sync_floor"]),
+    ({"sync_grace_period": 30}, ["sync_grace_period"]),
     ({"quality_approve_at": 0.1}, ["quality_approve_at"]),
 ]
 
@@ -150,7 +152,10 @@ def test_conf_chooses_and_overrides_feeds() -> None:
     """A run takes in the feeds that it names, with what is different about them this time."""
     conf = read_conf(
         {
-            "batches": [{"id": "ours", "weight": 5, "priority": "high"}, {"id": "web", "required": True}],
+            "batches": [
+                {"id": "ours", "uri": "landing/again.csv", "priority": "high"},
+                {"id": "web", "required": True},
+            ],
             "workflow_mode": "sequential",
             "sync_deadline": 10,
         }
@@ -158,7 +163,7 @@ def test_conf_chooses_and_overrides_feeds() -> None:
     spec = resolve(pipeline(), CONTRACT, conf, date(2026, 11, 22))
 
     assert ["ours", "web"] == list(spec.feeds)
-    assert (5, Priority.HIGH) == (spec.feeds["ours"].weight, spec.feeds["ours"].priority)
+    assert ("landing/again.csv", Priority.HIGH) == (spec.feeds["ours"].uri, spec.feeds["ours"].priority)
     assert spec.feeds["web"].required
     assert ModeChoice.SEQUENTIAL is spec.pipeline.workflow_mode
     assert 10 == spec.pipeline.sync.deadline
@@ -166,15 +171,62 @@ def test_conf_chooses_and_overrides_feeds() -> None:
 
 def test_author_may_open_the_bounds() -> None:
     """Inside the bounds that the author set, a run may wait longer and accept less."""
-    bounds = {"max_sync_deadline": 600, "min_sync_floor": 0.5, "min_quality": 0.1}
-    conf = read_conf({"sync_deadline": 600, "sync_floor": 0.5, "quality_approve_at": 0.1})
-    spec = resolve(pipeline(conf_bounds=bounds), CONTRACT, conf, date(2026, 11, 22))
+    bounds = {"max_sync_deadline": 600, "min_sync_floor": 0.5, "min_sync_grace_period": 0, "min_quality": 0.1}
+    asked = {"sync_deadline": 600, "sync_floor": 0.5, "sync_grace_period": 0, "quality_approve_at": 0.1}
+    declared = pipeline(conf_bounds=bounds, quality={"fail_below": 0.1})
+    spec = resolve(declared, CONTRACT, read_conf(asked), date(2026, 11, 22))
 
-    assert (600, 0.5, 0.1) == (
-        spec.pipeline.sync.deadline,
-        spec.pipeline.sync.floor,
-        spec.pipeline.quality.approve_at,
-    )
+    assert Sync(deadline=600, floor=0.5, grace_period=0) == spec.pipeline.sync
+    assert 0.1 == spec.pipeline.quality.approve_at
+
+
+GRACE: list[tuple[dict[str, Any], dict[str, Any], float, str | None]] = [
+    ({}, {}, 30, "the author declares no grace period"),
+    ({}, {"min_sync_grace_period": 10}, 10, None),
+    ({}, {"min_sync_grace_period": 10}, 9, "the author allows no less than 10 s"),
+    ({"grace_period": 20}, {}, 20, None),
+    ({"grace_period": 20}, {}, 19, "the author allows no less than 20 s"),
+    ({"grace_period": 20}, {"min_sync_grace_period": 10}, 10, None),
+    ({"grace_period": 20}, {"min_sync_grace_period": 10}, 9, "the author allows no less than 10 s"),
+]
+
+
+@pytest.mark.parametrize(("sync", "bounds", "asked", "message"), GRACE)
+def test_conf_shortens_the_grace_period_only_as_far_as_the_author_lets_it(
+    sync: dict[str, Any], bounds: dict[str, Any], asked: float, message: str | None
+) -> None:
+    """The gate opens no earlier than the bound, which is the author's own period when it is left out."""
+    declared = pipeline(sync={"deadline": 60, **sync}, conf_bounds=bounds)
+    conf = read_conf({"sync_grace_period": asked})
+
+    assert message is None or message in refusal(declared, conf)
+    if message is None:
+        assert asked == resolve(declared, CONTRACT, conf, date(2026, 11, 22)).pipeline.sync.grace_period
+
+
+def refusal(declared: Pipeline, conf: RunConf) -> str:
+    """The text with which a conf is refused."""
+    with pytest.raises(InputRefusedError) as refused:
+        resolve(declared, CONTRACT, conf, date(2026, 11, 22))
+    assert 1 == len(refused.value.problems)
+    return str(refused.value)
+
+
+def test_conf_approves_nothing_that_the_pipeline_calls_a_failure() -> None:
+    """The bound may be low; the score below which a table is a failure is lower still, or the conf is refused."""
+    declared = pipeline(conf_bounds={"min_quality": 0.1}, quality={"approve_at": 0.9, "fail_below": 0.5})
+
+    assert "fail_below" in refusal(declared, read_conf({"quality_approve_at": 0.4}))
+    assert resolve(declared, CONTRACT, read_conf({"quality_approve_at": 0.5}), date(2026, 11, 22))
+
+
+def test_feeds_that_conf_left_out_are_told() -> None:
+    """A run of fewer feeds doesn't look like a full one, not even after it was stored."""
+    spec = resolve(pipeline(), CONTRACT, read_conf({"batches": [{"id": "ours"}]}), date(2026, 11, 22))
+
+    assert ["web", "late"] == [feed.id for feed in spec.left_out]
+    assert spec == RunSpec.model_validate(spec.as_json())
+    assert () == resolve(pipeline(), CONTRACT, RunConf(), date(2026, 11, 22)).left_out
 
 
 def test_empty_conf_is_the_pipeline_as_declared() -> None:

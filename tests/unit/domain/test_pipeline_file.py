@@ -37,6 +37,9 @@ BAD_FILES: list[tuple[dict[str, Any], list[str]]] = [
     ({"feeds": feeds(format="xml")}, ["feeds[0].format"]),
     ({"feeds": feeds(uri="landing")}, ["feeds[0].uri"]),
     ({"feeds": feeds(uri="s3://bucket/key")}, ["feeds[0].uri"]),
+    ({"feeds": feeds(uri="landing//etc/passwd")}, ["feeds[0].uri"]),
+    ({"feeds": feeds(uri="landing/./x.csv")}, ["feeds[0].uri"]),
+    ({"feeds": feeds(uri="landing/x.csv/")}, ["feeds[0].uri"]),
     ({"feeds": feeds(weight=0)}, ["feeds[0].weight"]),
     ({"feeds": feeds(delimiter='"')}, ["feeds[0].delimiter"]),
     ({"feeds": feeds(type="general")}, ["feeds[0].type"]),
@@ -52,6 +55,14 @@ BAD_FILES: list[tuple[dict[str, Any], list[str]]] = [
     ({"capacity": {"workers": 0}}, ["capacity.workers"]),
     ({"merge": {"strategy": "mean"}}, ["merge.strategy"]),
     ({"unknown": 1, "sync": {"deadline": -1}}, ["sync.deadline", "unknown"]),
+    ({"feeds": feeds(uri="elsewhere/x.csv")}, ["feeds[0].uri"]),
+    ({"feeds": feeds(depends_on=["nobody"])}, ["feeds[0].depends_on"]),
+    ({"feeds": feeds(depends_on=["airportsdata"])}, ["feeds"]),
+    ({"feeds": feeds(id="vega")}, ["feeds[5].id"]),
+    (
+        {"feeds": feeds(id="vega", uri="elsewhere/x.csv", depends_on=["nobody"])},
+        ["feeds[0].uri", "feeds[0].depends_on", "feeds[5].id"],
+    ),
 ]
 
 
@@ -67,19 +78,19 @@ def test_bad_pipeline_file_is_refused_with_every_path(
 
 
 DISAGREEMENTS: list[tuple[dict[str, Any], list[str]]] = [
-    ({"feeds": feeds(uri="elsewhere/x.csv")}, ["feeds[0].uri"]),
-    ({"feeds": feeds(columns={"iata": "iata", "runways": "x"})}, ["feeds[0].columns.runways"]),
+    (
+        {"feeds": feeds(columns={"iata": "iata", "name": "name", "runways": "x"})},
+        ["feeds[0].columns.runways"],
+    ),
     ({"feeds": feeds(columns={"name": "name"})}, ["feeds[0].columns"]),
-    ({"feeds": feeds(depends_on=["nobody"])}, ["feeds[0].depends_on"]),
-    ({"feeds": feeds(depends_on=["airportsdata"])}, ["feeds"]),
-    ({"feeds": feeds(id="vega")}, ["feeds[5].id"]),
+    ({"feeds": feeds(columns={"iata": "iata"})}, ["feeds[0].columns"]),
     ({"merge": {"tolerance": {"name": 1}}}, ["merge.tolerance.name"]),
 ]
 
 
 @pytest.mark.parametrize(("change", "paths"), DISAGREEMENTS, ids=lambda value: str(value)[:50])
 def test_pipeline_and_contract_must_agree(tmp_path: Path, change: dict[str, Any], paths: list[str]) -> None:
-    """What the fields get wrong together is refused by path, too."""
+    """What a pipeline asks of its contract in vain is refused by path."""
     found = read_pipeline_file(written(tmp_path, change))
     with pytest.raises(InputRefusedError) as refused:
         found.read_contract()
@@ -92,7 +103,7 @@ def test_circle_is_printed(tmp_path: Path) -> None:
     declared = feeds(depends_on=["vega"])
     declared[5]["depends_on"] = ["airportsdata"]
     with pytest.raises(InputRefusedError, match="airportsdata -> vega -> airportsdata"):
-        read_pipeline_file(written(tmp_path, {"feeds": declared})).read_contract()
+        read_pipeline_file(written(tmp_path, {"feeds": declared}))
 
 
 BAD_YAML = [
@@ -101,6 +112,8 @@ BAD_YAML = [
     ("- a list\n", "holds no mapping"),
     ("", "holds no mapping"),
     ("a: [1\n", "line 2"),
+    ("id: a\n? [a, b]\n: c\n", "line 2: a key must be one word"),
+    ("id: a\nfeeds:\n  ? {a: b}\n  : c\n", "line 3: a key must be one word"),
     ("a: !!python/object/apply:os.system ['true']\n", "line 1"),
     ("x: " + "y" * 300_000, "at most 262144 are allowed"),
 ]

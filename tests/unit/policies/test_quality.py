@@ -80,9 +80,10 @@ def test_evidence() -> None:
     [
         ((1.0, 1.0, 1.0), 1.0),
         ((0.0, 0.0, 0.0), 0.0),
-        ((1.0, 0, 0), 0.4),
+        ((0.5, 0.5, 0), 0.4),
         ((0, 1.0, 0), 0.4),
-        ((0, 0, 1.0), 0.2),
+        ((0, 0.5, 1.0), 0.4),
+        ((1.0, 0.0, 1.0), 0.0),
     ],
 )
 def test_score_weighs_the_measures(measures: tuple[float, float, float], expected: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -11,9 +12,15 @@ import pytest
 
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
-from airflow_orchestration.storage.store import WorkUnit
+from airflow_orchestration.exceptions import NotPublishedError
+from airflow_orchestration.storage.publishing import Publisher
+from airflow_orchestration.storage.store import RunKey, WorkUnit
+from airflow_orchestration.workflow import branch
+from airflow_orchestration.workflow.analyze import analyze_batches
 from airflow_orchestration.workflow.branch import run_branch
 from airflow_orchestration.workflow.in_process import ATTEMPT
+from airflow_orchestration.workflow.plan import plan_round
+from airflow_orchestration.workflow.publish import publish
 from airflow_orchestration.workflow.step import Step
 
 GOOD = "code,size\na,1\nb,2\n"
@@ -128,6 +135,68 @@ def test_ruling_a_round_runs_again_only_what_needs_it(play: Play) -> None:
     assert "not_published" == manifest["state"]
 
 
+def test_poor_feed_that_nobody_needs_does_not_keep_the_others_from_publishing(play: Play) -> None:
+    """In the last round it stays out, the run is degraded, and the manifest says why."""
+    files = {"one": GOOD, "two": OTHER, "three": GOOD, "bad": BAD}
+    run, manifest, _ = play(files, quality={"approve_at": 0.9, "fail_below": 0.1})
+    missing = {line["feed"]: line["state"] for line in manifest["feeds"] if line["state"] != "in"}
+
+    assert "published_degraded" == manifest["state"]
+    assert 3 == len(run.store.rounds(run.key))
+    assert {"bad": "below_standard"} == missing
+
+
+def test_fault_of_one_feed_does_not_stop_the_others(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of the machine on one feed is its own record; the feeds behind it are processed."""
+    real = branch.ingest
+
+    def faulty(feed: Any, **arguments: Any) -> Any:
+        if feed.id == "one":
+            raise MemoryError
+        return real(feed, **arguments)
+
+    monkeypatch.setattr(branch, "ingest", faulty)
+    _, manifest, _ = play(
+        {"one": GOOD, "two": OTHER, "three": GOOD, "four": GOOD}, workflow_mode="sequential"
+    )
+    one = next(line for line in manifest["feeds"] if line["feed"] == "one")
+
+    assert "published_degraded" == manifest["state"]
+    assert ("failed", "one: MemoryError on the last try") == (one["state"], one["why"])
+
+
+def test_fault_is_raised_for_a_retry_when_the_others_are_done(
+    play: Play, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Before the last try nothing is registered for the feed, and the task fails to be tried again."""
+    run, _, _ = play({"one": GOOD}, max_rounds=1)
+    store, key = run.store, RunKey(dag_id="again", run_id="1")
+    spec_fence = store.claim(WorkUnit(run=key, round=0, unit="analyze"), ATTEMPT)
+    analyze_batches(store, spec_fence, run.spec)
+    plan_fence = store.claim(WorkUnit(run=key, round=1, unit="plan"), ATTEMPT)
+    plan_round(
+        Step(store=store, fence=plan_fence, scratch=tmp_path, open_staging=lambda _: pytest.fail("staged"))
+    )
+    fence = store.claim(WorkUnit(run=key, round=1, unit="branch:beta:b1"), ATTEMPT)
+    monkeypatch.setattr(branch, "ingest", lambda *_, **__: (_ for _ in ()).throw(MemoryError()))
+    step = Step(store=store, fence=fence, scratch=tmp_path, open_staging=lambda _: pytest.fail("staged"))
+    with pytest.raises(MemoryError):
+        run_branch(step, "b1", Lane.BETA, last_try=False)
+
+    assert [] == list(store.outcomes(key))
+
+
+def test_rejected_merge_is_never_published(play: Play, tmp_path: Path) -> None:
+    """Publishing asks for the quality gate's approval of this very merge, whoever starts it."""
+    run, manifest, _ = play({"one": BAD}, quality={"approve_at": 0.9, "fail_below": 0.8})
+    fence = run.store.claim(WorkUnit(run=run.key, round=0, unit="publish"), ATTEMPT)
+    step = Step(store=run.store, fence=fence, scratch=tmp_path, open_staging=lambda _: pytest.fail("staged"))
+
+    assert "not_published" == manifest["state"]
+    with pytest.raises(NotPublishedError, match="approved no merge"):
+        publish(step, Publisher(lambda: pytest.fail("connected")))
+
+
 def test_ruling_timeline_is_append_only(play: Play) -> None:
     """Later events never replace earlier ones."""
     run, _, _ = play({"one": GOOD})
@@ -147,7 +216,7 @@ def test_late_feed_is_named_with_its_usual_rows(play: Play) -> None:
 
     assert "published_degraded" == manifest["state"]
     assert ["gone"] == [line["feed"] for line in manifest["missing"]]
-    assert 0.4 == manifest["usual_rows_missing_share"]
+    assert 0.5 == manifest["usual_rows_missing_share"]
 
 
 def test_rows_add_up_for_each_feed(play: Play) -> None:
