@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +109,16 @@ def wait_until(condition: Callable[[], bool], seconds: float, *, every: float = 
 
 
 def shielded(work: Callable[[], T]) -> T:
-    """Do the work to its end even if Ctrl-C comes; the interrupt is raised afterwards."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(work).result()
+    """Do the work to its end even if Ctrl-C comes; the interrupt is raised afterwards. For the main thread."""
+    held: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: held.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        return work()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if held:
+            raise KeyboardInterrupt
