@@ -25,9 +25,16 @@ os.environ.setdefault("AIRFLOW_HOME", _airflow_home.name)  # importing airflow w
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def outside() -> Iterator[Path]:
+    """A folder outside pytest's own, which another pytest closes to the server's user when it starts."""
+    with TemporaryDirectory(prefix="orchestration-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(outside: Path) -> Iterator[EmbeddedPostgres]:
     """An embedded PostgreSQL without Airflow; quick, because it need not survive a power cut."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data")
+    server = EmbeddedPostgres(outside / "postgres")
     server.start()
     server.execute(sql.SQL("ALTER SYSTEM SET fsync = off"), sql.SQL("SELECT pg_reload_conf()"))
     yield server
@@ -44,9 +51,10 @@ def database(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(outside: Path) -> Iterator[Stack]:
     """One healthy local stack with copies of `dags` and `tests/dags`, and with landing folders of its own."""
-    folder = tmp_path_factory.mktemp("stack")
+    folder = outside / "stack"
+    folder.mkdir()
     copies = [
         Path(copytree(REPOSITORY / "dags", folder / "dags")),
         Path(copytree(REPOSITORY / "tests" / "dags", folder / "test_dags")),
