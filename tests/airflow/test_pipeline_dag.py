@@ -64,6 +64,13 @@ def test_ruling_the_retry_loop_is_bounded(dag: DAG) -> None:
     assert {"round_3.merge", "fail"} == dag.get_task("round_3.decide").downstream_task_ids
 
 
+def test_ruling_no_run_waits_for_a_person(dag: DAG) -> None:
+    """A person on each run is an outage: no task of the Dag asks one."""
+    modules = {type(task).__module__ for task in dag.tasks}
+
+    assert not {module for module in modules if "hitl" in module}
+
+
 def test_close_out_is_the_only_leaf(dag: DAG) -> None:
     """Accepted failures can't fail the run: only close_out decides, whatever happened before it."""
     assert ["close_out"] == [task.task_id for task in dag.leaves]

@@ -197,6 +197,38 @@ def test_rejected_merge_is_never_published(play: Play, tmp_path: Path) -> None:
         publish(step, Publisher(lambda: pytest.fail("connected")))
 
 
+def test_ruling_values_are_merged_per_key_and_attribute_by_a_named_strategy(
+    play: Play, tmp_path: Path
+) -> None:
+    """A row takes each value from the heaviest feed that has one, not an average and not a whole row."""
+    files = {"heavy": "code,size\na,\nb,2\n", "light": "code,size\na,7\nb,9\n"}
+    run, _, _ = play(files, feeds={"heavy": {"weight": 3}, "light": {}}, quality={"approve_at": 0.5})
+    rows = duckdb.sql(
+        f"SELECT code, size, _primary_source FROM '{tmp_path}/out/rows.parquet' ORDER BY 1"
+    ).fetchall()
+
+    assert "primary" == run.spec.pipeline.merge.strategy
+    assert [("a", 7.0, "heavy"), ("b", 2.0, "heavy")] == rows
+
+
+def test_ruling_every_type_has_its_synthesis(play: Play) -> None:
+    """Results of aggregation and quality batches are merged like all others."""
+    types = (
+        "data_ingestion",
+        "data_validation",
+        "data_transformation",
+        "data_aggregation",
+        "quality_monitoring",
+    )
+    run, manifest, _ = play(dict.fromkeys(types, GOOD), feeds={name: {"type": name} for name in types})
+    merging = next(d for _, d in run.store.decisions(run.key) if d["policy"] == "merging")
+
+    assert "published" == manifest["state"]
+    assert dict.fromkeys(types, "synthesized") == {
+        name: found["status"] for name, found in merging["evidence"]["syntheses"].items()
+    }
+
+
 def test_ruling_timeline_is_append_only(play: Play) -> None:
     """Later events never replace earlier ones."""
     run, _, _ = play({"one": GOOD})
