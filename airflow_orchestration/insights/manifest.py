@@ -112,30 +112,29 @@ def _absence(feed: Feed, outcome: FeedOutcome | None, facts: ManifestFacts) -> t
         return "failed", outcome.error
     if facts.merge is None:
         return "unused", "arrived, but nothing was merged"
-    if feed.id in _last_verdict(facts, "arrived_ids"):
+    if feed.id in _last_evidence(facts).get("arrived_ids", ()):
         standard = facts.spec.pipeline.quality.approve_at
         return "below_standard", f"quality {outcome.quality_score:.3f} is below {standard:g}"
     return "late", "arrived after the gate had decided"
 
 
 def _never_came(feed: Feed, facts: ManifestFacts) -> tuple[str, str]:
-    if feed.id in _last_verdict(facts, "failed_ids") and not _missed_its_deadline(feed, facts):
+    if feed.id in _last_evidence(facts).get("failed_ids", ()) and not _missed_its_deadline(feed, facts):
         return "failed", "its task ended without a result: see the task's log"
     path, seconds = facts.spec.location(feed.id)[1], _deadline(feed, facts)
     why = f"{path} had not arrived when the gate decided, at most {seconds:g} s after the round began"
     return "late", why
 
 
-def _last_verdict(facts: ManifestFacts, name: str) -> list[str]:
+def _last_evidence(facts: ManifestFacts) -> Mapping[str, Any]:
     verdict = facts.rounds[-1].verdict if facts.rounds else None
-    return list(verdict["evidence"][name]) if verdict else []
+    evidence: Mapping[str, Any] = verdict["evidence"] if verdict else {}
+    return evidence
 
 
 def _missed_its_deadline(feed: Feed, facts: ManifestFacts) -> bool:
     """Whether the gate counted the feed out by the feed's own deadline."""
-    verdict = facts.rounds[-1].verdict if facts.rounds else None
-    elapsed = verdict["evidence"]["elapsed_seconds"] if verdict else 0.0
-    return feed.deadline is not None and float(elapsed) >= feed.deadline
+    return feed.deadline is not None and _last_evidence(facts).get("elapsed_seconds", 0.0) >= feed.deadline
 
 
 def _deadline(feed: Feed, facts: ManifestFacts) -> float:

@@ -9,9 +9,6 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from airflow_orchestration.workflow.round_tasks import States
 
-SUCCESS = "success"
-ENDED_WITHOUT_RESULT = frozenset({"failed", "upstream_failed", "skipped", "removed"})
-
 
 def task_states(dag_id: str, run_id: str, task_ids: Sequence[str]) -> States:
     """Ask Airflow for the states of some tasks of a run."""

@@ -14,8 +14,8 @@ from airflow_orchestration.policies.quorum_gate import (
     MemberState,
     QuorumGate,
 )
-from airflow_orchestration.triggers.task_states import ENDED_WITHOUT_RESULT, SUCCESS, instances_of
-from airflow_orchestration.workflow.round_tasks import States
+from airflow_orchestration.triggers.task_states import instances_of
+from airflow_orchestration.workflow.round_tasks import ENDED_WITHOUT_RESULT, SUCCESS, States
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -59,26 +59,22 @@ def run_branch(step: Step, branch_id: str, lane: Lane, *, last_try: bool = True)
         open_batches = [name for name in _open_batches(branch, lane, snapshot) if name not in faults]
         if is_over(snapshot):
             return tuple(Waiting(feed_id=late, kind=WaitsFor.NOTHING, on="") for late in open_batches)
-        waiting = tuple(_obstacle(step, feed_id, branch, snapshot) for feed_id in open_batches)
-        ready = [feed_id for feed_id, obstacle in zip(open_batches, waiting, strict=True) if not obstacle]
-        if not ready:
-            found = tuple(obstacle for obstacle in waiting if obstacle)
+        ready, found = _first_ready(step, open_batches, branch, snapshot)
+        if ready is None:
             if faults:
                 raise next(iter(faults.values()))
             step.store.set_waiting(step.fence, [obstacle.feed_id for obstacle in found])
             return found
         try:
-            _process(step, ready[0], branch_id, snapshot)
+            _process(step, ready, branch_id, snapshot)
         except OrchestrationError:
             raise
         except Exception as fault:
-            log.exception("Feed %s met a fault", ready[0])
+            log.exception("Feed %s met a fault", ready)
             if last_try:
-                _register_failure(
-                    step, ready[0], branch_id, f"{ready[0]}: {type(fault).__name__} on the last try"
-                )
+                _register_failure(step, ready, branch_id, f"{ready}: {type(fault).__name__} on the last try")
             else:
-                faults[ready[0]] = fault
+                faults[ready] = fault
 
 
 def failed_feeds(step: Step, branch_id: str, lane: Lane) -> list[str]:
@@ -97,17 +93,32 @@ def _open_batches(branch: Branch, lane: Lane, snapshot: GateSnapshot) -> list[st
     return [feed_id for feed_id in branch.feeds_in(lane) if feed_id not in standing]
 
 
-def _obstacle(step: Step, feed_id: str, branch: Branch, snapshot: GateSnapshot) -> Waiting | None:
+def _first_ready(
+    step: Step, open_batches: list[str], branch: Branch, snapshot: GateSnapshot
+) -> tuple[str | None, tuple[Waiting, ...]]:
+    """Return the first batch that can be processed, and what the ones before it wait for."""
     standing = standing_outcomes(snapshot.round.plan, snapshot.outcomes)
+    found: list[Waiting] = []
+    for feed_id in open_batches:
+        obstacle = _obstacle(step, feed_id, branch, snapshot.waiting, standing)
+        if obstacle is None:
+            return feed_id, tuple(found)
+        found.append(obstacle)
+    return None, tuple(found)
+
+
+def _obstacle(
+    step: Step, feed_id: str, branch: Branch, waited_for: Collection[str], standing: Mapping[str, FeedOutcome]
+) -> Waiting | None:
     feed = step.spec.feeds[feed_id]
     for needed in feed.depends_on:
         if needed not in standing:
             return Waiting(feed_id=feed_id, kind=WaitsFor.FEED, on=needed)
     for earlier in _before(feed_id, branch):
-        if earlier not in standing and earlier not in snapshot.waiting:
+        if earlier not in standing and earlier not in waited_for:
             return Waiting(feed_id=feed_id, kind=WaitsFor.TURN, on=earlier)
     _, path = step.spec.location(feed_id)
-    if not path.exists() and not _failed_needs(feed, snapshot):
+    if not path.exists() and not _failed_needs(feed, standing):
         return Waiting(feed_id=feed_id, kind=WaitsFor.FILE, on=str(path))
     return None
 
@@ -122,13 +133,12 @@ def _before(feed_id: str, branch: Branch) -> Iterator[str]:
             yield batch.feed_id
 
 
-def _failed_needs(feed: Feed, snapshot: GateSnapshot) -> list[str]:
-    standing = standing_outcomes(snapshot.round.plan, snapshot.outcomes)
+def _failed_needs(feed: Feed, standing: Mapping[str, FeedOutcome]) -> list[str]:
     return [needed for needed in feed.depends_on if needed in standing and not arrived(standing[needed])]
 
 
 def _refuse_failed_needs(feed: Feed, snapshot: GateSnapshot) -> None:
-    failed = _failed_needs(feed, snapshot)
+    failed = _failed_needs(feed, standing_outcomes(snapshot.round.plan, snapshot.outcomes))
     if failed:
         raise FeedError(f"{feed.id} depends on {', '.join(failed)}, which failed")
 

@@ -9,7 +9,9 @@ from airflow_orchestration.domain.plan import Plan
 
 States = Mapping[str, str | None]
 """`<task id>_<map index>`, or the bare task id of a task that is not expanded -> Airflow's state."""
-OVER = frozenset({"success", "failed", "upstream_failed", "skipped", "removed"})
+SUCCESS = "success"
+ENDED_WITHOUT_RESULT = frozenset({"failed", "upstream_failed", "skipped", "removed"})
+OVER = ENDED_WITHOUT_RESULT | {SUCCESS}
 
 
 def dead_feeds(plan: Plan, lanes: Mapping[str, str], states: States) -> list[str]:
