@@ -10,3 +10,7 @@ FAIL_BELOW = 0.5
 """Ours: below this another round is no repair; the document names `critical_failure` and no number."""
 MAX_ROUNDS = 3
 """SEED 25: the iteration limit; the document's own loop never ends (ruling)."""
+ASK_TIMEOUT = 900.0
+"""Ours, in seconds: how long an answer is waited for; the document's interrupts wait for ever (ruling)."""
+NEAR_MISS = 0.05
+"""Ours: how far below `APPROVE_AT` a score is still worth a person's look."""

@@ -9,13 +9,17 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from airflow_orchestration.domain.batch import BatchType, ModeChoice, Priority, SourceType
-from airflow_orchestration.domain.defaults import APPROVE_AT, FAIL_BELOW, FLOOR, MAX_ROUNDS
+from airflow_orchestration.domain.deadline import MAX_SECONDS, Deadline
+from airflow_orchestration.domain.defaults import APPROVE_AT, ASK_TIMEOUT, FAIL_BELOW, FLOOR, MAX_ROUNDS
 
 MAX_FEEDS = 10_000
+MAX_SYNC_POINTS = 20
+ALL_FEEDS = "feeds"
+"""The sync point over all feeds, which every run has."""
 IDENTIFIER = r"^[a-z][a-z0-9_]{0,62}$"
 DATE_PLACEHOLDER = "{date}"
 
-Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
+Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Floor = Annotated[float, Field(ge=0.01, le=1)]
 """A floor of nothing would merge nothing."""
@@ -85,8 +89,9 @@ class Feed(Strict):
     """Without a required feed nothing is published."""
     depends_on: tuple[str, ...] = ()
     """Feeds that must have arrived before this one is processed."""
-    deadline: Seconds | None = None
-    """How long this feed is waited for, in seconds from the start of a round; the gate's deadline ends it too."""
+    deadline: Deadline | None = None
+    """How long this feed is waited for: seconds from the start of a round, or a time of day with its time
+    zone, as `06:00 Europe/Berlin`. The gate's deadline ends it too."""
     usual_rows: Annotated[int, Field(ge=1)] | None = None
     """Valid rows on a usual day, until the store has seen enough runs to know better."""
     keyless_rows: KeylessRows = KeylessRows.INVALID
@@ -112,15 +117,70 @@ class Feed(Strict):
         return checked_uri(uri)
 
 
-class Sync(Strict):
-    """When the gate opens (SEED 13 and its ruling)."""
+class SyncPoint(Strict):
+    """A quorum over some of the feeds; the merge waits for each of these as well."""
 
-    deadline: Seconds
-    """Seconds from the start of a round until the gate decides with what is there."""
+    feeds: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_FEEDS)]
+    """Feeds of this pipeline; a feed may stand in several sync points."""
+    floor: Floor = FLOOR
+    """The share of these feeds' weight that is good enough."""
+    deadline: Deadline | None = None
+    """When it decides with what is there; left out, or later than the gate's own deadline, with the gate."""
+    grace_period: GracePeriod | None = None
+    """Seconds to wait for the others once the floor is reached; left out, it holds to its deadline."""
+
+
+class Late(StrEnum):
+    """What becomes of a feed that arrives after the gate has opened."""
+
+    RECONCILE = "reconcile"
+    """It is merged afterwards, as a new version of the run's publication."""
+    NEXT_RUN = "next_run"
+    """The next run merges it, after its own publication."""
+    DISCARD = "discard"
+    """It is named as late, and stays outside."""
+
+
+class Stragglers(StrEnum):
+    """What becomes of a batch that is still being processed when the gate decides."""
+
+    LEAVE = "leave"
+    """It ends in its own time, and counts as late."""
+    STOP = "stop"
+    """It is stopped within seconds, and leaves nothing behind."""
+
+
+class Sync(Strict):
+    """When the gate opens (SEED 13 and its ruling), and what becomes of who comes later."""
+
+    deadline: Deadline
+    """When the gate decides with what is there: seconds from the start of a round, or a time of day with its
+    time zone, as `06:00 Europe/Berlin`: the first such moment after the start of the run, for all rounds."""
     floor: Floor = FLOOR
     """The share of the feeds' weight that is good enough."""
     grace_period: GracePeriod | None = None
     """Seconds to wait for the others once the floor is reached; left out, the gate holds to the deadline."""
+    points: Annotated[
+        dict[Annotated[str, Field(pattern=IDENTIFIER)], SyncPoint], Field(max_length=MAX_SYNC_POINTS)
+    ] = {}
+    """Further quorums over some of the feeds, by name: the merge starts when all of them are settled."""
+    late: Late = Late.RECONCILE
+    """What becomes of a feed that arrives after the gate has opened."""
+    reconcile_schedule: str | None = None
+    """Airflow's schedule of the Dag that looks for late feeds; left out, it is triggered."""
+    stragglers: Stragglers = Stragglers.LEAVE
+    """What becomes of a batch that is still being processed when the gate decides."""
+
+
+class AskWhen(StrEnum):
+    """When a person is asked before the run goes on (SEED 5 and its ruling)."""
+
+    CONDITIONAL = "conditional"
+    """The gate opened without everybody."""
+    BELOW_FLOOR = "below_floor"
+    """The deadline came below the floor."""
+    NEAR_MISS = "near_miss"
+    """The merged table's quality is just below what is approved."""
 
 
 class Merge(Strict):
@@ -200,6 +260,10 @@ class Pipeline(Strict):
     sync: Sync
     merge: Merge = Merge()
     quality: Quality = Quality()
+    ask_when: tuple[AskWhen, ...] = ()
+    """When a person is asked before the run goes on; left out, never."""
+    ask_timeout: Seconds = ASK_TIMEOUT
+    """Seconds an answer is waited for; then the run goes on as the policy says."""
     publish: Publish
     capacity: Capacity = Capacity()
     conf_bounds: ConfBounds = ConfBounds()

@@ -11,7 +11,7 @@ from typing import Any
 from airflow_orchestration.domain.conf import BatchConf, RunConf
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.dependencies import cycle_in
-from airflow_orchestration.domain.pipeline import DATE_PLACEHOLDER, Feed, Pipeline, Strict, Sync
+from airflow_orchestration.domain.pipeline import ALL_FEEDS, DATE_PLACEHOLDER, Feed, Pipeline, Strict, Sync
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 
 
@@ -50,7 +50,10 @@ def resolve(pipeline: Pipeline, contract: Contract, conf: RunConf, run_date: dat
     feeds = tuple(
         _overridden(feed, chosen.get(feed.id)) for feed in pipeline.feeds if not chosen or feed.id in chosen
     )
-    changes: dict[str, object] = {"feeds": feeds, "sync": _sync(pipeline.sync, conf)}
+    changes: dict[str, object] = {
+        "feeds": feeds,
+        "sync": _sync(pipeline.sync, conf, {feed.id for feed in feeds}),
+    }
     if conf.workflow_mode is not None:
         changes["workflow_mode"] = conf.workflow_mode
     if conf.quality_approve_at is not None:
@@ -73,6 +76,7 @@ def structure_problems(pipeline: Pipeline) -> Iterator[Problem]:
         if root not in pipeline.roots:
             yield _unknown_root(f"{path}.uri", root, pipeline)
     yield from _dependency_problems(pipeline.feeds, "feeds")
+    yield from _sync_point_problems(pipeline)
 
 
 def contract_problems(pipeline: Pipeline, contract: Contract) -> Iterator[Problem]:
@@ -111,6 +115,19 @@ def _dependency_problems(feeds: tuple[Feed, ...], prefix: str) -> Iterator[Probl
         yield Problem(path=prefix, message=f"depends_on goes round in a circle: {' -> '.join(cycle)}")
 
 
+def _sync_point_problems(pipeline: Pipeline) -> Iterator[Problem]:
+    known = {feed.id for feed in pipeline.feeds}
+    for name, point in pipeline.sync.points.items():
+        path = f"sync.points.{name}"
+        if name == ALL_FEEDS:
+            yield Problem(path=path, message="is the name of the gate over all feeds; choose another")
+        for index, feed_id in enumerate(point.feeds):
+            if feed_id not in known:
+                yield Problem(path=f"{path}.feeds[{index}]", message=f"there is no feed {feed_id!r}")
+            elif feed_id in point.feeds[:index]:
+                yield Problem(path=f"{path}.feeds[{index}]", message=f"{feed_id!r} stands here twice")
+
+
 def _conf_problems(pipeline: Pipeline, conf: RunConf) -> Iterator[Problem]:
     declared = {feed.id: feed for feed in pipeline.feeds}
     chosen = [batch.id for batch in conf.batches or ()]
@@ -143,11 +160,8 @@ def _left_out_problems(declared: dict[str, Feed], chosen: set[str]) -> Iterator[
 
 def _bound_problems(pipeline: Pipeline, conf: RunConf) -> Iterator[Problem]:
     bounds, sync = pipeline.conf_bounds, pipeline.sync
-    longest = bounds.max_sync_deadline or sync.deadline
-    if conf.sync_deadline is not None and conf.sync_deadline > longest:
-        yield Problem(
-            path="sync_deadline", message=f"is {conf.sync_deadline:g} s, the author allows {longest:g} s"
-        )
+    if conf.sync_deadline is not None:
+        yield from _deadline_problems(conf.sync_deadline, bounds.max_sync_deadline or sync.deadline)
     lowest = sync.floor if bounds.min_sync_floor is None else bounds.min_sync_floor
     if conf.sync_floor is not None and conf.sync_floor < lowest:
         yield Problem(
@@ -157,6 +171,14 @@ def _bound_problems(pipeline: Pipeline, conf: RunConf) -> Iterator[Problem]:
         yield from _grace_problems(pipeline, conf.sync_grace_period)
     if conf.quality_approve_at is not None:
         yield from _quality_problems(pipeline, conf.quality_approve_at)
+
+
+def _deadline_problems(asked: float, longest: float | str) -> Iterator[Problem]:
+    if isinstance(longest, str):
+        message = f"is {asked:g} s, the author waits until {longest}; leave it out"
+        yield Problem(path="sync_deadline", message=message)
+    elif asked > longest:
+        yield Problem(path="sync_deadline", message=f"is {asked:g} s, the author allows {longest:g} s")
 
 
 def _grace_problems(pipeline: Pipeline, asked: float) -> Iterator[Problem]:
@@ -200,10 +222,19 @@ def _overridden(feed: Feed, batch: BatchConf | None) -> Feed:
     return feed.model_copy(update=batch.model_dump(exclude_none=True, exclude={"id"}))
 
 
-def _sync(sync: Sync, conf: RunConf) -> Sync:
+def _sync(sync: Sync, conf: RunConf, feeds: set[str]) -> Sync:
+    """The author's terms with the conf's, and sync points with the run's feeds only."""
     asked = {
         "deadline": conf.sync_deadline,
         "floor": conf.sync_floor,
         "grace_period": conf.sync_grace_period,
     }
-    return sync.model_copy(update={name: value for name, value in asked.items() if value is not None})
+    points = {
+        name: point.model_copy(
+            update={"feeds": tuple(feed_id for feed_id in point.feeds if feed_id in feeds)}
+        )
+        for name, point in sync.points.items()
+        if not feeds.isdisjoint(point.feeds)
+    }
+    chosen = {name: value for name, value in asked.items() if value is not None}
+    return sync.model_copy(update={"points": points, **chosen})

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_orchestration.domain.deadline import deadline_at
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.pipeline import Feed
 from airflow_orchestration.domain.run_spec import RunSpec
@@ -121,9 +122,8 @@ def _absence(feed: Feed, outcome: FeedOutcome | None, facts: ManifestFacts) -> t
 def _never_came(feed: Feed, facts: ManifestFacts) -> tuple[str, str]:
     if feed.id in _last_evidence(facts).get("failed_ids", ()) and not _missed_its_deadline(feed, facts):
         return "failed", "its task ended without a result: see the task's log"
-    path, seconds = facts.spec.location(feed.id)[1], _deadline(feed, facts)
-    why = f"{path} had not arrived when the gate decided, at most {seconds:g} s after the round began"
-    return "late", why
+    path = facts.spec.location(feed.id)[1]
+    return "late", f"{path} had not arrived when the gate decided, {_at_the_latest(feed, facts)}"
 
 
 def _last_evidence(facts: ManifestFacts) -> Mapping[str, Any]:
@@ -134,12 +134,20 @@ def _last_evidence(facts: ManifestFacts) -> Mapping[str, Any]:
 
 def _missed_its_deadline(feed: Feed, facts: ManifestFacts) -> bool:
     """Whether the gate counted the feed out by the feed's own deadline."""
-    return feed.deadline is not None and _last_evidence(facts).get("elapsed_seconds", 0.0) >= feed.deadline
+    last = facts.rounds[-1]
+    if feed.deadline is None or last.decided_at is None:
+        return False
+    run_started = facts.rounds[0].opened_at
+    return last.decided_at >= deadline_at(feed.deadline, started=last.opened_at, run_started=run_started)
 
 
-def _deadline(feed: Feed, facts: ManifestFacts) -> float:
-    deadline = facts.spec.pipeline.sync.deadline
-    return min(deadline, feed.deadline or deadline)
+def _at_the_latest(feed: Feed, facts: ManifestFacts) -> str:
+    deadlines = [facts.spec.pipeline.sync.deadline, feed.deadline]
+    moments = [f"at {deadline}" for deadline in deadlines if isinstance(deadline, str)]
+    seconds = [deadline for deadline in deadlines if isinstance(deadline, int | float)]
+    if seconds:
+        moments.append(f"at most {min(seconds):g} s after the round began")
+    return " or ".join(moments)
 
 
 def _missing_share(feeds: list[dict[str, Any]]) -> float | None:

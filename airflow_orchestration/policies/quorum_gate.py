@@ -13,10 +13,11 @@ Only successes arrive. A failed member counts against the floor, a pending one m
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 
 from airflow_orchestration.domain.decision import Decision, Json
 from airflow_orchestration.domain.defaults import FLOOR
@@ -94,13 +95,29 @@ class GateFacts:
     since_floor: timedelta | None = None
     """Since the floor was first seen reached; None if it was not before now."""
 
+    @classmethod
+    def recorded(cls, evidence: Mapping[str, Any]) -> GateFacts:
+        """Make the facts again from a decision's evidence."""
+        weights, required = evidence["weights"], set(evidence["required_ids"])
+        since = evidence["since_floor_seconds"]
+        return cls(
+            members=tuple(
+                Member(id=name, weight=weights.get(name, 1.0), required=name in required, state=state)
+                for state, ids in _EVIDENCE_OF_STATE.items()
+                for name in evidence[ids]
+            ),
+            elapsed=timedelta(seconds=evidence["elapsed_seconds"]),
+            since_floor=None if since is None else timedelta(seconds=since),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateDecision(Decision):
     """What the gate says.
 
     The evidence holds the metrics of SEED 14 except for the name and the time, which are the caller's. Its
-    lists of ids are complete: whoever merges takes exactly `arrived_ids`, not what has come since.
+    lists of ids are complete: whoever merges takes exactly `arrived_ids`, not what has come since. Policy
+    and facts can be made from it again (`QuorumGate.recorded`, `GateFacts.recorded`).
     """
 
     action: GateAction
@@ -152,6 +169,16 @@ class QuorumGate:
             raise ValueError(f"deadline {self.deadline} is over before the round starts; use more than 0")
         if self.grace_period is not None and self.grace_period < timedelta(0):
             raise ValueError(f"grace_period {self.grace_period} is negative; use 0 for none, or leave it out")
+
+    @classmethod
+    def recorded(cls, evidence: Mapping[str, Any]) -> QuorumGate:
+        """Make the policy again from a decision's evidence."""
+        grace = evidence["grace_period_seconds"]
+        return cls(
+            deadline=timedelta(seconds=evidence["deadline_seconds"]),
+            floor=evidence["floor"],
+            grace_period=None if grace is None else timedelta(seconds=grace),
+        )
 
     def evaluate(self, facts: GateFacts) -> GateDecision:
         """Decide with what is known now; the same facts always get the same decision."""
@@ -214,6 +241,32 @@ class QuorumGate:
         }
 
 
+def together(overall: GateDecision, points: Mapping[str, GateDecision]) -> GateDecision:
+    """Return the strictest of a round's decisions; among equals the one over all members.
+
+    The round is given up as soon as one sync point is, and goes on when none of them waits any more.
+    The evidence stays that of all members; its `sync_points` has the others by name, and `decided_by`
+    names the one whose word it is.
+    """
+    strictest = min((overall, *points.values()), key=lambda decision: _STRICTEST_FIRST.index(decision.action))
+    deciding = [name for name, decision in points.items() if decision is strictest]
+    named: dict[str, Json] = {"decided_by": deciding[0]} if deciding else {}
+    if points:
+        named["sync_points"] = {name: decision.as_json() for name, decision in points.items()}
+    return replace(strictest, evidence={**overall.evidence, "status": strictest.status.value, **named})
+
+
+_STRICTEST_FIRST = (
+    GateAction.TIMEOUT_RECOVERY,
+    GateAction.CONTINUE_WAITING,
+    GateAction.CONDITIONAL_PROCEED,
+    GateAction.PROCEED_TO_DATA_MERGE,
+)
+_EVIDENCE_OF_STATE = {
+    MemberState.ARRIVED: "arrived_ids",
+    MemberState.FAILED: "failed_ids",
+    MemberState.PENDING: "missing_ids",
+}
 _Verdict = tuple[GateAction, GateStatus, GateReason]
 
 
@@ -275,7 +328,13 @@ class _Tally:
             "failed_ids": _ids(self.failed),
             "missing_ids": _ids(self.pending),
             "required_missing_ids": _ids(self.required_missing),
+            "required_ids": _ids([member for member in self._members if member.required]),
+            "weights": {member.id: member.weight for member in self._members if member.weight != 1},
         }
+
+    @property
+    def _members(self) -> list[Member]:
+        return [*self.arrived, *self.failed, *self.pending]
 
 
 def _ids(members: Sequence[Member]) -> list[Json]:

@@ -31,6 +31,7 @@ class RebalanceReason(StrEnum):
 
     NOTHING_TO_REPAIR = "nothing_to_repair"
     ROUNDS_EXHAUSTED = "rounds_exhausted"
+    TIME_IS_OVER = "time_is_over"
     FEEDS_TO_REPAIR = "feeds_to_repair"
 
 
@@ -49,6 +50,8 @@ class RebalanceFacts:
 
     round: int
     feeds: tuple[FeedState, ...]
+    time_is_over: bool = False
+    """The deadline was a time of day, and the round took until then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,7 @@ class Rebalancing:
             evidence={
                 "round": facts.round,
                 "max_rounds": self.max_rounds,
+                "time_is_over": facts.time_is_over,
                 **{status.value: counts[status] for status in FeedStatus},
                 "attempts": {feed.feed_id: feed.attempts for feed in to_repair},
             },
@@ -105,4 +109,6 @@ class Rebalancing:
             return RebalanceAction.STOP, RebalanceReason.NOTHING_TO_REPAIR
         if facts.round >= self.max_rounds:
             return RebalanceAction.STOP, RebalanceReason.ROUNDS_EXHAUSTED
+        if facts.time_is_over:
+            return RebalanceAction.STOP, RebalanceReason.TIME_IS_OVER
         return RebalanceAction.RUN_AGAIN, RebalanceReason.FEEDS_TO_REPAIR

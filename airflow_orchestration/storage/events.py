@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from airflow_orchestration.domain.decision import Decision, Json
 from airflow_orchestration.domain.outcome import FeedOutcome
+from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.plan import Plan
-from airflow_orchestration.storage.store import GateTerms, MergeRecord, RunState
+from airflow_orchestration.storage.store import MergeRecord, RunState, StoredPoint
 
 GATE_UNIT = "gate"
 
@@ -27,15 +29,16 @@ def batches_analyzed(mode: Decision) -> Happening:
     )
 
 
-def round_opened(plan: Plan, terms: GateTerms) -> Happening:
-    """A round began, and its clock."""
+def round_opened(plan: Plan, points: Mapping[str, StoredPoint], opened_at: datetime) -> Happening:
+    """A round began, and the clocks of its sync points."""
+    seconds = {name: (point.deadline_at - opened_at).total_seconds() for name, point in points.items()}
     return Happening(
         "round_opened",
         {
             "branches": len(plan.branches),
             "feeds": len(plan.feed_ids),
-            "sync_point": terms.sync_point,
-            "deadline_seconds": terms.deadline.total_seconds(),
+            "deadline_seconds": seconds.pop(ALL_FEEDS),
+            "sync_points": dict(seconds),
         },
     )
 
@@ -61,11 +64,17 @@ def feed_registered(outcome: FeedOutcome) -> Happening:
     )
 
 
-def checkpoint(sync_point: str, verdict: Decision) -> Happening:
+def checkpoint(verdict: Decision) -> Happening:
     """The gate decided, and on what (SEED 14)."""
+    evidence = verdict.evidence
     return Happening(
         "synchronization_checkpoint",
-        {**verdict.evidence, "sync_point": sync_point, "action": verdict.action, "reason": verdict.reason},
+        {
+            **evidence,
+            "sync_point": evidence.get("decided_by", ALL_FEEDS),
+            "action": verdict.action,
+            "reason": verdict.reason,
+        },
     )
 
 

@@ -15,12 +15,14 @@ from typing import Any
 
 from airflow_orchestration.domain.decision import Decision, Json
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
+from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.plan import Plan
 from airflow_orchestration.storage import events, rows
 from airflow_orchestration.storage.shared import (
     ENOUGH_SUCCESSES,
     LEASE,
     RECENT_SUCCESSES,
+    points_of,
     stale_attempt,
     taken_over,
 )
@@ -61,7 +63,6 @@ class _Run:
     state: RunState | None = None
     manifest: Mapping[str, Any] | None = None
     rounds: dict[int, StoredRound] = field(default_factory=dict)
-    sync_points: dict[int, str] = field(default_factory=dict)
     outcomes: dict[tuple[int, str], _Registered] = field(default_factory=dict)
     waiting: dict[WorkUnit, frozenset[str]] = field(default_factory=dict)
     merges: dict[int, tuple[int, MergeRecord]] = field(default_factory=dict)
@@ -116,17 +117,16 @@ class MemoryStore:
         with self._fenced(fence) as run:
             if plan.round not in run.rounds:
                 now = self._clock()
-                run.sync_points[plan.round] = terms.sync_point
+                points = points_of(terms, now)
                 run.rounds[plan.round] = StoredRound(
                     round=plan.round,
                     plan=plan,
                     opened_at=now,
-                    deadline_at=now + terms.deadline,
-                    floor_reached_at=None,
+                    points=points,
                     verdict=None,
                     decided_at=None,
                 )
-                self._tell(run, plan.round, events.round_opened(plan, terms))
+                self._tell(run, plan.round, events.round_opened(plan, points, now))
             return run.rounds[plan.round]
 
     def rounds(self, key: RunKey) -> Sequence[StoredRound]:
@@ -164,19 +164,23 @@ class MemoryStore:
         """Read the facts of a round's gate; raises `KeyError` when the round is not open."""
         with self._reading(key) as run:
             waiting = [feeds for unit, feeds in run.waiting.items() if unit.round == round_number]
+            known = _round(run, round_number)
             return GateSnapshot(
                 now=self._clock(),
-                round=_round(run, round_number),
+                run_started_at=run.saved.started_at if run.saved else known.opened_at,
+                round=known,
                 outcomes={feed_id: run.outcomes[n, feed_id].outcome for n, feed_id in sorted(run.outcomes)},
                 waiting=frozenset().union(*waiting),
             )
 
-    def mark_floor_reached(self, key: RunKey, round_number: int) -> datetime:
+    def mark_floor_reached(self, key: RunKey, round_number: int, sync_point: str = ALL_FEEDS) -> datetime:
         """Keep the moment at which the floor was first reached, and return it."""
         with self._reading(key) as run:
             known = _round(run, round_number)
-            reached = known.floor_reached_at or self._clock()
-            run.rounds[round_number] = replace(known, floor_reached_at=reached)
+            point = known.points[sync_point]
+            reached = point.floor_reached_at or self._clock()
+            points = {**known.points, sync_point: replace(point, floor_reached_at=reached)}
+            run.rounds[round_number] = replace(known, points=points)
             return reached
 
     def record_verdict(self, key: RunKey, round_number: int, decision: Decision) -> Mapping[str, Any]:
@@ -188,7 +192,7 @@ class MemoryStore:
             verdict: dict[str, Any] = _plain(decision.as_json())
             run.rounds[round_number] = replace(known, verdict=verdict, decided_at=self._clock())
             run.decisions.append((round_number, verdict))
-            self._tell(run, round_number, events.checkpoint(run.sync_points[round_number], decision))
+            self._tell(run, round_number, events.checkpoint(decision))
             return verdict
 
     def record_decision(self, fence: Fence, decision: Decision) -> None:

@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 
 from airflow_orchestration.domain.decision import Decision, Json
 from airflow_orchestration.domain.outcome import FeedOutcome
+from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.plan import Plan
 from airflow_orchestration.storage import events, rows
 from airflow_orchestration.storage.migrating import check_ready
@@ -20,6 +21,7 @@ from airflow_orchestration.storage.shared import (
     ENOUGH_SUCCESSES,
     LEASE,
     RECENT_SUCCESSES,
+    points_of,
     stale_attempt,
     taken_over,
 )
@@ -99,15 +101,14 @@ class PostgresStore:
     def open_round(self, fence: Fence, plan: Plan, terms: GateTerms) -> StoredRound:
         """Open the round of the plan; a round that is already open is returned as it was first written."""
         at = rows.of_round(fence.unit.run, plan.round)
-        content = {
-            "plan": rows.as_json(rows.plan_as_json(plan)),
-            "sync_point": terms.sync_point,
-            "deadline": terms.deadline,
-        }
         with self._fenced(fence) as cursor:
-            if cursor.execute(_SQL["open_round"], {**at, **content}).fetchone():
-                _tell(cursor, fence, plan.round, events.round_opened(plan, terms))
-            return rows.round_of(_found(cursor.execute(_SQL["round"], at).fetchone(), "round", plan.round))
+            now = _found(cursor.execute(_SQL["clock"]).fetchone(), "clock", "")["now"]
+            content = {**at, "plan": rows.as_json(rows.plan_as_json(plan)), "opened_at": now}
+            if cursor.execute(_SQL["open_round"], content).fetchone():
+                cursor.execute(_SQL["add_sync_points"], {**at, **rows.of_points(points_of(terms, now))})
+                _tell(cursor, fence, plan.round, events.round_opened(plan, points_of(terms, now), now))
+            opened = cursor.execute(_SQL["rounds"], at)
+            return next(rows.round_of(row) for row in opened if row["round"] == plan.round)
 
     def rounds(self, key: RunKey) -> Sequence[StoredRound]:
         """All opened rounds in order."""
@@ -143,14 +144,16 @@ class PostgresStore:
         row = _found(found, "round", round_number)
         return GateSnapshot(
             now=row["now"],
+            run_started_at=row["run_started_at"],
             round=rows.round_of(row),
             outcomes={known["feed_id"]: rows.outcome_of(known) for known in row["outcomes"]},
             waiting=frozenset(row["waiting"]),
         )
 
-    def mark_floor_reached(self, key: RunKey, round_number: int) -> datetime:
+    def mark_floor_reached(self, key: RunKey, round_number: int, sync_point: str = ALL_FEEDS) -> datetime:
         """Keep the moment at which the floor was first reached, and return it."""
-        row = _found(self._one("mark_floor_reached", rows.of_round(key, round_number)), "round", round_number)
+        named = {**rows.of_round(key, round_number), "name": sync_point}
+        row = _found(self._one("mark_floor_reached", named), "round", round_number)
         return cast("datetime", row["floor_reached_at"])
 
     def record_verdict(self, key: RunKey, round_number: int, decision: Decision) -> Mapping[str, Any]:
@@ -158,11 +161,10 @@ class PostgresStore:
         at, verdict = rows.of_round(key, round_number), rows.as_json(decision.as_json())
         gate = WorkUnit(run=key, round=round_number, unit=events.GATE_UNIT)
         with self._transaction() as cursor:
-            first = cursor.execute(_SQL["record_verdict"], {**at, "verdict": verdict}).fetchone()
-            if first:
+            if cursor.execute(_SQL["record_verdict"], {**at, "verdict": verdict}).fetchone():
                 cursor.execute(_SQL["add_decision"], {**at, "decision": verdict})
-                _tell(cursor, gate, round_number, events.checkpoint(first["sync_point"], decision))
-            row = _found(cursor.execute(_SQL["round"], at).fetchone(), "round", round_number)
+                _tell(cursor, gate, round_number, events.checkpoint(decision))
+            row = _found(cursor.execute(_SQL["verdict"], at).fetchone(), "round", round_number)
         return cast("Mapping[str, Any]", row["verdict"])
 
     def record_decision(self, fence: Fence, decision: Decision) -> None:

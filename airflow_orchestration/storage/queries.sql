@@ -57,38 +57,48 @@ RETURNING dag_id;
 -- Read how a run ended.
 SELECT manifest FROM orchestration.run WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s;
 
+-- name: clock
+-- Read the store's clock.
+SELECT clock_timestamp() AS now;
+
 -- name: open_round
--- Open a round at one moment, from which its deadline counts, unless it is open already.
-INSERT INTO orchestration.round (dag_id, run_id, round, plan, sync_point, opened_at, deadline_at)
-SELECT %(dag_id)s, %(run_id)s, %(round)s, %(plan)s, %(sync_point)s, moment.at, moment.at + %(deadline)s
-FROM (SELECT clock_timestamp() AS at OFFSET 0) AS moment
+-- Open a round, unless it is open already.
+INSERT INTO orchestration.round (dag_id, run_id, round, plan, opened_at)
+VALUES (%(dag_id)s, %(run_id)s, %(round)s, %(plan)s, %(opened_at)s)
 ON CONFLICT (dag_id, run_id, round) DO NOTHING
 RETURNING round;
 
--- name: round
--- Read one round.
-SELECT round, plan, sync_point, opened_at, deadline_at, floor_reached_at, verdict, decided_at
-FROM orchestration.round
-WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s;
+-- name: add_sync_points
+-- Write down when each sync point of a round must have decided.
+INSERT INTO orchestration.sync_point (dag_id, run_id, round, name, deadline_at)
+SELECT %(dag_id)s, %(run_id)s, %(round)s::integer, point.*
+FROM unnest(%(names)s::text[], %(deadlines)s::timestamptz[]) AS point;
 
 -- name: rounds
 -- Read the rounds of a run in order.
-SELECT round, plan, opened_at, deadline_at, floor_reached_at, verdict, decided_at
-FROM orchestration.round
+SELECT round, plan, opened_at, verdict, decided_at,
+       (SELECT jsonb_object_agg(name, to_jsonb(point)) FROM orchestration.sync_point AS point
+        WHERE (point.dag_id, point.run_id, point.round) = (gate.dag_id, gate.run_id, gate.round)) AS points
+FROM orchestration.round AS gate
 WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
 ORDER BY round;
 
 -- name: mark_floor_reached
--- Keep the first moment at which the floor was reached.
-UPDATE orchestration.round SET floor_reached_at = coalesce(floor_reached_at, clock_timestamp())
-WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s
+-- Keep the first moment at which a floor was reached.
+UPDATE orchestration.sync_point SET floor_reached_at = coalesce(floor_reached_at, clock_timestamp())
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s AND name = %(name)s
 RETURNING floor_reached_at;
 
 -- name: record_verdict
 -- Write a gate's verdict, unless there is one.
 UPDATE orchestration.round SET verdict = %(verdict)s, decided_at = clock_timestamp()
 WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s AND verdict IS NULL
-RETURNING sync_point;
+RETURNING round;
+
+-- name: verdict
+-- Read a gate's verdict.
+SELECT verdict FROM orchestration.round
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s;
 
 -- name: register
 -- Record how a feed ended, unless this epoch or a newer one did; no row means that it did.
@@ -139,8 +149,12 @@ FROM unnest(%(feeds)s::text[]) AS feed_id;
 
 -- name: gate_snapshot
 -- Read the facts of a gate in one snapshot: the round, each feed's newest outcome, and who is waited for.
-SELECT gate.round, gate.plan, gate.opened_at, gate.deadline_at, gate.floor_reached_at, gate.verdict, gate.decided_at,
+SELECT gate.round, gate.plan, gate.opened_at, gate.verdict, gate.decided_at,
        clock_timestamp() AS now,
+       coalesce((SELECT started_at FROM orchestration.run
+                 WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s), gate.opened_at) AS run_started_at,
+       (SELECT jsonb_object_agg(name, to_jsonb(point)) FROM orchestration.sync_point AS point
+        WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s) AS points,
        (SELECT coalesce(jsonb_agg(to_jsonb(newest)), '[]')
         FROM (SELECT DISTINCT ON (feed_id) *
               FROM orchestration.feed_outcome

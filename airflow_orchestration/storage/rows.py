@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -14,7 +14,7 @@ from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, QualityMeasures, StagedFile
 from airflow_orchestration.domain.plan import Branch, Plan, PlannedBatch
 from airflow_orchestration.exceptions import LedgerMismatchError
-from airflow_orchestration.storage.store import MergeRecord, RunKey, StoredRound, WorkUnit
+from airflow_orchestration.storage.store import MergeRecord, RunKey, StoredPoint, StoredRound, WorkUnit
 
 Row = Mapping[str, Any]
 
@@ -80,11 +80,23 @@ def round_of(row: Row) -> StoredRound:
         round=row["round"],
         plan=plan_of(row["plan"]),
         opened_at=row["opened_at"],
-        deadline_at=row["deadline_at"],
-        floor_reached_at=row["floor_reached_at"],
+        points={name: _point_of(point) for name, point in sorted(row["points"].items())},
         verdict=row["verdict"],
         decided_at=row["decided_at"],
     )
+
+
+def _point_of(point: Row) -> StoredPoint:
+    reached = point["floor_reached_at"]
+    return StoredPoint(
+        deadline_at=datetime.fromisoformat(point["deadline_at"]),
+        floor_reached_at=None if reached is None else datetime.fromisoformat(reached),
+    )
+
+
+def of_points(points: Mapping[str, StoredPoint]) -> dict[str, Any]:
+    """The parameters that `add_sync_points` takes."""
+    return {"names": list(points), "deadlines": [point.deadline_at for point in points.values()]}
 
 
 def storable(outcome: FeedOutcome) -> FeedOutcome:

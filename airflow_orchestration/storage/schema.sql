@@ -49,21 +49,29 @@ CREATE TABLE orchestration.run (
 COMMENT ON TABLE orchestration.run IS 'A Dag run: what it does, and how it ended. A run that was refused has only an end';
 
 CREATE TABLE orchestration.round (
-    dag_id           text NOT NULL,
-    run_id           text NOT NULL,
-    round            integer NOT NULL CHECK (round >= 1),
-    plan             jsonb NOT NULL,
-    sync_point       text NOT NULL,
-    opened_at        timestamptz NOT NULL,
-    deadline_at      timestamptz NOT NULL,
-    floor_reached_at timestamptz,
-    verdict          jsonb,
-    decided_at       timestamptz,
+    dag_id     text NOT NULL,
+    run_id     text NOT NULL,
+    round      integer NOT NULL CHECK (round >= 1),
+    plan       jsonb NOT NULL,
+    opened_at  timestamptz NOT NULL,
+    verdict    jsonb,
+    decided_at timestamptz,
     PRIMARY KEY (dag_id, run_id, round),
-    CHECK (deadline_at >= opened_at),
     CHECK ((verdict IS NULL) = (decided_at IS NULL))
 );
-COMMENT ON TABLE orchestration.round IS 'A round with its gate: plan, deadline and verdict are each written once';
+COMMENT ON TABLE orchestration.round IS 'A round with its gate: plan and verdict are each written once';
+
+CREATE TABLE orchestration.sync_point (
+    dag_id           text NOT NULL,
+    run_id           text NOT NULL,
+    round            integer NOT NULL,
+    name             text NOT NULL,
+    deadline_at      timestamptz NOT NULL,
+    floor_reached_at timestamptz,
+    PRIMARY KEY (dag_id, run_id, round, name),
+    FOREIGN KEY (dag_id, run_id, round) REFERENCES orchestration.round
+);
+COMMENT ON TABLE orchestration.sync_point IS 'When each quorum of a round must have decided, and when its floor was reached';
 
 CREATE TABLE orchestration.feed_outcome (
     dag_id              text NOT NULL,

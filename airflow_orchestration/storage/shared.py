@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.exceptions import FencedError
-from airflow_orchestration.storage.store import Attempt, Fence, WorkUnit
+from airflow_orchestration.storage.store import Attempt, Fence, GateTerms, StoredPoint, WorkUnit
 
 LEASE = timedelta(seconds=60)
 """How long a second start of the same attempt is kept out; a new try number gets in at once."""
+SHORTEST_ROUND = timedelta(milliseconds=1)
+"""What is left to a round that opens when its time of day is over."""
 RECENT_SUCCESSES = 10
 ENOUGH_SUCCESSES = 3
+
+
+def points_of(terms: GateTerms, opened_at: datetime) -> dict[str, StoredPoint]:
+    """Turn the terms of a gate into moments: each after the opening, none after the gate's own."""
+    last = _moment(terms.deadline, opened_at)
+    named = {name: min(_moment(deadline, opened_at), last) for name, deadline in terms.points.items()}
+    return {name: StoredPoint(deadline_at=moment) for name, moment in {ALL_FEEDS: last, **named}.items()}
+
+
+def _moment(deadline: timedelta | datetime, opened_at: datetime) -> datetime:
+    moment = deadline if isinstance(deadline, datetime) else opened_at + deadline
+    return max(moment, opened_at + SHORTEST_ROUND)
 
 
 def stale_attempt(unit: WorkUnit, attempt: Attempt) -> FencedError:

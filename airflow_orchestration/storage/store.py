@@ -7,13 +7,14 @@ All times are the store's own clock.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
 from airflow_orchestration.domain.decision import Decision, Json
 from airflow_orchestration.domain.outcome import FeedOutcome, StagedFile
+from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.plan import Plan
 
 
@@ -56,10 +57,13 @@ class Fence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateTerms:
-    """When the gate of a round must have decided, measured from the opening of the round."""
+    """When the gate of a round must have decided: a time from the opening of the round, or a moment.
 
-    deadline: timedelta
-    sync_point: str = "feeds"
+    `points` has the same for each named sync point; none of them waits longer than the gate.
+    """
+
+    deadline: timedelta | datetime
+    points: Mapping[str, timedelta | datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,16 +77,28 @@ class StoredRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPoint:
+    """A sync point of a round: its deadline was written once, and so was the moment of its floor."""
+
+    deadline_at: datetime
+    floor_reached_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRound:
-    """One round: its plan, and the gate row that was written once when the round was opened."""
+    """One round: its plan and deadlines, written once when it was opened, and its gate's verdict."""
 
     round: int
     plan: Plan
     opened_at: datetime
-    deadline_at: datetime
-    floor_reached_at: datetime | None
+    points: Mapping[str, StoredPoint]
     verdict: Mapping[str, Any] | None
     decided_at: datetime | None
+
+    @property
+    def deadline_at(self) -> datetime:
+        """When the gate decides at the latest."""
+        return self.points[ALL_FEEDS].deadline_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +110,7 @@ class GateSnapshot:
     """
 
     now: datetime
+    run_started_at: datetime
     round: StoredRound
     outcomes: Mapping[str, FeedOutcome]
     waiting: frozenset[str]
@@ -178,7 +195,7 @@ class Store(Protocol):
         """Read the facts of a round's gate; raises `KeyError` when the round is not open."""
         ...
 
-    def mark_floor_reached(self, key: RunKey, round_number: int) -> datetime:
+    def mark_floor_reached(self, key: RunKey, round_number: int, sync_point: str = ALL_FEEDS) -> datetime:
         """Keep the moment at which the floor was first reached, and return it."""
         ...
 

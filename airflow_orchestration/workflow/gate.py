@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from airflow_orchestration.domain.deadline import deadline_at, next_occurrence
 from airflow_orchestration.domain.outcome import FeedOutcome
-from airflow_orchestration.domain.pipeline import Feed
+from airflow_orchestration.domain.pipeline import ALL_FEEDS, Feed
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.policies.quorum_gate import (
     GateDecision,
@@ -14,66 +15,119 @@ from airflow_orchestration.policies.quorum_gate import (
     Member,
     MemberState,
     QuorumGate,
+    together,
 )
-from airflow_orchestration.storage.store import GateSnapshot, RunKey, Store
+from airflow_orchestration.storage.store import GateSnapshot, GateTerms, RunKey, Store, StoredRound
 from airflow_orchestration.workflow.members import arrived, standing_outcomes
 from airflow_orchestration.workflow.round_tasks import States, dead_feeds
-
-
-def evaluate_gate(spec: RunSpec, snapshot: GateSnapshot, dead: Collection[str] = ()) -> GateDecision:
-    """Decide with the facts of one moment. `dead` are feeds whose task ended without an outcome."""
-    return gate_policy(spec).evaluate(gate_facts(spec, snapshot, dead))
 
 
 def decide_gate(
     store: Store, run: RunKey, spec: RunSpec, round_number: int, lanes: Mapping[str, str], states: States
 ) -> GateDecision:
-    """Look once; a verdict is recorded, the moment at which the floor was reached is kept.
+    """Look once; a verdict is recorded, the moment at which a floor was reached is kept.
 
     `states` must be older than this call: what ended before it is then in the store. A round that is
     decided already stays so: the caller goes on with the verdict in the store, not with this answer.
     """
     snapshot = store.gate_snapshot(run, round_number)
-    decision = evaluate_gate(spec, snapshot, dead_feeds(snapshot.round.plan, lanes, states))
-    if decision.floor_reached and snapshot.round.floor_reached_at is None:
-        store.mark_floor_reached(run, round_number)
+    return settle_gate(store, run, spec, snapshot, dead_feeds(snapshot.round.plan, lanes, states))
+
+
+def settle_gate(
+    store: Store, run: RunKey, spec: RunSpec, snapshot: GateSnapshot, dead: Collection[str]
+) -> GateDecision:
+    """Decide over a snapshot and record what is new. `dead` are feeds whose task ended without an outcome."""
+    points = evaluate_sync_points(spec, snapshot, dead)
+    for name, decision in points.items():
+        if decision.floor_reached and snapshot.round.points[name].floor_reached_at is None:
+            store.mark_floor_reached(run, snapshot.round.round, name)
+    decision = together(points.pop(ALL_FEEDS), points)
     if decision.is_settled:
-        store.record_verdict(run, round_number, decision)
+        store.record_verdict(run, snapshot.round.round, decision)
     return decision
 
 
-def gate_policy(spec: RunSpec) -> QuorumGate:
-    """Build the policy that the run's specification asks for."""
+def evaluate_sync_points(
+    spec: RunSpec, snapshot: GateSnapshot, dead: Collection[str] = ()
+) -> dict[str, GateDecision]:
+    """Decide each sync point of a round with the facts of one moment."""
+    standing = standing_outcomes(snapshot.round.plan, snapshot.outcomes)
+    states = {feed.id: _state(feed, standing.get(feed.id), snapshot, dead) for feed in spec.feeds.values()}
+    return {
+        name: _policy(spec, name, snapshot.round).evaluate(_facts(spec, name, snapshot, states))
+        for name in snapshot.round.points
+    }
+
+
+def gate_terms(spec: RunSpec, run_started_at: datetime) -> GateTerms:
+    """When each sync point of a round must have decided."""
     sync = spec.pipeline.sync
-    return QuorumGate(
-        floor=sync.floor,
-        deadline=timedelta(seconds=sync.deadline),
-        grace_period=None if sync.grace_period is None else timedelta(seconds=sync.grace_period),
+    return GateTerms(
+        deadline=_term(sync.deadline, run_started_at),
+        points={
+            name: _term(point.deadline or sync.deadline, run_started_at)
+            for name, point in sync.points.items()
+        },
     )
 
 
-def gate_facts(spec: RunSpec, snapshot: GateSnapshot, dead: Collection[str] = ()) -> GateFacts:
-    """Turn a snapshot of the store into the gate's facts."""
-    elapsed = snapshot.now - snapshot.round.opened_at
-    standing = standing_outcomes(snapshot.round.plan, snapshot.outcomes)
-    reached = snapshot.round.floor_reached_at
+def time_is_over(spec: RunSpec, stored: StoredRound) -> bool:
+    """Whether a round took all the time there is: no round can follow a deadline that is a time of day."""
+    if not isinstance(spec.pipeline.sync.deadline, str) or stored.decided_at is None:
+        return False
+    return stored.decided_at >= stored.deadline_at
+
+
+def rounds_allowed(spec: RunSpec, stored: StoredRound) -> int:
+    """How many rounds the run may have, as it stands after this one."""
+    return stored.round if time_is_over(spec, stored) else spec.pipeline.max_rounds
+
+
+def _term(deadline: float | str, run_started_at: datetime) -> timedelta | datetime:
+    if isinstance(deadline, str):
+        return next_occurrence(deadline, run_started_at)
+    return timedelta(seconds=deadline)
+
+
+def _policy(spec: RunSpec, name: str, stored: StoredRound) -> QuorumGate:
+    sync = spec.pipeline.sync
+    terms = sync if name == ALL_FEEDS else sync.points[name]
+    return QuorumGate(
+        floor=terms.floor,
+        deadline=stored.points[name].deadline_at - stored.opened_at,
+        grace_period=None if terms.grace_period is None else timedelta(seconds=terms.grace_period),
+    )
+
+
+def _facts(spec: RunSpec, name: str, snapshot: GateSnapshot, states: Mapping[str, MemberState]) -> GateFacts:
+    members = spec.feeds if name == ALL_FEEDS else spec.pipeline.sync.points[name].feeds
+    reached = snapshot.round.points[name].floor_reached_at
     return GateFacts(
         members=tuple(
             Member(
-                id=feed.id,
-                weight=feed.weight,
-                required=feed.required,
-                state=_state(feed, standing.get(feed.id), elapsed, dead),
+                id=feed_id,
+                weight=spec.feeds[feed_id].weight,
+                required=spec.feeds[feed_id].required,
+                state=states[feed_id],
             )
-            for feed in spec.feeds.values()
+            for feed_id in members
         ),
-        elapsed=elapsed,
+        elapsed=snapshot.now - snapshot.round.opened_at,
         since_floor=None if reached is None else snapshot.now - reached,
     )
 
 
-def _state(feed: Feed, outcome: FeedOutcome | None, elapsed: timedelta, dead: Collection[str]) -> MemberState:
+def _state(
+    feed: Feed, outcome: FeedOutcome | None, snapshot: GateSnapshot, dead: Collection[str]
+) -> MemberState:
     if outcome is not None:
         return MemberState.ARRIVED if arrived(outcome) else MemberState.FAILED
-    too_late = feed.deadline is not None and elapsed.total_seconds() >= feed.deadline
-    return MemberState.FAILED if too_late or feed.id in dead else MemberState.PENDING
+    return MemberState.FAILED if feed.id in dead or _is_too_late(feed, snapshot) else MemberState.PENDING
+
+
+def _is_too_late(feed: Feed, snapshot: GateSnapshot) -> bool:
+    if feed.deadline is None:
+        return False
+    started = snapshot.round.opened_at
+    return snapshot.now >= deadline_at(feed.deadline, started=started, run_started=snapshot.run_started_at)

@@ -17,6 +17,7 @@ from airflow_orchestration.policies.admission import (
 )
 from airflow_orchestration.policies.merging import MergeDecision, MergeFacts, Merging, SourceFacts
 from airflow_orchestration.storage.store import MergeRecord, StoredRound
+from airflow_orchestration.workflow.gate import rounds_allowed
 from airflow_orchestration.workflow.members import arrived
 from airflow_orchestration.workflow.step import Step
 
@@ -84,7 +85,7 @@ def _admission(step: Step, outcomes: list[FeedOutcome]) -> AdmissionDecision:
             candidates=candidates,
             expected_weight=sum(feed.weight for feed in step.spec.feeds.values()),
             round=step.round,
-            max_rounds=pipeline.max_rounds,
+            max_rounds=rounds_allowed(step.spec, step.store.rounds(step.run_key)[step.round - 1]),
         )
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
 
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.decision import Json
@@ -19,8 +18,9 @@ from airflow_orchestration.policies.rebalancing import (
     Rebalancing,
 )
 from airflow_orchestration.policies.routing import RouteFacts, payload, route
-from airflow_orchestration.storage.store import GateTerms, StoredRound
+from airflow_orchestration.storage.store import StoredRound
 from airflow_orchestration.workflow.cost import estimated_costs, surveyed
+from airflow_orchestration.workflow.gate import gate_terms, time_is_over
 from airflow_orchestration.workflow.members import arrived
 from airflow_orchestration.workflow.step import Step
 
@@ -36,8 +36,7 @@ def plan_round(step: Step) -> StoredRound:
         AllocationFacts(batches=_work(step, feeds), round=step.round)
     )
     step.store.record_decision(step.fence, decision)
-    terms = GateTerms(deadline=timedelta(seconds=step.spec.pipeline.sync.deadline))
-    return step.store.open_round(step.fence, decision.plan, terms)
+    return step.store.open_round(step.fence, decision.plan, gate_terms(step.spec, step.run.started_at))
 
 
 def lane_payloads(spec: RunSpec, plan: Plan, lane: Lane) -> list[dict[str, Json]]:
@@ -73,7 +72,7 @@ def rebalance(step: Step, *, after_round: int) -> RebalanceDecision:
         for feed_id in step.spec.feeds
     )
     return Rebalancing(max_rounds=step.spec.pipeline.max_rounds).evaluate(
-        RebalanceFacts(round=after_round, feeds=feeds)
+        RebalanceFacts(round=after_round, feeds=feeds, time_is_over=time_is_over(step.spec, rounds[-1]))
     )
 
 

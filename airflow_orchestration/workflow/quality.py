@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from airflow_orchestration.policies.quality import FeedQuality, QualityDecision, QualityFacts, QualityGate
+from airflow_orchestration.workflow.gate import rounds_allowed
 from airflow_orchestration.workflow.step import Step
 
 
@@ -20,7 +21,7 @@ def validate_quality(step: Step) -> QualityDecision:
             overall=float(merge.decision["evidence"]["overall_quality"]),
             rows=merge.staged.rows,
             round=step.round,
-            max_rounds=step.spec.pipeline.max_rounds,
+            max_rounds=rounds_allowed(step.spec, step.store.rounds(step.run_key)[step.round - 1]),
         )
     )
     step.store.record_decision(step.fence, decision)

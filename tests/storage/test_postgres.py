@@ -138,6 +138,14 @@ def full(connect: Connect, target: Target) -> Target:
         f"INSERT INTO orchestration.run (dag_id, run_id, state, manifest, finished_at) SELECT DISTINCT 'airports', 'run_' || n % 100, 'published', '{{}}'::jsonb, now() {numbers}"
     )
     target.execute(
+        "INSERT INTO orchestration.round (dag_id, run_id, round, plan, opened_at) "
+        "SELECT 'airports', 'run_' || n, 1, '{}', now() FROM generate_series(0, 9999) AS n"
+    )
+    target.execute(
+        "INSERT INTO orchestration.sync_point (dag_id, run_id, round, name, deadline_at) "
+        "SELECT 'airports', 'run_' || n, 1, 'feeds', now() FROM generate_series(0, 9999) AS n"
+    )
+    target.execute(
         "INSERT INTO orchestration.feed_outcome (dag_id, run_id, round, feed_id, epoch, branch_id, status, "
         "elapsed_seconds, cluster_utilization, rows_in, rows_staged, rows_quarantined, rows_out_of_scope, "
         f"quality_score) {named}, 1, 'feed_' || n / 100, n, 'b1', 'success', 1, 0, n, n, 0, 0, 1 {numbers}"
@@ -182,7 +190,7 @@ def test_a_hot_query_uses_its_index(full: Target, name: str) -> None:
     read_whole = [
         node["Relation Name"] for node in nodes(plans[0][0]["Plan"]) if node["Node Type"] == "Seq Scan"
     ]
-    assert [] == [table for table in read_whole if table not in {"round", "run"}], json.dumps(plans, indent=1)
+    assert [] == [table for table in read_whole if table != "run"], json.dumps(plans, indent=1)
 
 
 def nodes(node: dict[str, Any]) -> list[dict[str, Any]]:

@@ -225,7 +225,7 @@ def test_the_floor_is_reached_once(store: Store) -> None:
     """The first moment at which the floor was reached stays."""
     store.open_round(claimed(store, "plan", 1), plan(), TERMS)
     first = store.mark_floor_reached(RUN, 1)
-    assert first == store.mark_floor_reached(RUN, 1) == store.rounds(RUN)[0].floor_reached_at
+    assert first == store.mark_floor_reached(RUN, 1) == store.rounds(RUN)[0].points["feeds"].floor_reached_at
 
 
 def test_the_first_verdict_stays(store: Store) -> None:

@@ -47,6 +47,20 @@ BAD_FILES: list[tuple[dict[str, Any], list[str]]] = [
     ({"sync": {"deadline": 25, "floor": 1.5}}, ["sync.floor"]),
     ({"sync": {"deadline": float("nan")}}, ["sync.deadline"]),
     ({"sync": {}}, ["sync.deadline"]),
+    ({"sync": {"deadline": "6 o'clock"}}, ["sync.deadline"]),
+    ({"sync": {"deadline": "06:00 Europe/Atlantis"}}, ["sync.deadline"]),
+    ({"feeds": feeds(deadline="late")}, ["feeds[0].deadline"]),
+    ({"sync": {"deadline": 25, "late": "perhaps"}}, ["sync.late"]),
+    ({"sync": {"deadline": 25, "stragglers": "kill"}}, ["sync.stragglers"]),
+    ({"sync": {"deadline": 25, "points": {"core": {"feeds": []}}}}, ["sync.points.core.feeds"]),
+    (
+        {"sync": {"deadline": 25, "points": {"core": {"feeds": ["nobody", "ourairports", "ourairports"]}}}},
+        ["sync.points.core.feeds[0]", "sync.points.core.feeds[2]"],
+    ),
+    ({"sync": {"deadline": 25, "points": {"feeds": {"feeds": ["ourairports"]}}}}, ["sync.points.feeds"]),
+    ({"ask_when": ["always"]}, ["ask_when[0]"]),
+    ({"ask_when": "sometimes"}, ["ask_when"]),
+    ({"ask_timeout": 0}, ["ask_timeout"]),
     ({"quality": {"approve_at": 0.2, "fail_below": 0.5}}, ["quality"]),
     ({"publish": {"table": "reference.airport; drop table x"}}, ["publish.table"]),
     ({"publish": {"table": "airport"}}, ["publish.table"]),
@@ -180,3 +194,10 @@ def test_paths_are_relative_to_the_pipeline_file(tmp_path: Path) -> None:
 def test_exported_schemas_are_those_of_the_models(name: str) -> None:
     """`make schemas` has been run since the models changed."""
     assert schema_text(name) == (REPOSITORY / "docs" / "schemas" / name).read_text()
+
+
+def test_a_deadline_may_be_a_time_of_day(tmp_path: Path) -> None:
+    """It is kept as the author wrote it."""
+    found = read_pipeline_file(written(tmp_path, {"sync": {"deadline": "06:00 Europe/Berlin"}}))
+
+    assert "06:00 Europe/Berlin" == found.pipeline.sync.deadline

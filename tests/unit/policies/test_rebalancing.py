@@ -22,7 +22,8 @@ def decide(row: dict[str, Any]) -> RebalanceDecision:
         for feed_id, status in row["feeds"].items()
     )
     policy = Rebalancing(max_rounds=row["max_rounds"]) if "max_rounds" in row else Rebalancing()
-    return policy.evaluate(RebalanceFacts(round=row["round"], feeds=feeds))
+    facts = RebalanceFacts(round=row["round"], feeds=feeds, time_is_over=row.get("time_is_over", False))
+    return policy.evaluate(facts)
 
 
 def check(row: dict[str, Any]) -> None:
@@ -58,6 +59,7 @@ def test_evidence() -> None:
     expected = {
         "round": 2,
         "max_rounds": 3,
+        "time_is_over": False,
         "arrived": 1,
         "failed": 1,
         "missing": 0,
