@@ -54,6 +54,10 @@ class PublishConflictError(OrchestrationError):
     """This publication key was already used for other content; a person has to look."""
 
 
+class PublicationOvertakenError(OrchestrationError):
+    """Somebody published to the table meanwhile; look at it again, and try once more."""
+
+
 class LedgerMismatchError(OrchestrationError):
     """Rows in and rows out don't add up; nothing was published."""
 

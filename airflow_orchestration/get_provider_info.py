@@ -8,6 +8,7 @@ INTEGRATION = "Orchestration"
 MODULES = {
     "operators": [
         "airflow_orchestration.operators.analyze_batches",
+        "airflow_orchestration.operators.arrived",
         "airflow_orchestration.operators.create_agents",
         "airflow_orchestration.operators.decide",
         "airflow_orchestration.operators.fork",
@@ -15,6 +16,7 @@ MODULES = {
         "airflow_orchestration.operators.plan_round",
         "airflow_orchestration.operators.process_branch",
         "airflow_orchestration.operators.publish",
+        "airflow_orchestration.operators.require_completeness",
     ],
     "sensors": [
         "airflow_orchestration.sensors.quorum_gate",

@@ -1,8 +1,34 @@
-"""All benchmarks: `python -m benchmarks`."""
+"""All benchmarks: `python -m benchmarks`. One of them: `python -m benchmarks gates-latency [ARGUMENTS]`."""
 
 from __future__ import annotations
 
-from benchmarks import ingest, overhead, publish
+import sys
 
-for benchmark in (overhead, ingest, publish):
-    benchmark.main()
+from benchmarks import (
+    gates_immediate,
+    gates_latency,
+    gates_thousand,
+    gates_verdict,
+    ingest,
+    overhead,
+    publish,
+)
+
+BENCHMARKS = {
+    "overhead": overhead.main,
+    "ingest": ingest.main,
+    "publish": publish.main,
+    "gates-verdict": gates_verdict.main,
+    "gates-latency": gates_latency.main,
+    "gates-immediate": gates_immediate.main,
+    "gates-thousand": gates_thousand.main,
+}
+
+name, *arguments = sys.argv[1:] or [""]
+if not name:
+    for benchmark in BENCHMARKS.values():
+        benchmark()
+elif name in BENCHMARKS:
+    BENCHMARKS[name](*map(int, arguments))  # type: ignore[operator]  # each knows how many it takes
+else:
+    sys.exit(f"There is no benchmark {name!r}; there are: {', '.join(BENCHMARKS)}")

@@ -11,16 +11,18 @@ from psycopg.rows import dict_row
 from rich.console import Console
 
 from airflow_orchestration.cli.manifest_view import manifest_view
+from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.insights.narrative import sentence
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import RunKey, RunState
-from airflow_orchestration.workflow.gate import evaluate_gate
+from airflow_orchestration.workflow.gate import evaluate_sync_points
 from airflow_orchestration.workflow.step import read_spec
 from demo.api import FINAL_STATES
 from demo.scenarios import SCENARIOS, Landing, Scenario
 from demo.stack import Stack
 
 DAG_ID = "airport_reference"
+RECONCILE_DAG_ID = f"{DAG_ID}__reconcile"
 SHOWN_AIRPORTS = ("FRA", "JFK", "LHR", "NRT", "SYD")
 POLL_SECONDS = 0.3
 RUN_SECONDS = 600.0
@@ -43,19 +45,33 @@ def play(stack: Stack, scenario_name: str, out: Console) -> int:
     stack.api.wait_for_dag(DAG_ID)
     key = RunKey(dag_id=DAG_ID, run_id=stack.api.trigger(DAG_ID))
     with PostgresStore(lambda: psycopg.connect(stack.warehouse_dsn)) as store:
-        run_state = Watcher(stack, store, key, scenario, out).watch()
+        watcher = Watcher(stack, store, key, scenario, out)
+        run_state = watcher.watch()
         manifest = store.manifest(key)
         _show_weights(store, key, out)
-    if manifest is None:
-        out.print(f"[bold red]The run ended {run_state} before it was closed: see {stack.url}[/]")
-        return EXIT_NOT_PUBLISHED
-    out.print()
-    out.print(manifest_view(manifest))
+        if manifest is None:
+            out.print(f"[bold red]The run ended {run_state} before it was closed: see {stack.url}[/]")
+            return EXIT_NOT_PUBLISHED
+        out.print()
+        out.print(manifest_view(manifest))
+        if delivered := scenario.afterwards():
+            out.print(f"\n[bold]{delivered}[/]")
+            manifest = _repaired(stack, watcher) or manifest
+            out.print(manifest_view(manifest))
     published = manifest["state"] != RunState.NOT_PUBLISHED
     if published:
         _show_published_rows(stack.warehouse_dsn, out)
     out.print(f"\nThe run in Airflow: {stack.url}/dags/{DAG_ID}/runs/{key.run_id}", soft_wrap=True)
     return 0 if published else EXIT_NOT_PUBLISHED
+
+
+def _repaired(stack: Stack, watcher: Watcher) -> Mapping[str, Any] | None:
+    """Press the button that brings in what came late, and return the run's new manifest."""
+    stack.api.wait_for_dag(RECONCILE_DAG_ID)
+    repair = stack.api.trigger(RECONCILE_DAG_ID, {"run_id": watcher.key.run_id})
+    stack.api.wait_for_run(RECONCILE_DAG_ID, repair)
+    watcher.show_new_events()
+    return watcher.store.manifest(watcher.key)
 
 
 class Watcher:
@@ -72,15 +88,16 @@ class Watcher:
     def watch(self) -> str:
         """Return Airflow's final state of the run."""
         while time.monotonic() - self.begun < RUN_SECONDS:
-            self._show_new_events()
+            self.show_new_events()
             state = self.stack.api.run_state(self.key.dag_id, self.key.run_id)
             if state in FINAL_STATES:
-                self._show_new_events()
+                self.show_new_events()
                 return state
             time.sleep(POLL_SECONDS)
         return f"nowhere within {RUN_SECONDS:g} s"
 
-    def _show_new_events(self) -> None:
+    def show_new_events(self) -> None:
+        """Print what was added to the timeline since the last look."""
         timeline = self.store.timeline(self.key)
         for event in timeline[self.shown :]:
             word, story = sentence(event)
@@ -102,7 +119,8 @@ class Watcher:
     def _gate(self, number: int) -> str:
         """Draw how far the gate is: arrived weight, and the mark of the floor."""
         snapshot = self.store.gate_snapshot(self.key, number)
-        evidence: Mapping[str, Any] = evaluate_gate(read_spec(self.store.run(self.key)), snapshot).evidence
+        decisions = evaluate_sync_points(read_spec(self.store.run(self.key)), snapshot)
+        evidence: Mapping[str, Any] = decisions[ALL_FEEDS].evidence
         filled, floor = round(evidence["progress"] * BAR), round(evidence["floor"] * BAR)
         bar = "".join("█" if i < filled else "│" if i == floor else "░" for i in range(BAR))
         return f"\n{'':28}gate {bar} {evidence['progress'] * 100:.0f} %"

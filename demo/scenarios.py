@@ -73,6 +73,10 @@ class Scenario:
         """React to an event of the timeline; say what was done."""
         return None
 
+    def afterwards(self) -> str | None:
+        """Deliver what makes a repair of the run worthwhile; say what was done."""
+        return None
+
 
 class Degraded(Scenario):
     """One list is broken, one comes too late."""
@@ -89,6 +93,16 @@ class Degraded(Scenario):
             return None
         self.landing.deliver("vega")
         return "vega.csv arrives, too late for this run"
+
+
+class Repair(Degraded):
+    """The same, and afterwards the run is repaired."""
+
+    about = "as degraded; then aircodes is delivered again, and the run is repaired"
+
+    def afterwards(self) -> str | None:
+        self.landing.deliver("aircodes")
+        return "The owner of aircodes delivers it again, vega has arrived meanwhile: the run is repaired."
 
 
 class Quality(Scenario):
@@ -113,5 +127,5 @@ class Quality(Scenario):
 
 
 SCENARIOS: Mapping[str, type[Scenario]] = MappingProxyType(
-    {"complete": Scenario, "degraded": Degraded, "quality": Quality}
+    {"complete": Scenario, "degraded": Degraded, "repair": Repair, "quality": Quality}
 )

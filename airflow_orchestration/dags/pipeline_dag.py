@@ -14,8 +14,9 @@ from typing import Any
 from airflow.sdk import DAG, Asset, TriggerRule
 
 from airflow_orchestration.dags.params import trigger_params
+from airflow_orchestration.dags.reconcile_dag import reconcile_dag
 from airflow_orchestration.dags.round_group import Round, round_group
-from airflow_orchestration.domain.pipeline import Pipeline
+from airflow_orchestration.domain.pipeline import Late, Pipeline
 from airflow_orchestration.domain.pipeline_file import read_pipeline_file
 from airflow_orchestration.operators.analyze_batches import AnalyzeBatchesOperator
 from airflow_orchestration.operators.publish import CloseOutOperator, FailOperator, PublishOperator
@@ -28,6 +29,8 @@ AHEAD_OF_WORK = 100
 
 def pipeline_dag(path: Path | str) -> DAG:
     """Build the Dag of a pipeline file; raises `InputRefusedError` with every problem of the file.
+
+    With `late: reconcile`, the default, Airflow finds a second one beside it, `<pipeline>__reconcile`.
 
     In a file of the Dags folder, beside `my_pipeline.yaml`:
 
@@ -50,6 +53,8 @@ def pipeline_dag(path: Path | str) -> DAG:
         default_args={"owner": pipeline.owner, "retries": pipeline.retries, "retry_delay": RETRY_DELAY},
     ) as dag:
         _build(dag, pipeline, found.path.resolve())
+    if pipeline.sync.late is Late.RECONCILE:
+        reconcile_dag(pipeline, _asset(pipeline), {"orchestration_conn_id": pipeline.store_conn_id})
     return dag
 
 
@@ -62,16 +67,23 @@ def _build(dag: DAG, pipeline: Pipeline, path: Path) -> None:
     target = pipeline.publish.conn_id
     analyze_batches = AnalyzeBatchesOperator(task_id="analyze_batches", pipeline_file=str(path), **common)
     rounds = [round_group(number, pipeline, common) for number in range(1, pipeline.max_rounds + 1)]
-    publish = PublishOperator(task_id="publish", publish_conn_id=target, asset=_asset(pipeline), **exits)
+    asset = _asset(pipeline)
+    publish = PublishOperator(task_id="publish", publish_conn_id=target, asset=asset, **exits)
     fail = FailOperator(task_id="fail", **{**exits, "retries": 0})
     close_out = CloseOutOperator(
-        task_id="close_out", publish_conn_id=target, **{**common, "trigger_rule": TriggerRule.ALL_DONE}
+        task_id="close_out",
+        publish_conn_id=target,
+        asset=asset,
+        late=pipeline.sync.late,
+        **{**common, "trigger_rule": TriggerRule.ALL_DONE},
     )
     analyze_batches >> rounds[0].plan
     for this, following in zip(rounds, [*rounds[1:], None], strict=True):
         again = [following.plan] if following else []
-        this.decide >> [*again, fail]
-        this.quality >> [publish, *again, fail]
+        for fork in this.after_gate:
+            fork >> [*again, fail]
+        for fork in this.after_quality:
+            fork >> [publish, *again, fail]
         this.lanes >> close_out
         _label(dag, this, following)
     [publish, fail] >> close_out
@@ -81,6 +93,9 @@ def _label(dag: DAG, this: Round, following: Round | None) -> None:
     """Name the edges that leave a fork. Airflow's `Label` would tie whole groups together across rounds."""
     dag.set_edge_info(this.quality.task_id, "publish", {"label": "quality_approved"})
     dag.set_edge_info(this.quality.task_id, "fail", {"label": "critical_failure"})
+    for ask in filter(None, (this.ask_gate, this.ask_quality)):
+        for label, task_id in ask.ways.items():
+            dag.set_edge_info(ask.task_id, task_id, {"label": label})
     if following:
         dag.set_edge_info(this.decide.task_id, following.plan.task_id, {"label": "timeout_recovery"})
         dag.set_edge_info(this.quality.task_id, following.plan.task_id, {"label": "needs_revision"})

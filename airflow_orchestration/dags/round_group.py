@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from airflow.sdk import TaskGroup, TriggerRule
 
 from airflow_orchestration.domain.batch import Lane
-from airflow_orchestration.domain.pipeline import Pipeline
+from airflow_orchestration.domain.pipeline import AskWhen, Pipeline
+from airflow_orchestration.operators.ask import AskOperator
 from airflow_orchestration.operators.decide import decide_after_gate, decide_after_quality
 from airflow_orchestration.operators.fork import ForkOperator
 from airflow_orchestration.operators.merge_branches import MergeBranchesOperator
 from airflow_orchestration.operators.plan_round import PlanRoundOperator, RouteLaneOperator
 from airflow_orchestration.operators.process_branch import BRANCH_NAME, LANE_OPERATORS
+from airflow_orchestration.policies.asking import Question
 from airflow_orchestration.sensors.round_gate import RoundGateSensor
 from airflow_orchestration.workflow.routes import Route
 
-GATE_RETRIES = 2
-"""Looking again changes nothing, so a gate that lost its triggerer may always be started again."""
+EXITS = {Route.PUBLISH: "publish", Route.FAIL: "fail"}
+WAITING_RETRIES = 2
+"""Looking or asking again changes nothing, so a task that Airflow lost while it waited may always start again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +32,19 @@ class Round:
     plan: PlanRoundOperator
     decide: ForkOperator
     quality: ForkOperator
+    ask_gate: AskOperator | None
+    ask_quality: AskOperator | None
     lanes: list[Any]
+
+    @property
+    def after_gate(self) -> list[ForkOperator | AskOperator]:
+        """The forks behind the gate."""
+        return [self.decide, self.ask_gate] if self.ask_gate else [self.decide]
+
+    @property
+    def after_quality(self) -> list[ForkOperator | AskOperator]:
+        """The forks behind the quality gate."""
+        return [self.quality, self.ask_quality] if self.ask_quality else [self.quality]
 
 
 def group_id(number: int) -> str:
@@ -49,7 +64,7 @@ def round_group(number: int, pipeline: Pipeline, defaults: Mapping[str, Any]) ->
         gate = RoundGateSensor(
             task_id="gate",
             lanes={lane: task.task_id for lane, task in lanes.items()},
-            **{**common, "retries": GATE_RETRIES},
+            **{**common, "retries": WAITING_RETRIES},
         )
         plan = PlanRoundOperator(
             task_id="plan",
@@ -57,10 +72,29 @@ def round_group(number: int, pipeline: Pipeline, defaults: Mapping[str, Any]) ->
             routes={lane: task.task_id for lane, task in routes.items()},
             **{**common, "trigger_rule": TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS},
         )
-        decide, quality = _forks(number, pipeline, defaults["priority_weight"])
+        forks = _Forks(number=number, pipeline=pipeline, priority_weight=defaults["priority_weight"])
+        round_ = Round(
+            plan=plan,
+            decide=forks.fork("decide", decide_after_gate, Question.GATE),
+            quality=forks.fork("validate_quality", decide_after_quality, Question.QUALITY),
+            ask_gate=forks.ask(Question.GATE),
+            ask_quality=forks.ask(Question.QUALITY),
+            lanes=list(lanes.values()),
+        )
         plan >> [gate, *routes.values()]
-        gate >> decide >> MergeBranchesOperator(task_id="merge", **common) >> quality
-    return Round(plan=plan, decide=decide, quality=quality, lanes=list(lanes.values()))
+        _tie(round_, gate, common)
+    return round_
+
+
+def _tie(this: Round, gate: RoundGateSensor, common: Mapping[str, Any]) -> None:
+    """Lead from the gate to the merge and from there to the quality gate, with a person at each if asked."""
+    rule = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS if this.ask_gate else TriggerRule.ALL_SUCCESS
+    merge = MergeBranchesOperator(task_id="merge", **{**common, "trigger_rule": rule})
+    gate >> this.decide >> merge >> this.quality
+    if this.ask_gate:
+        this.decide >> this.ask_gate >> merge
+    if this.ask_quality:
+        this.quality >> this.ask_quality
 
 
 def _lane(lane: Lane, route: RouteLaneOperator, number: int, pipeline: Pipeline) -> Any:
@@ -77,27 +111,61 @@ def _lane(lane: Lane, route: RouteLaneOperator, number: int, pipeline: Pipeline)
     )
 
 
-def _forks(number: int, pipeline: Pipeline, priority_weight: int) -> tuple[ForkOperator, ForkOperator]:
-    targets = _targets(number, pipeline.max_rounds)
-    common: dict[str, Any] = {
-        "op_kwargs": {"conn_id": pipeline.store_conn_id, "round_number": number, "targets": targets},
-        "exits": [targets[Route.PUBLISH], targets[Route.FAIL]],
-        "later_groups": [group_id(later) for later in range(number + 1, pipeline.max_rounds + 1)],
-        "priority_weight": priority_weight,
-    }
-    decide = ForkOperator(task_id="decide", python_callable=decide_after_gate, **common)
-    validate_quality = ForkOperator(
-        task_id="validate_quality", python_callable=decide_after_quality, **common
-    )
-    return decide, validate_quality
+ASKED_WHEN = {
+    Question.GATE: {AskWhen.CONDITIONAL, AskWhen.BELOW_FLOOR},
+    Question.QUALITY: {AskWhen.NEAR_MISS},
+}
+WAYS = {
+    Question.GATE: (Route.MERGE, Route.NEXT_ROUND, Route.FAIL),
+    Question.QUALITY: (Route.PUBLISH, Route.NEXT_ROUND, Route.FAIL),
+}
 
 
-def _targets(number: int, max_rounds: int) -> dict[str, str]:
-    targets = {
-        Route.MERGE.value: f"{group_id(number)}.merge",
-        Route.PUBLISH.value: "publish",
-        Route.FAIL.value: "fail",
-    }
-    if number < max_rounds:
-        targets[Route.NEXT_ROUND.value] = f"{group_id(number + 1)}.plan"
-    return targets
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Forks:
+    """Makes the forks of a round, each with the tasks that it may lead to."""
+
+    number: int
+    pipeline: Pipeline
+    priority_weight: int
+
+    def fork(self, task_id: str, decide: Callable[..., str], question: Question) -> ForkOperator:
+        targets = self._targets(question)
+        if self._is_asked(question):
+            targets |= {Route.ASK.value: f"{group_id(self.number)}.ask_{question.value}"}
+        arguments = {
+            "conn_id": self.pipeline.store_conn_id,
+            "round_number": self.number,
+            "targets": targets,
+        }
+        return ForkOperator(task_id=task_id, python_callable=decide, op_kwargs=arguments, **self._ends())
+
+    def ask(self, question: Question) -> AskOperator | None:
+        if not self._is_asked(question):
+            return None
+        return AskOperator(
+            task_id=f"ask_{question.value}",
+            question=question,
+            round_number=self.number,
+            targets=self._targets(question),
+            orchestration_conn_id=self.pipeline.store_conn_id,
+            retries=WAITING_RETRIES,
+            **self._ends(),
+        )
+
+    def _is_asked(self, question: Question) -> bool:
+        return not ASKED_WHEN[question].isdisjoint(self.pipeline.ask_when)
+
+    def _ends(self) -> dict[str, Any]:
+        later = range(self.number + 1, self.pipeline.max_rounds + 1)
+        return {
+            "exits": [EXITS[Route.PUBLISH], EXITS[Route.FAIL]],
+            "later_groups": [group_id(number) for number in later],
+            "priority_weight": self.priority_weight,
+        }
+
+    def _targets(self, question: Question) -> dict[str, str]:
+        tasks = {**EXITS, Route.MERGE: f"{group_id(self.number)}.merge"}
+        if self.number < self.pipeline.max_rounds:
+            tasks[Route.NEXT_ROUND] = f"{group_id(self.number + 1)}.plan"
+        return {route.value: tasks[route] for route in WAYS[question] if route in tasks}

@@ -55,3 +55,10 @@ class Plan:
             if branch.branch_id == branch_id:
                 return branch
         raise KeyError(branch_id)
+
+    def branch_of(self, feed_id: str) -> str:
+        """The id of the branch that a feed stands in; raises `KeyError` for a feed that the round left out."""
+        for branch in self.branches:
+            if any(batch.feed_id == feed_id for batch in branch.batches):
+                return branch.branch_id
+        raise KeyError(feed_id)

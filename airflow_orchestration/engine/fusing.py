@@ -64,12 +64,14 @@ def fuse(
     contract: Contract,
     tolerance: Mapping[str, float],
     scratch: Path,
+    only_keys: Path | None = None,
     memory_mb: int = MEMORY_MB,
     threads: int = THREADS,
 ) -> Fused:
     """Merge staged files into `merged.parquet` in `scratch`.
 
-    `tolerance`: per numeric attribute, the difference up to which two values still agree. Raises
+    `tolerance`: per numeric attribute, the difference up to which two values still agree. With
+    `only_keys`, a file with the contract's key columns, only rows with these keys take part. Raises
     `ValueError` without sources, and `FeedError` for a source in which a key is null or stands twice.
     """
     if not sources:
@@ -79,10 +81,9 @@ def fuse(
         (replace(source, path=source.path.resolve()) for source in sources),
         key=lambda source: (-source.weight, source.feed_id),
     )
-    with sandbox(
-        readable=[source.path for source in ordered], scratch=scratch, memory_mb=memory_mb, threads=threads
-    ) as connection:
-        fusion = _Fusion(connection, ordered, contract, tolerance)
+    readable = [source.path for source in ordered] + ([only_keys.resolve()] if only_keys else [])
+    with sandbox(readable=readable, scratch=scratch, memory_mb=memory_mb, threads=threads) as connection:
+        fusion = _Fusion(connection, ordered, contract, tolerance, only_keys)
         counts = {source.feed_id: fusion.count(source) for source in ordered}
         wide, merged = scratch / "wide.parquet", scratch / "merged.parquet"
         fusion.join(wide)
@@ -100,14 +101,22 @@ class _Fusion:
     sources: Sequence[FusionSource]
     contract: Contract
     tolerance: Mapping[str, float]
+    only_keys: Path | None
+
+    def rows_of(self, source: FusionSource) -> str:
+        """SQL for the rows of a source that take part."""
+        if self.only_keys is None:
+            return literal(source.path)
+        keys = identifiers(self.contract.key)
+        return f"(SELECT * FROM {literal(source.path)} SEMI JOIN {literal(self.only_keys.resolve())} USING ({keys}))"
 
     def count(self, source: FusionSource) -> int:
         """The rows of a source; raises `FeedError` unless each has a key of its own."""
-        keys, path = identifiers(self.contract.key), literal(source.path)
+        keys, source_rows = identifiers(self.contract.key), self.rows_of(source)
         empty = " OR ".join(f"{identifier(name)} IS NULL" for name in self.contract.key)
-        rows = self._one(f"SELECT count(*) FROM {path}")
-        nulls = self._one(f"SELECT count(*) FROM {path} WHERE {empty}")
-        groups = self._one(f"SELECT count(*) FROM (SELECT {keys} FROM {path} GROUP BY ALL)")
+        rows = self._one(f"SELECT count(*) FROM {source_rows}")
+        nulls = self._one(f"SELECT count(*) FROM {source_rows} WHERE {empty}")
+        groups = self._one(f"SELECT count(*) FROM (SELECT {keys} FROM {source_rows} GROUP BY ALL)")
         if nulls or groups != rows:
             raise FeedError(
                 f"{source.feed_id}: {rows - groups} staged rows repeat a key and {nulls} have none; "
@@ -161,7 +170,7 @@ class _Fusion:
             for j, column in enumerate(self.contract.attributes)
         ]
         chosen = ", ".join([identifiers(self.contract.key), f"true AS _p{number}", *values])
-        return f"(SELECT {chosen} FROM {literal(self.sources[number].path)})"
+        return f"(SELECT {chosen} FROM {self.rows_of(self.sources[number])})"
 
     def _chosen(self) -> str:
         chosen = [

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import duckdb
 
 from airflow_orchestration.engine.sqltext import listed, literal
+from airflow_orchestration.engine.stopping import interruptible
 
 MEMORY_MB = 512
 THREADS = 2
@@ -30,7 +31,8 @@ def sandbox(
         try:
             for statement in _settings(readable, scratch, Path(spill), memory_mb, threads):
                 connection.execute(statement)
-            yield connection
+            with interruptible(connection):
+                yield connection
         finally:
             connection.close()
 

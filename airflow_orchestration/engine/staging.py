@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
 from airflow_orchestration.domain.outcome import StagedFile
+from airflow_orchestration.engine.stopping import check_stop
 from airflow_orchestration.exceptions import StagedFileError
 
 PIECE = 1024 * 1024
@@ -28,6 +29,9 @@ class StoragePath(Protocol):
 
     def mkdir(self, *, parents: bool, exist_ok: bool) -> None:
         """Make the folder; object stores have none and do nothing."""
+
+    def unlink(self, *, missing_ok: bool) -> None:
+        """Delete the file."""
 
 
 class StagingArea:
@@ -74,6 +78,10 @@ class StagingArea:
             )
         return target
 
+    def discard(self, key: str) -> None:
+        """Delete what stands at `key`, if anything does: of a store that was stopped, or of its companion."""
+        self._below(key).unlink(missing_ok=True)
+
     def _below(self, key: str) -> Path | StoragePath:
         parts = key.split("/")
         if not all(parts) or {".", ".."} & set(parts) or "\\" in key or not key.isprintable():
@@ -107,6 +115,7 @@ def _copy(source: IO[bytes], sink: IO[bytes]) -> tuple[int, str]:
     """Copy, and tell how many bytes there were and their SHA-256."""
     size, digest = 0, hashlib.sha256()
     while piece := source.read(PIECE):
+        check_stop()
         sink.write(piece)
         digest.update(piece)
         size += len(piece)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_orchestration.domain.deadline import deadline_at
 from airflow_orchestration.domain.outcome import FeedOutcome
-from airflow_orchestration.domain.pipeline import Feed
+from airflow_orchestration.domain.pipeline import Feed, Late
 from airflow_orchestration.domain.run_spec import RunSpec
+from airflow_orchestration.storage.publication import Version
 from airflow_orchestration.storage.store import MergeRecord, RunState, StoredRound
 
+AFTERWARDS = {
+    Late.RECONCILE: "it will be merged as a new version",
+    Late.NEXT_RUN: "the next run merges it",
+    Late.DISCARD: "it stays outside",
+}
+"""What becomes of a feed that arrived too late."""
 SHORT_BELOW = 0.5
 """A feed that brings less than this share of its usual rows makes a run degraded."""
 
@@ -26,8 +34,26 @@ class ManifestFacts:
     merge: MergeRecord | None
     usual_rows: Mapping[str, int]
     published: bool
+    versions: tuple[Version, ...] = ()
+    """What the ledger of the target table has of the run."""
+    stopped: frozenset[str] = frozenset()
+    """The feeds whose processing was stopped in the last round."""
     last_word: str = ""
     """The decision that ended the rounds, as a sentence."""
+
+    @property
+    def rows_published(self) -> Mapping[str, int]:
+        """The rows whose primary source each feed is, for the feeds that are in."""
+        if self.versions:
+            rows: Counter[str] = Counter()
+            for version in self.versions:
+                rows.update(version.feeds)
+            return rows
+        return self.merge.published if self.merge else {}
+
+    def came_in(self, feed_id: str) -> int | None:
+        """The version that brought a feed in, if one did."""
+        return next((one.version for one in self.versions if feed_id in one.feeds), None)
 
 
 def completeness_manifest(facts: ManifestFacts) -> dict[str, Any]:
@@ -38,19 +64,29 @@ def completeness_manifest(facts: ManifestFacts) -> dict[str, Any]:
     weight = sum(line["weight"] for line in feeds)
     return {
         "state": _state(facts, missing).value,
+        "version": len(facts.versions),
         "rounds": len(facts.rounds),
         "feeds_expected": len(feeds),
         "why": facts.last_word if not facts.published else None,
         "feeds_in": len(feeds) - len(absent),
         "weight_share": round(1 - sum(line["weight"] for line in absent) / weight, 4),
         "usual_rows_missing_share": _missing_share(feeds),
-        "rows": facts.merge.staged.rows if facts.merge else 0,
+        "rows": sum(facts.rows_published.values()),
         "gate": _gate(facts.rounds),
         "missing": [
             {name: line[name] for name in ("feed", "state", "why", "usual_rows")} for line in missing
         ],
         "feeds": feeds,
         "disagreements": dict(facts.merge.disagreements) if facts.merge else {},
+        "versions": [
+            {
+                "feeds": [
+                    feed.id for feed in facts.spec.feeds.values() if facts.came_in(feed.id) == one.version
+                ]
+            }
+            | one.diff()
+            for one in facts.versions
+        ],
     }
 
 
@@ -62,7 +98,8 @@ def _state(facts: ManifestFacts, missing: list[dict[str, Any]]) -> RunState:
 
 def _feed_line(feed: Feed, facts: ManifestFacts) -> dict[str, Any]:
     outcome = facts.standing.get(feed.id)
-    merged = facts.merge is not None and feed.id in facts.merge.published
+    rows = facts.rows_published
+    merged = feed.id in rows
     usual = facts.usual_rows.get(feed.id, feed.usual_rows)
     state, why = _presence(outcome, usual) if merged else _absence(feed, outcome, facts)
     line: dict[str, Any] = {
@@ -75,10 +112,10 @@ def _feed_line(feed: Feed, facts: ManifestFacts) -> dict[str, Any]:
     }
     if outcome is not None and outcome.error is None:
         line |= _figures(outcome)
-    if merged and facts.merge is not None and facts.published:
+    if merged and outcome is not None and facts.published:
         line |= {
-            "rows_published": facts.merge.published[feed.id],
-            "rows_superseded": facts.merge.superseded[feed.id],
+            "rows_published": rows[feed.id],
+            "rows_superseded": outcome.rows_staged - rows[feed.id],
         }
     return line
 
@@ -116,10 +153,15 @@ def _absence(feed: Feed, outcome: FeedOutcome | None, facts: ManifestFacts) -> t
     if feed.id in _last_evidence(facts).get("arrived_ids", ()):
         standard = facts.spec.pipeline.quality.approve_at
         return "below_standard", f"quality {outcome.quality_score:.3f} is below {standard:g}"
-    return "late", "arrived after the gate had decided"
+    return "late", f"arrived after the gate had decided; {AFTERWARDS[facts.spec.pipeline.sync.late]}"
 
 
 def _never_came(feed: Feed, facts: ManifestFacts) -> tuple[str, str]:
+    if feed.id in facts.stopped:
+        return (
+            "late",
+            f"still being processed when the gate decided, and stopped, {_at_the_latest(feed, facts)}",
+        )
     if feed.id in _last_evidence(facts).get("failed_ids", ()) and not _missed_its_deadline(feed, facts):
         return "failed", "its task ended without a result: see the task's log"
     path = facts.spec.location(feed.id)[1]

@@ -38,6 +38,13 @@ def _waiting(detail: Detail) -> tuple[str, str]:
     return "waiting", f"for {', '.join(detail['feeds'])}"
 
 
+def _stopped(detail: Detail) -> tuple[str, str]:
+    return (
+        "stopped",
+        f"{', '.join(detail['feeds'])}: still at work when the gate decided; nothing of it is kept",
+    )
+
+
 def _registered(detail: Detail) -> tuple[str, str]:
     if detail["error"]:
         return "failed", str(detail["error"])
@@ -69,6 +76,23 @@ def _published(detail: Detail) -> tuple[str, str]:
     )
 
 
+def _asked(detail: Detail) -> tuple[str, str]:
+    choices = ", ".join(detail["offered"])
+    return "asked", f"{detail['subject']} ({choices}; without an answer: {detail['otherwise']})"
+
+
+def _answered(detail: Detail) -> tuple[str, str]:
+    who = "nobody in time" if detail["by"] is None else detail["by"]
+    return "answered", f"by {who}: {detail['answer']}"
+
+
+def _reconciled(detail: Detail) -> tuple[str, str]:
+    return "reconciled", (
+        f"{', '.join(detail['feeds'])} as version {detail['version']}: {detail['rows_added']:,} rows added, "
+        f"{detail['rows_changed']:,} changed, {detail['rows_withdrawn']:,} withdrawn"
+    )
+
+
 def _finished(detail: Detail) -> tuple[str, str]:
     return "finished", str(detail["state"]).replace("_", " ")
 
@@ -77,10 +101,14 @@ _TELLERS: Mapping[str, Callable[[Detail], tuple[str, str]]] = {
     "data_batch_analysis_completed": _analyzed,
     "round_opened": _round_opened,
     "branch_waiting": _waiting,
+    "branch_stopped": _stopped,
     "feed_registered": _registered,
     "synchronization_checkpoint": _checkpoint,
     "intelligent_data_merge_completed": _merged,
     "data_quality_validated": _validated,
+    "person_asked": _asked,
+    "person_answered": _answered,
     "published": _published,
+    "reconciled": _reconciled,
     "run_finished": _finished,
 }

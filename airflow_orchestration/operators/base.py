@@ -56,11 +56,16 @@ class OrchestrationOperator(BaseOperator):
 
 
 @contextmanager
-def open_step(context: Context, conn_id: str, round_number: int, unit: str) -> Iterator[Step]:
-    """Claim a work unit for the task instance of a context, and yield its step."""
+def open_step(
+    context: Context, conn_id: str, round_number: int, unit: str, run: RunKey | None = None
+) -> Iterator[Step]:
+    """Claim a work unit for the task instance of a context, and yield its step.
+
+    The unit belongs to the context's own run, unless another `run` is named.
+    """
     refuse_native_rendering(context)
     die_with_parent()
-    work_unit = WorkUnit(run=run_key(context), round=round_number, unit=unit)
+    work_unit = WorkUnit(run=run or run_key(context), round=round_number, unit=unit)
     with (
         OrchestrationHook(conn_id).store() as store,
         tempfile.TemporaryDirectory(prefix="orchestration-") as scratch,

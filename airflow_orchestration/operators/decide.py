@@ -9,16 +9,17 @@ from airflow.sdk import get_current_context
 
 from airflow_orchestration.operators.base import open_step
 from airflow_orchestration.policies.quorum_gate import GateAction
+from airflow_orchestration.workflow.asking import ask_after_gate, ask_after_quality
 from airflow_orchestration.workflow.quality import validate_quality
-from airflow_orchestration.workflow.routes import after_gate, after_quality
+from airflow_orchestration.workflow.routes import Route, after_gate, after_quality
 
 log = logging.getLogger(__name__)
 
 
 def decide_after_gate(conn_id: str, round_number: int, targets: Mapping[str, str]) -> str:
-    """Follow the gate's recorded verdict: merge, go round again, or fail.
+    """Follow the gate's recorded verdict: merge, go round again, fail, or ask a person first.
 
-    :param targets: `Route` -> task id.
+    :param targets: `Route` -> task id; with `Route.ASK` if the Dag has a task that asks.
     """
     context = get_current_context()
     with open_step(context, conn_id, round_number, "decide") as step:
@@ -26,19 +27,23 @@ def decide_after_gate(conn_id: str, round_number: int, targets: Mapping[str, str
         if verdict is None:
             raise RuntimeError(f"The gate of round {round_number} recorded no verdict.")
         route = after_gate(step, GateAction(verdict["action"]))
+        if Route.ASK in targets:
+            route = ask_after_gate(step, verdict, route)
     log.info("%s because %s: next is %s", verdict["action"], verdict["reason"], route.value)
     return targets[route]
 
 
 def decide_after_quality(conn_id: str, round_number: int, targets: Mapping[str, str]) -> str:
-    """Judge what was merged: publish it, revise it, or fail.
+    """Judge what was merged: publish it, revise it, fail, or ask a person first.
 
-    :param targets: `Route` -> task id.
+    :param targets: `Route` -> task id; with `Route.ASK` if the Dag has a task that asks.
     """
     context = get_current_context()
     with open_step(context, conn_id, round_number, "quality") as step:
         decision = validate_quality(step)
         route = after_quality(step, decision.action)
+        if Route.ASK in targets:
+            route = ask_after_quality(step, decision, route)
     log.info("%s: next is %s", decision, route.value)
     context["ti"].xcom_push(key="decision", value=decision.as_json())
     return targets[route]

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_orchestration.domain.batch import Lane
+from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.operators.base import OrchestrationOperator
 from airflow_orchestration.triggers.branch_wait import BranchWaitTrigger
 from airflow_orchestration.workflow.branch import Waiting, WaitsFor, failed_feeds, run_branch
+from airflow_orchestration.workflow.stopping import straggler_watch
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -24,8 +26,8 @@ class ProcessBranchOperator(OrchestrationOperator):
     """Reads, checks and stages the batches of one branch, each registered as soon as it is done.
 
     A batch whose file is not there yet, or that needs another feed, is waited for without a worker
-    slot. The task fails when one of its batches failed, and is skipped when one of them is late:
-    both are accepted by the gate or not, and neither ends the run.
+    slot. The task fails when one of its batches failed, and is skipped when one of them is late or was
+    stopped: all are accepted by the gate or not, and none ends the run.
 
     :param branch_id: a branch of the round's plan; map the operator over these.
     """
@@ -43,7 +45,8 @@ class ProcessBranchOperator(OrchestrationOperator):
             self._name(context, step)
             ti = context["ti"]
             last_try = ti.try_number > ti.max_tries
-            waiting = run_branch(step, self.branch_id, self.lane, last_try=last_try)
+            watch = straggler_watch(step, OrchestrationHook(self.orchestration_conn_id).store)
+            waiting = run_branch(step, self.branch_id, self.lane, last_try=last_try, watch=watch)
             failed = failed_feeds(step, self.branch_id, self.lane)
         if any(obstacle.kind is not WaitsFor.NOTHING for obstacle in waiting):
             self._wait(waiting)
@@ -68,6 +71,11 @@ class ProcessBranchOperator(OrchestrationOperator):
     def _end(self, waiting: tuple[Waiting, ...], failed: list[str]) -> None:
         if failed:
             raise AirflowFailException(f"Failed: {', '.join(failed)}; the reasons stand in the log above.")
+        stopped = ", ".join(obstacle.feed_id for obstacle in waiting if obstacle.stopped)
+        if stopped:
+            raise AirflowSkipException(
+                f"Stopped: {stopped} was still being processed when the gate decided; nothing of it is kept."
+            )
         if waiting:
             late = ", ".join(obstacle.feed_id for obstacle in waiting)
             raise AirflowSkipException(f"Late: {late} had not arrived when the gate decided.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_orchestration.domain.pipeline import Late
 from airflow_orchestration.exceptions import (
     InputRefusedError,
     LedgerMismatchError,
@@ -13,7 +14,9 @@ from airflow_orchestration.exceptions import (
     PublishConflictError,
 )
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
-from airflow_orchestration.operators.base import OrchestrationOperator
+from airflow_orchestration.insights.completeness import DAG_RUN_NOTE, manifest_note
+from airflow_orchestration.operators.base import OrchestrationOperator, run_key
+from airflow_orchestration.operators.reconcile import Reconciler, late_versions
 from airflow_orchestration.storage.store import RunState
 from airflow_orchestration.workflow.close_out import close_out
 from airflow_orchestration.workflow.publish import manifest_of, publish
@@ -45,7 +48,8 @@ class PublishOperator(OrchestrationOperator):
                 published = publish(step, publisher)
             except FINAL as error:
                 raise AirflowFailException(str(error)) from error
-            manifest = manifest_of(step, published=True)
+            versions = publisher.history(step.spec.pipeline.publish.table, step.run_key).versions
+            manifest = manifest_of(step, published=True, versions=versions)
         context["outlet_events"][self.asset].extra = manifest
         self.log.info("Published %d rows of %d", published.rows_published, published.rows_in)
         return {"rows_in": published.rows_in, "rows_published": published.rows_published}
@@ -67,14 +71,18 @@ class FailOperator(OrchestrationOperator):
 
 
 class CloseOutOperator(OrchestrationOperator):
-    """The only leaf of the Dag: records the end, and fails unless something was published.
+    """The only leaf of the Dag: records the end, merges what came late, and fails unless something was published.
 
     :param publish_conn_id: the Airflow connection of the target database.
+    :param asset: the asset that the published table is.
+    :param late: which late feeds are merged here: those of this run, or those of earlier ones.
     """
 
-    def __init__(self, *, publish_conn_id: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, *, publish_conn_id: str, asset: Asset, late: Late, **kwargs: Any) -> None:
+        super().__init__(outlets=[late_versions(asset)], **kwargs)
         self.publish_conn_id = publish_conn_id
+        self.asset = asset
+        self.late = late
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the completeness manifest."""
@@ -84,9 +92,29 @@ class CloseOutOperator(OrchestrationOperator):
             except KeyError:
                 raise AirflowFailException("The run did not start: see the log of analyze_batches.") from None
             manifest = close_out(step, OrchestrationHook(self.publish_conn_id).publisher())
+        manifest = self._with_late_feeds(context, manifest)
         context["ti"].xcom_push(key="manifest", value=manifest)
+        if (note := manifest_note(manifest)) is not None:
+            context["ti"].xcom_push(key=DAG_RUN_NOTE, value=note)
         if manifest["state"] == RunState.NOT_PUBLISHED:
             raise AirflowFailException(f"{NotPublishedError()} {manifest['why']}")
         missing = ", ".join(f"{line['feed']} ({line['why']})" for line in manifest["missing"])
         self.log.info("The run ended %s. Missing: %s", manifest["state"], missing or "nothing")
+        return manifest
+
+    def _with_late_feeds(self, context: Context, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Merge what came late as the pipeline file asks; return this run's manifest after that."""
+        reconciler = Reconciler(
+            context,
+            conn_id=self.orchestration_conn_id,
+            publish_conn_id=self.publish_conn_id,
+            asset=self.asset,
+        )
+        own = run_key(context)
+        if self.late is Late.RECONCILE and manifest["state"] == RunState.PUBLISHED_DEGRADED:
+            return reconciler.run(own, read_files=False) or manifest
+        if self.late is Late.NEXT_RUN and manifest["state"] != RunState.NOT_PUBLISHED:
+            for key in reconciler.degraded_runs(own.dag_id):
+                if key != own:
+                    reconciler.run(key)
         return manifest

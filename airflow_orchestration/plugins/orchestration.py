@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
-from airflow_orchestration.plugins import warm_start
+from airflow_orchestration.plugins import run_note, warm_start
 
 
 class OrchestrationPlugin(AirflowPlugin):
-    """Registers the listener that loads the operators ahead of the tasks."""
+    """Registers the listeners: one loads the operators ahead of the tasks, one writes notes of Dag runs."""
 
     name = "orchestration"
-    listeners = [warm_start]  # noqa: RUF012  # Airflow's own form
+    listeners = [run_note, warm_start]  # noqa: RUF012  # Airflow's own form

@@ -79,11 +79,10 @@ class Acceptance:
     def evaluate(self, facts: AcceptanceFacts) -> AcceptanceDecision:
         """Accept or refuse."""
         required_missing = [feed for feed in self.require if feed not in facts.present]
-        reason = self._reason(facts, bool(required_missing))
-        accepted = reason in {AcceptanceReason.COMPLETE, AcceptanceReason.ENOUGH}
+        action, reason = self._verdict(facts, bool(required_missing))
         return AcceptanceDecision(
             policy="acceptance",
-            action=AcceptanceAction.ACCEPT if accepted else AcceptanceAction.REFUSE,
+            action=action,
             reason=reason,
             evidence={
                 "weight_share": facts.weight_share,
@@ -93,15 +92,18 @@ class Acceptance:
             },
         )
 
-    def _reason(self, facts: AcceptanceFacts, required_missing: bool) -> AcceptanceReason:
+    def _verdict(
+        self, facts: AcceptanceFacts, required_missing: bool
+    ) -> tuple[AcceptanceAction, AcceptanceReason]:
+        accept, refuse = AcceptanceAction.ACCEPT, AcceptanceAction.REFUSE
         if not facts.published:
-            return AcceptanceReason.NOT_PUBLISHED
+            return refuse, AcceptanceReason.NOT_PUBLISHED
         if required_missing:
-            return AcceptanceReason.REQUIRED_MISSING
+            return refuse, AcceptanceReason.REQUIRED_MISSING
         if not facts.missing and facts.weight_share > 1 - TOLERANCE:
-            return AcceptanceReason.COMPLETE
+            return accept, AcceptanceReason.COMPLETE
         if self.min_share is None:
-            return AcceptanceReason.SOMETHING_MISSING
+            return refuse, AcceptanceReason.SOMETHING_MISSING
         if facts.weight_share < self.min_share - TOLERANCE:
-            return AcceptanceReason.SHARE_TOO_SMALL
-        return AcceptanceReason.ENOUGH
+            return refuse, AcceptanceReason.SHARE_TOO_SMALL
+        return accept, AcceptanceReason.ENOUGH

@@ -6,38 +6,69 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue, timezone
+from airflow.sdk import BaseSensorOperator, PokeReturnValue, TriggerRule, timezone
+from airflow.sdk.bases.decorator import get_unique_task_id
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.triggers.base import StartTriggerArgs
 
+from airflow_orchestration.domain.deadline import time_of_day
 from airflow_orchestration.domain.defaults import FLOOR
-from airflow_orchestration.policies.quorum_gate import GateDecision, Member, QuorumGate
+from airflow_orchestration.insights.completeness import DAG_RUN_NOTE, gate_note
+from airflow_orchestration.policies.quorum_gate import GateDecision
+from airflow_orchestration.sensors.watch_list import found_in, watched_tasks
 from airflow_orchestration.triggers.task_states import task_states
-from airflow_orchestration.triggers.watched_tasks import WatchedTask, WatchedTasks
+from airflow_orchestration.triggers.watched_tasks import WatchedTasks, watch_terms
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, XComArg
 
 POKE_INTERVAL = 10.0
 """Seconds between two looks where the gate has to poke: in `dag.test()` and with `deferrable=False`.
 Airflow 3.3.2 fails sensors that are rescheduled every second or two (apache/airflow#71172)."""
+ANY_TIME = datetime(2000, 1, 1, tzinfo=timezone.utc)
+
+
+def quorum_gate(
+    watch: Sequence[Any], *, deadline: timedelta | float | str, task_id: str = "quorum_gate", **kwargs: Any
+) -> XComArg:
+    """Put a gate behind some tasks, and return its decision for a task that merges what arrived.
+
+        loads = load.expand(region=regions())
+        merge(quorum_gate([loads], deadline=600, floor=0.75))
+
+    The tasks become the gate's upstream, so that the graph shows them and that they are no leaves of
+    the Dag, which would fail the run when they fail. The gate starts with the run all the same.
+
+    :param kwargs: of `QuorumGateSensor`.
+    """
+    gate = QuorumGateSensor(task_id=get_unique_task_id(task_id), watch=watch, deadline=deadline, **kwargs)
+    for item in watch:
+        gate.set_upstream(found_in(gate.get_dag(), item))
+    output: XComArg = gate.output
+    return output
 
 
 class QuorumGateSensor(BaseSensorOperator):
     """Opens when enough of the watched tasks have succeeded, by weight, and every required one.
 
-    It runs beside the tasks that it watches: put it downstream of what starts them, not of them.
     All arrived opens it at once; the floor opens it after `grace_period` or at the deadline. When the
     floor or a required task can't be reached any more it fails at once, otherwise at the deadline.
-    Returns the decision; `evidence.arrived_ids` names what arrived, `task_id` or `task_id[map_index]`.
+    Returns the decision; `operators.arrived` takes from it what arrived, by name.
 
-    :param watch: the operators or task ids to watch; of a mapped task each instance is a member.
-    :param deadline: from the start of the Dag run.
+    Its trigger rule is `always`: it starts with the run, wherever it stands, and watches.
+
+    :param watch: tasks, results of TaskFlow calls, task groups, or the ids of these. Of a mapped task each
+        instance is a member. Of a task group each leaf is one, for which other tasks wait when they wait for
+        the group. A skipped task has failed to arrive.
+    :param deadline: from the start of the Dag run; or a time of day with its time zone, such as
+        `06:00 Europe/Berlin`: the first such moment after the start of the run.
     :param floor: the share of the weight that is good enough.
     :param grace_period: how long to wait for the others once the floor is reached; None holds to the
         deadline, 0 not at all.
-    :param weights: task id -> weight, 1 by default; of a mapped task it is the weight of each instance.
-    :param required: task ids without which the gate never opens.
+    :param weights: task or group id -> weight, 1 by default; it is the weight of each instance of a mapped
+        task, and of each leaf of a group.
+    :param required: task or group ids without which the gate never opens.
+    :param note: put into the note of the Dag run what is missing.
     :param deferrable: wait in the triggerer, without a worker slot.
 
     A gate that has shut stays shut, so retries are of use against faults of Airflow only.
@@ -50,33 +81,39 @@ class QuorumGateSensor(BaseSensorOperator):
         self,
         *,
         watch: Sequence[Any],
-        deadline: timedelta | float,
+        deadline: timedelta | float | str,
         floor: float = FLOOR,
         grace_period: timedelta | float | None = None,
         weights: Mapping[str, float] | None = None,
         required: Sequence[str] = (),
+        note: bool = True,
         deferrable: bool = True,
         poke_interval: timedelta | float = POKE_INTERVAL,
         **kwargs: Any,
     ) -> None:
+        kwargs.setdefault("trigger_rule", TriggerRule.ALWAYS)
         super().__init__(poke_interval=poke_interval, mode="reschedule", **kwargs)
-        _refuse_texts(watch=watch, required=required)
-        tasks = tuple(_watched(task, weights or {}, required) for task in watch)
-        _refuse_nonsense(tasks, {*(weights or {}), *required})
-        gate = QuorumGate(
+        dag = self.get_dag()
+        self.watched = watch_terms(
+            watched_tasks(watch, weights=weights or {}, required=required, dag=dag),
             floor=floor,
-            deadline=_duration(deadline),
-            grace_period=None if grace_period is None else _duration(grace_period),
+            deadline=_deadline(deadline),
+            grace_period=None if grace_period is None else _seconds(grace_period),
         )
-        self.watched = WatchedTasks(tasks=tasks, gate=gate).as_json()
+        WatchedTasks.from_json(self.watched, run_started_at=ANY_TIME)  # refuses nonsense now, not in the run
+        self.note = note
         self.run_started_at = "{{ dag_run.start_date.isoformat() }}"
         self.start_from_trigger = deferrable
-        self.start_trigger_args = StartTriggerArgs(
+        self.start_trigger_args = self._trigger_args()
+
+    def _trigger_args(self) -> StartTriggerArgs:
+        return StartTriggerArgs(
             trigger_cls="airflow_orchestration.triggers.quorum_gate.QuorumGateTrigger",
             trigger_kwargs={
                 "watched": self.watched,
                 "run_started_at": self.run_started_at,
                 "soft_fail": self.soft_fail,
+                "note": self.note,
             },
             next_method="execute",
             next_kwargs=None,
@@ -86,8 +123,8 @@ class QuorumGateSensor(BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Look once, for where no triggerer does it."""
         ti: Any = context["ti"]
-        watched = WatchedTasks.from_json(self.watched)
         started = datetime.fromisoformat(self.run_started_at)
+        watched = WatchedTasks.from_json(self.watched, run_started_at=started)
         kept: Any = context["task_state_store"]  # XComs of a task are cleared each time that it is poked
         reached = kept.get("floor_reached_at")
         now = timezone.utcnow()
@@ -105,6 +142,9 @@ class QuorumGateSensor(BaseSensorOperator):
             return False
         self.log.info("%s", decision)
         context["ti"].xcom_push(key="decision", value=decision.as_json())
+        note = gate_note(self.task_id, decision.as_json())
+        if self.note and note is not None:
+            context["ti"].xcom_push(key=DAG_RUN_NOTE, value=note)
         if decision.is_open:
             return PokeReturnValue(is_done=True, xcom_value=decision.as_json())
         if self.soft_fail:
@@ -112,42 +152,16 @@ class QuorumGateSensor(BaseSensorOperator):
         raise AirflowFailException(str(decision))
 
 
-def _watched(task: Any, weights: Mapping[str, float], required: Sequence[str]) -> WatchedTask:
-    operator = getattr(task, "operator", task)
-    task_id = operator if isinstance(operator, str) else operator.task_id
-    return WatchedTask(
-        task_id=task_id,
-        mapped=bool(getattr(operator, "is_mapped", False)),
-        weight=weights.get(task_id, 1.0),
-        required=task_id in required,
-    )
-
-
-def _refuse_texts(**lists: object) -> None:
-    for name, value in lists.items():
-        if isinstance(value, str):
-            raise TypeError(f"{name} is the text {value!r}; write a list: [{value!r}]")
-
-
-def _refuse_nonsense(tasks: Sequence[WatchedTask], named: set[str]) -> None:
-    ids = [task.task_id for task in tasks]
-    if not ids:
-        raise ValueError("watch is empty: a gate over nothing would open at once")
-    twice = sorted({task_id for task_id in ids if ids.count(task_id) > 1})
-    if twice:
-        raise ValueError(f"watch names tasks twice: {', '.join(twice)}")
-    unknown = sorted(named - set(ids))
-    if unknown:
-        raise ValueError(f"weights and required name tasks that are not watched: {', '.join(unknown)}")
-    for task in tasks:
-        if isinstance(task.weight, str):
-            raise TypeError(f"the weight of {task.task_id} is the text {task.weight!r}; write a number")
-        Member(id=task.task_id, weight=task.weight)
-
-
-def _duration(value: timedelta | float) -> timedelta:
-    if isinstance(value, timedelta):
+def _deadline(value: timedelta | float | str) -> float | str:
+    if isinstance(value, str):
+        time_of_day(value)
         return value
+    return _seconds(value)
+
+
+def _seconds(value: timedelta | float) -> float:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is no duration; write a timedelta, or a number of seconds")
-    return timedelta(seconds=value)
+    return value

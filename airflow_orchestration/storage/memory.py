@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from statistics import median
 from threading import RLock
@@ -28,11 +28,13 @@ from airflow_orchestration.storage.shared import (
 )
 from airflow_orchestration.storage.store import (
     Attempt,
+    DecidedGate,
     Event,
     Fence,
     GateSnapshot,
     GateTerms,
     MergeRecord,
+    Registration,
     RunKey,
     RunState,
     StoredRound,
@@ -53,6 +55,7 @@ class _Registered:
     epoch: int
     order: int
     outcome: FeedOutcome
+    at: datetime
 
 
 @dataclass(slots=True)
@@ -62,6 +65,7 @@ class _Run:
     saved: StoredRun | None = None
     state: RunState | None = None
     manifest: Mapping[str, Any] | None = None
+    ended_at: datetime | None = None
     rounds: dict[int, StoredRound] = field(default_factory=dict)
     outcomes: dict[tuple[int, str], _Registered] = field(default_factory=dict)
     waiting: dict[WorkUnit, frozenset[str]] = field(default_factory=dict)
@@ -140,7 +144,7 @@ class MemoryStore:
         with self._fenced(fence) as run:
             known = run.outcomes.get((kept.round, kept.feed_id))
             if known is None or known.epoch < fence.epoch:
-                registered = _Registered(fence.epoch, next(self._registrations), kept)
+                registered = _Registered(fence.epoch, next(self._registrations), kept, self._clock())
                 run.outcomes[kept.round, kept.feed_id] = registered
                 self._tell(run, kept.round, events.feed_registered(kept))
 
@@ -154,6 +158,11 @@ class MemoryStore:
             self._claims[fence.unit].lease_until = None
             if before != set(feeds):
                 self._tell(run, fence.unit.round, events.branch_waiting(fence.unit.unit, feeds))
+
+    def end_lease(self, fence: Fence) -> None:
+        """Let any execution of the unit begin at once: this one has let go of its work."""
+        with self._fenced(fence):
+            self._claims[fence.unit].lease_until = None
 
     def outcomes(self, key: RunKey) -> Sequence[FeedOutcome]:
         """Every registered outcome, by round and feed."""
@@ -172,6 +181,17 @@ class MemoryStore:
                 outcomes={feed_id: run.outcomes[n, feed_id].outcome for n, feed_id in sorted(run.outcomes)},
                 waiting=frozenset().union(*waiting),
             )
+
+    def gate_snapshots(
+        self, rounds: Collection[tuple[RunKey, int]]
+    ) -> Mapping[tuple[RunKey, int], GateSnapshot]:
+        """Read the facts of many gates at once; rounds that are not open are left out."""
+        with self._lock:
+            return {
+                (key, number): self.gate_snapshot(key, number)
+                for key, number in rounds
+                if number in self._runs.get(key, _Run()).rounds
+            }
 
     def mark_floor_reached(self, key: RunKey, round_number: int, sync_point: str = ALL_FEEDS) -> datetime:
         """Keep the moment at which the floor was first reached, and return it."""
@@ -194,6 +214,21 @@ class MemoryStore:
             run.decisions.append((round_number, verdict))
             self._tell(run, round_number, events.checkpoint(decision))
             return verdict
+
+    def decided_gates(
+        self, *, dag_id: str | None = None, since: datetime | None = None
+    ) -> Sequence[DecidedGate]:
+        """Every gate that has decided, oldest first: all, those of one Dag, those since a moment."""
+        with self._lock:
+            found = [
+                (known.decided_at, _decided_gate(key, run, known))
+                for key, run in self._runs.items()
+                for known in run.rounds.values()
+                if known.decided_at is not None
+                and dag_id in {None, key.dag_id}
+                and (since is None or known.decided_at >= since)
+            ]
+        return [gate for _, gate in sorted(found, key=lambda pair: pair[0])]
 
     def record_decision(self, fence: Fence, decision: Decision) -> None:
         """Append a decision to the audit table."""
@@ -231,11 +266,26 @@ class MemoryStore:
             return list(run.timeline)
 
     def finish(self, fence: Fence, state: RunState, manifest: Mapping[str, Any]) -> None:
-        """Record how the run ended. The first end stays, unless what was not published is published now."""
+        """Record how the run ended. The first end stays, unless more is published than before."""
         with self._fenced(fence) as run:
-            if _may_end(run.state, state):
-                run.state, run.manifest = state, _plain(manifest)
+            if _may_end(run, state, manifest):
+                run.state, run.manifest, run.ended_at = state, _plain(manifest), self._clock()
                 self._tell(run, fence.unit.round, events.run_finished(state))
+
+    def degraded_runs(self, dag_id: str, within: timedelta) -> Sequence[RunKey]:
+        """The runs of a Dag that ended degraded, not longer ago than `within`, oldest first."""
+        with self._lock:
+            since = self._clock() - within
+            found = [
+                (run.saved.started_at, key.run_id, key)
+                for key, run in self._runs.items()
+                if key.dag_id == dag_id
+                and run.state is RunState.PUBLISHED_DEGRADED
+                and run.saved
+                and run.ended_at
+                and run.ended_at > since
+            ]
+            return [key for _, _, key in sorted(found, key=lambda one: one[:2])]
 
     def manifest(self, key: RunKey) -> Mapping[str, Any] | None:
         """The manifest that `finish` recorded, if it did."""
@@ -292,14 +342,37 @@ def _may_take_over(held: _Claim, attempt: Attempt, now: datetime) -> bool:
     return attempt.process == held.attempt.process or lease_is_over
 
 
-def _may_end(known: RunState | None, state: RunState) -> bool:
-    return known is None or (known is RunState.NOT_PUBLISHED and state is not RunState.NOT_PUBLISHED)
+def _may_end(run: _Run, state: RunState, manifest: Mapping[str, Any]) -> bool:
+    if run.state is None or run.manifest is None:
+        return True
+    if run.state is RunState.NOT_PUBLISHED and state is not RunState.NOT_PUBLISHED:
+        return True
+    return int(run.manifest.get("version", 0)) < int(manifest.get("version", 0))
 
 
 def _round(run: _Run, round_number: int) -> StoredRound:
     if round_number not in run.rounds:
         raise KeyError(f"round {round_number}")
     return run.rounds[round_number]
+
+
+def _decided_gate(key: RunKey, run: _Run, known: StoredRound) -> DecidedGate:
+    again = known.plan.feed_ids
+    registered = {
+        feed_id: Registration(status=kept.outcome.status, at=kept.at, rows=kept.outcome.rows_staged)
+        for (number, feed_id), kept in sorted(run.outcomes.items())
+        if number == known.round or (number < known.round and feed_id not in again)
+    }
+    feeds = run.saved.spec.get("pipeline", {}).get("feeds", ()) if run.saved else ()
+    return DecidedGate(
+        run=key,
+        round=known.round,
+        run_started_at=run.saved.started_at if run.saved else known.opened_at,
+        opened_at=known.opened_at,
+        verdict=known.verdict or {},
+        registered=registered,
+        feed_deadlines={feed["id"]: feed["deadline"] for feed in feeds if feed.get("deadline") is not None},
+    )
 
 
 def _successes_in(run: _Run, feed_id: str, *, usual: bool) -> Sequence[_Registered]:

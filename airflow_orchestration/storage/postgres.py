@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 import psycopg
 from psycopg.rows import dict_row
@@ -28,6 +28,7 @@ from airflow_orchestration.storage.shared import (
 from airflow_orchestration.storage.sql_file import statements
 from airflow_orchestration.storage.store import (
     Attempt,
+    DecidedGate,
     Event,
     Fence,
     GateSnapshot,
@@ -43,6 +44,7 @@ from airflow_orchestration.storage.store import (
 _SQL = statements("queries.sql")
 
 Cursor = psycopg.Cursor[dict[str, Any]]
+Found = TypeVar("Found")
 
 
 class PostgresStore:
@@ -134,21 +136,30 @@ class PostgresStore:
             if before != set(feeds):
                 _tell(cursor, fence, fence.unit.round, events.branch_waiting(fence.unit.unit, feeds))
 
+    def end_lease(self, fence: Fence) -> None:
+        """Let any execution of the unit begin at once: this one has let go of its work."""
+        with self._fenced(fence) as cursor:
+            cursor.execute(_SQL["end_lease"], rows.of_unit(fence.unit))
+
     def outcomes(self, key: RunKey) -> Sequence[FeedOutcome]:
         """Every registered outcome, by round and feed."""
         return [rows.outcome_of(row) for row in self._all("outcomes", rows.of_run(key))]
 
     def gate_snapshot(self, key: RunKey, round_number: int) -> GateSnapshot:
         """Read the facts of a round's gate; raises `KeyError` when the round is not open."""
-        found = self._one("gate_snapshot", rows.of_round(key, round_number))
-        row = _found(found, "round", round_number)
-        return GateSnapshot(
-            now=row["now"],
-            run_started_at=row["run_started_at"],
-            round=rows.round_of(row),
-            outcomes={known["feed_id"]: rows.outcome_of(known) for known in row["outcomes"]},
-            waiting=frozenset(row["waiting"]),
+        return _found(
+            self.gate_snapshots([(key, round_number)]).get((key, round_number)), "round", round_number
         )
+
+    def gate_snapshots(
+        self, rounds: Collection[tuple[RunKey, int]]
+    ) -> Mapping[tuple[RunKey, int], GateSnapshot]:
+        """Read the facts of many gates in one statement; rounds that are not open are left out."""
+        found = self._all("gate_snapshots", rows.of_rounds(rounds))
+        return {
+            (RunKey(dag_id=row["dag_id"], run_id=row["run_id"]), row["round"]): rows.snapshot_of(row)
+            for row in found
+        }
 
     def mark_floor_reached(self, key: RunKey, round_number: int, sync_point: str = ALL_FEEDS) -> datetime:
         """Keep the moment at which the floor was first reached, and return it."""
@@ -166,6 +177,13 @@ class PostgresStore:
                 _tell(cursor, gate, round_number, events.checkpoint(decision))
             row = _found(cursor.execute(_SQL["verdict"], at).fetchone(), "round", round_number)
         return cast("Mapping[str, Any]", row["verdict"])
+
+    def decided_gates(
+        self, *, dag_id: str | None = None, since: datetime | None = None
+    ) -> Sequence[DecidedGate]:
+        """Every gate that has decided, oldest first: all, those of one Dag, those since a moment."""
+        found = self._all("decided_gates", {"dag_id": dag_id, "since": since})
+        return [rows.decided_gate_of(row) for row in found]
 
     def record_decision(self, fence: Fence, decision: Decision) -> None:
         """Append a decision to the audit table."""
@@ -199,11 +217,16 @@ class PostgresStore:
         return [Event(**row) for row in self._all("timeline", rows.of_run(key))]
 
     def finish(self, fence: Fence, state: RunState, manifest: Mapping[str, Any]) -> None:
-        """Record how the run ended. The first end stays, unless what was not published is published now."""
+        """Record how the run ended. The first end stays, unless more is published than before."""
         content = {"state": state.value, "manifest": rows.as_json(manifest)}
         with self._fenced(fence) as cursor:
             if cursor.execute(_SQL["finish"], {**rows.of_run(fence.unit.run), **content}).fetchone():
                 _tell(cursor, fence, fence.unit.round, events.run_finished(state))
+
+    def degraded_runs(self, dag_id: str, within: timedelta) -> Sequence[RunKey]:
+        """The runs of a Dag that ended degraded, not longer ago than `within`, oldest first."""
+        found = self._all("degraded_runs", {"dag_id": dag_id, "within": within})
+        return [RunKey(dag_id=dag_id, run_id=row["run_id"]) for row in found]
 
     def manifest(self, key: RunKey) -> Mapping[str, Any] | None:
         """The manifest that `finish` recorded, if it did."""
@@ -271,7 +294,7 @@ class PostgresStore:
         return connection
 
 
-def _found(row: dict[str, Any] | None, what: str, which: object) -> dict[str, Any]:
+def _found(row: Found | None, what: str, which: object) -> Found:
     if row is None:
         raise KeyError(f"{what} {which}")
     return row

@@ -5,12 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg import sql
 
 from airflow_orchestration.domain.contract import Contract
-from airflow_orchestration.exceptions import FencedError, LedgerMismatchError, PublishConflictError
+from airflow_orchestration.exceptions import (
+    FencedError,
+    LedgerMismatchError,
+    PublicationOvertakenError,
+    PublishConflictError,
+)
 from airflow_orchestration.storage.store import RunKey
 from airflow_orchestration.storage.target import Target
 
@@ -19,18 +25,27 @@ SCRATCH_SCHEMA = "orchestration_scratch"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedRows:
-    """What became of a feed's rows: in = staged + quarantined, staged = published + superseded."""
+    """What became of a feed's rows: in = staged + quarantined, staged = published + superseded.
+
+    `replaced` counts its rows of earlier versions whose place the rows of this one take.
+    """
 
     rows_in: int
     rows_staged: int
     rows_quarantined: int
     published: int
     superseded: int
+    replaced: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """One content for one table, under a key that may be used once; `epoch` says which execution this is."""
+    """One content for one table, under a key that may be used once; `epoch` says which execution this is.
+
+    A version after the first rests on what the table held: it is refused when `after`, the newest
+    publication of the table that it knows, is not the newest any more. `feeds` are then the rows that it
+    touches, and `rows_withdrawn` those that it takes back.
+    """
 
     table: str
     publication_key: str
@@ -40,6 +55,9 @@ class Publication:
     content_sha256: str
     contract: Contract
     feeds: Mapping[str, FeedRows]
+    version: int = 1
+    after: str | None = None
+    rows_withdrawn: int = 0
 
     @property
     def place(self) -> str:
@@ -83,6 +101,8 @@ class Publication:
             "publication_key": self.publication_key,
             "dag_id": self.run.dag_id,
             "run_id": self.run.run_id,
+            "version": self.version,
+            "rows_withdrawn": self.rows_withdrawn,
             "round": self.round,
             "epoch": self.epoch,
             "content_sha256": self.content_sha256,
@@ -96,7 +116,14 @@ class Publication:
             "feeds_published": [feed.published for feed in feeds],
             "feeds_superseded": [feed.superseded for feed in feeds],
             "feeds_quarantined": [feed.rows_quarantined for feed in feeds],
+            "feeds_replaced": [feed.replaced for feed in feeds],
         }
+
+    def overtaken(self) -> PublicationOvertakenError:
+        """What it is told when the table is not what it was."""
+        return PublicationOvertakenError(
+            f"{self.place}, version {self.version}: the table was published since; nothing was changed, try again"
+        )
 
     def fenced(self) -> FencedError:
         """What its execution is told when a newer one has taken over."""
@@ -123,6 +150,19 @@ def published_as(booked: Mapping[str, Any], *, already: bool) -> Published:
     return Published(already_published=already, **counts)
 
 
+def version_of(row: Mapping[str, Any]) -> Version:
+    """A ledger row with its feeds as a version."""
+    return Version(
+        version=row["version"],
+        publication_key=row["publication_key"],
+        feeds={feed_id: new - old for feed_id, (new, old) in sorted((row["feeds"] or {}).items())},
+        rows_added=row["rows_inserted"],
+        rows_changed=row["rows_updated"],
+        rows_withdrawn=row["rows_withdrawn"],
+        published_at=row["published_at"],
+    )
+
+
 def confirmed(booked: Mapping[str, Any], publication: Publication, *, already: bool = True) -> Published:
     """What was booked under the publication's key, if it is the same content."""
     if booked["content_sha256"] != publication.content_sha256:
@@ -131,6 +171,38 @@ def confirmed(booked: Mapping[str, Any], publication: Publication, *, already: b
             "compare the two runs, then publish under another key"
         )
     return published_as(booked, already=already)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One version of what a run published. `feeds` is feed -> rows that it published less those it replaced."""
+
+    version: int
+    publication_key: str
+    feeds: Mapping[str, int]
+    rows_added: int
+    rows_changed: int
+    rows_withdrawn: int
+    published_at: datetime
+
+    def diff(self) -> dict[str, Any]:
+        """What it did to the table, as plain data."""
+        return {
+            "version": self.version,
+            "rows_added": self.rows_added,
+            "rows_changed": self.rows_changed,
+            "rows_withdrawn": self.rows_withdrawn,
+            "published_at": self.published_at.isoformat(),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What a table knows of a run: its versions, the runs that came after it with their feeds, the newest key."""
+
+    versions: tuple[Version, ...]
+    later: Mapping[RunKey, tuple[str, ...]]
+    newest: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

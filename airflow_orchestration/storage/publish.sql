@@ -75,10 +75,11 @@ SELECT pg_advisory_xact_lock(hashtextextended('orchestration.publish ' || %(targ
 -- name: open_ledger
 -- Book the publication; no row means that its key is booked already.
 INSERT INTO orchestration.publish_ledger
-    (target_table, publication_key, dag_id, run_id, round, epoch, content_sha256,
-     rows_in, rows_published, rows_superseded, rows_quarantined)
-VALUES (%(target_table)s, %(publication_key)s, %(dag_id)s, %(run_id)s, %(round)s, %(epoch)s, %(content_sha256)s,
-        %(rows_in)s, %(rows_published)s, %(rows_superseded)s, %(rows_quarantined)s)
+    (target_table, publication_key, dag_id, run_id, version, round, epoch, content_sha256,
+     rows_in, rows_published, rows_superseded, rows_quarantined, rows_withdrawn)
+VALUES (%(target_table)s, %(publication_key)s, %(dag_id)s, %(run_id)s, %(version)s, %(round)s, %(epoch)s,
+        %(content_sha256)s, %(rows_in)s, %(rows_published)s, %(rows_superseded)s, %(rows_quarantined)s,
+        %(rows_withdrawn)s)
 ON CONFLICT (target_table, publication_key) DO NOTHING
 RETURNING published_at;
 
@@ -88,6 +89,44 @@ SELECT epoch, content_sha256, rows_in, rows_published, rows_superseded, rows_qua
        rows_inserted, rows_updated, rows_unchanged
 FROM orchestration.publish_ledger
 WHERE target_table = %(target_table)s AND publication_key = %(publication_key)s;
+
+-- name: one_snapshot
+-- Let all statements of a transaction see the same moment.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+
+-- name: newest
+-- Read which publication of a table is the newest.
+SELECT publication_key FROM orchestration.publish_ledger
+WHERE target_table = %(target_table)s AND publication_key <> %(publication_key)s
+ORDER BY published_at DESC
+LIMIT 1;
+
+-- name: versions
+-- Read what a run has published to a table, version by version.
+SELECT version, publication_key, published_at, rows_inserted, rows_updated, rows_withdrawn,
+       (SELECT jsonb_object_agg(feed_id, jsonb_build_array(rows_published, rows_replaced))
+        FROM orchestration.publish_ledger_feed AS feed
+        WHERE (feed.target_table, feed.publication_key) = (ledger.target_table, ledger.publication_key)) AS feeds
+FROM orchestration.publish_ledger AS ledger
+WHERE target_table = %(target_table)s AND dag_id = %(dag_id)s AND run_id = %(run_id)s
+ORDER BY version;
+
+-- name: later_runs
+-- Read which runs have published to a table since a run first did, and which feeds.
+SELECT later.dag_id, later.run_id, array_agg(DISTINCT feed_id) AS feeds
+FROM orchestration.publish_ledger AS own
+JOIN orchestration.publish_ledger AS later
+  ON later.target_table = own.target_table AND later.published_at > own.published_at AND later.version = 1
+JOIN orchestration.publish_ledger AS any_version
+  ON any_version.target_table = later.target_table
+ AND (any_version.dag_id, any_version.run_id) = (later.dag_id, later.run_id)
+JOIN orchestration.publish_ledger_feed AS feed
+  ON (feed.target_table, feed.publication_key) = (any_version.target_table, any_version.publication_key)
+WHERE own.target_table = %(target_table)s AND own.version = 1
+  AND (own.dag_id, own.run_id) = (%(dag_id)s, %(run_id)s)
+  AND (later.dag_id, later.run_id) <> (%(dag_id)s, %(run_id)s)
+GROUP BY later.dag_id, later.run_id
+ORDER BY later.dag_id, later.run_id;
 
 -- name: count_feeds
 -- Count every feed's rows in the scratch tables, beside what was declared of it.
@@ -149,10 +188,11 @@ SELECT %(target_table)s, %(publication_key)s, feed_id, position, rule, column_na
 -- name: book_feeds
 -- Book what became of each feed's rows.
 INSERT INTO orchestration.publish_ledger_feed
-    (target_table, publication_key, feed_id, rows_in, rows_staged, rows_published, rows_superseded, rows_quarantined)
+    (target_table, publication_key, feed_id, rows_in, rows_staged, rows_published, rows_superseded,
+     rows_quarantined, rows_replaced)
 SELECT %(target_table)s, %(publication_key)s, feed.*
 FROM unnest(%(feeds)s::text[], %(feeds_in)s::bigint[], %(feeds_staged)s::bigint[], %(feeds_published)s::bigint[],
-            %(feeds_superseded)s::bigint[], %(feeds_quarantined)s::bigint[]) AS feed;
+            %(feeds_superseded)s::bigint[], %(feeds_quarantined)s::bigint[], %(feeds_replaced)s::bigint[]) AS feed;
 
 -- name: close_ledger
 -- Book what the publication did to the table.

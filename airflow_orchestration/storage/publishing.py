@@ -29,16 +29,18 @@ from airflow_orchestration.storage.faults import stays, turned_away
 from airflow_orchestration.storage.migrating import check_ready
 from airflow_orchestration.storage.publication import (
     FeedRows,
+    History,
     Publication,
     Published,
     Scratch,
     confirmed,
     published_as,
+    version_of,
 )
 from airflow_orchestration.storage.store import RunKey
 from airflow_orchestration.storage.target import SQL, Cursor, Target, template
 
-__all__ = ["FeedRows", "Publication", "Published", "Publisher"]
+__all__ = ["FeedRows", "History", "Publication", "Published", "Publisher"]
 
 PAUSES_SECONDS = (0.2, 0.8, 2.4)
 PASSING = (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable)
@@ -96,6 +98,25 @@ class Publisher:
         with closing(self._open()) as connection:
             booked = _booked(connection, {"target_table": table, "publication_key": publication_key})
         return published_as(booked, already=True) if booked else None
+
+    def history(self, table: str, run: RunKey) -> History:
+        """What the ledger knows of a run and of those after it, in one snapshot."""
+        named = {"target_table": table, "publication_key": "", "dag_id": run.dag_id, "run_id": run.run_id}
+        with (
+            closing(self._open()) as connection,
+            connection.transaction(),
+            connection.cursor(row_factory=dict_row) as cursor,
+        ):
+            cursor.execute(SQL["one_snapshot"])
+            newest = cursor.execute(SQL["newest"], named).fetchone()
+            return History(
+                versions=tuple(version_of(row) for row in cursor.execute(SQL["versions"], named)),
+                later={
+                    RunKey(dag_id=row["dag_id"], run_id=row["run_id"]): tuple(row["feeds"])
+                    for row in cursor.execute(SQL["later_runs"], named).fetchall()
+                },
+                newest=newest["publication_key"] if newest else None,
+            )
 
     def _open(self) -> Connection:
         connection = self._connect()
@@ -219,6 +240,7 @@ class _Attempt:
             booked = _row(cursor.execute(SQL["ledger"], self._parameters))
             self._drop_scratch_in(cursor)
             return confirmed(booked, self._publication)
+        self._check_newest(cursor)
         self._check_counts(cursor)
         written = {"inserted": 0, "updated": 0}
         if with_target:
@@ -236,6 +258,14 @@ class _Attempt:
             cursor.execute(self._target.creation())
         stamps = {"run_id": self._publication.run.run_id, "published_at": published_at}
         return _row(cursor.execute(self._target.upsert(self._scratch.merged), stamps))
+
+    def _check_newest(self, cursor: Cursor) -> None:
+        """A later version rests on what the table held when its rows were merged."""
+        if self._publication.version == 1:
+            return
+        newest = cursor.execute(SQL["newest"], self._parameters).fetchone()
+        if newest is None or newest["publication_key"] != self._publication.after:
+            raise self._publication.overtaken()
 
     def _check_counts(self, cursor: Cursor) -> None:
         query = template("count_feeds", merged=self._scratch.merged, quarantined=self._scratch.quarantined)

@@ -44,14 +44,21 @@ SELECT spec, mode, started_at FROM orchestration.run
 WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND spec IS NOT NULL;
 
 -- name: finish
--- Record how a run ended, unless that is known already; what was not published may be published afterwards.
+-- Record how a run ended, unless that is known already; a later version of what it published counts.
 INSERT INTO orchestration.run AS known (dag_id, run_id, state, manifest, finished_at)
 VALUES (%(dag_id)s, %(run_id)s, %(state)s, %(manifest)s, clock_timestamp())
 ON CONFLICT (dag_id, run_id) DO UPDATE
 SET state = excluded.state, manifest = excluded.manifest, finished_at = excluded.finished_at
 WHERE known.state IS NULL
    OR (known.state = 'not_published' AND excluded.state <> 'not_published')
+   OR coalesce((known.manifest ->> 'version')::integer, 0) < coalesce((excluded.manifest ->> 'version')::integer, 0)
 RETURNING dag_id;
+
+-- name: degraded_runs
+-- Read which runs of a Dag ended degraded lately, oldest first.
+SELECT run_id FROM orchestration.run
+WHERE dag_id = %(dag_id)s AND state = 'published_degraded' AND finished_at > clock_timestamp() - %(within)s
+ORDER BY started_at, run_id;
 
 -- name: manifest
 -- Read how a run ended.
@@ -100,6 +107,28 @@ RETURNING round;
 SELECT verdict FROM orchestration.round
 WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s;
 
+-- name: decided_gates
+-- Read the gates that have decided, with the outcomes that count in their round, also those that came later.
+SELECT gate.dag_id, gate.run_id, gate.round, gate.opened_at, gate.verdict,
+       coalesce(run.started_at, gate.opened_at) AS run_started_at,
+       (SELECT coalesce(jsonb_object_agg(feed ->> 'id', feed -> 'deadline'), '{}')
+        FROM jsonb_array_elements(run.spec #> '{pipeline,feeds}') AS feed
+        WHERE feed -> 'deadline' <> 'null') AS feed_deadlines,
+       (SELECT coalesce(jsonb_object_agg(newest.feed_id, jsonb_build_array(
+                            newest.status, newest.registered_at, newest.rows_staged)), '{}')
+        FROM (SELECT DISTINCT ON (known.feed_id) *
+              FROM orchestration.feed_outcome AS known
+              WHERE (known.dag_id, known.run_id) = (gate.dag_id, gate.run_id) AND known.round <= gate.round
+              ORDER BY known.feed_id, known.round DESC) AS newest
+        WHERE newest.round = gate.round OR NOT planned.feeds ? newest.feed_id) AS registered
+FROM orchestration.round AS gate
+LEFT JOIN orchestration.run USING (dag_id, run_id)
+CROSS JOIN LATERAL jsonb_path_query_array(gate.plan, '$.branches[*].batches[*].feed_id') AS planned (feeds)
+WHERE gate.verdict IS NOT NULL
+  AND gate.dag_id = coalesce(%(dag_id)s::text, gate.dag_id)
+  AND gate.decided_at >= coalesce(%(since)s::timestamptz, '-infinity')
+ORDER BY gate.decided_at, gate.dag_id, gate.run_id, gate.round;
+
 -- name: register
 -- Record how a feed ended, unless this epoch or a newer one did; no row means that it did.
 INSERT INTO orchestration.feed_outcome AS known
@@ -147,24 +176,24 @@ INSERT INTO orchestration.waiting (dag_id, run_id, round, unit, feed_id)
 SELECT DISTINCT %(dag_id)s, %(run_id)s, %(round)s::integer, %(unit)s, feed_id
 FROM unnest(%(feeds)s::text[]) AS feed_id;
 
--- name: gate_snapshot
--- Read the facts of a gate in one snapshot: the round, each feed's newest outcome, and who is waited for.
-SELECT gate.round, gate.plan, gate.opened_at, gate.verdict, gate.decided_at,
+-- name: gate_snapshots
+-- Read the facts of gates in one snapshot: the round, each feed's newest outcome, and who is waited for.
+SELECT gate.dag_id, gate.run_id, gate.round, gate.plan, gate.opened_at, gate.verdict, gate.decided_at,
        clock_timestamp() AS now,
-       coalesce((SELECT started_at FROM orchestration.run
-                 WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s), gate.opened_at) AS run_started_at,
+       coalesce((SELECT started_at FROM orchestration.run AS known
+                 WHERE (known.dag_id, known.run_id) = (gate.dag_id, gate.run_id)),
+                gate.opened_at) AS run_started_at,
        (SELECT jsonb_object_agg(name, to_jsonb(point)) FROM orchestration.sync_point AS point
-        WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s) AS points,
+        WHERE (point.dag_id, point.run_id, point.round) = (gate.dag_id, gate.run_id, gate.round)) AS points,
        (SELECT coalesce(jsonb_agg(to_jsonb(newest)), '[]')
-        FROM (SELECT DISTINCT ON (feed_id) *
-              FROM orchestration.feed_outcome
-              WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
-              ORDER BY feed_id, round DESC) AS newest) AS outcomes,
-       (SELECT coalesce(array_agg(feed_id), '{}')
-        FROM orchestration.waiting
-        WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s) AS waiting
-FROM orchestration.round AS gate
-WHERE gate.dag_id = %(dag_id)s AND gate.run_id = %(run_id)s AND gate.round = %(round)s;
+        FROM (SELECT DISTINCT ON (known.feed_id) *
+              FROM orchestration.feed_outcome AS known
+              WHERE (known.dag_id, known.run_id) = (gate.dag_id, gate.run_id)
+              ORDER BY known.feed_id, known.round DESC) AS newest) AS outcomes,
+       (SELECT coalesce(array_agg(feed_id), '{}') FROM orchestration.waiting
+        WHERE (waiting.dag_id, waiting.run_id, waiting.round) = (gate.dag_id, gate.run_id, gate.round)) AS waiting
+FROM unnest(%(dag_ids)s::text[], %(run_ids)s::text[], %(rounds)s::integer[]) AS asked (dag_id, run_id, round)
+JOIN orchestration.round AS gate USING (dag_id, run_id, round);
 
 -- name: add_decision
 -- Append a decision to the audit table.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,16 @@ from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, QualityMeasures, StagedFile
 from airflow_orchestration.domain.plan import Branch, Plan, PlannedBatch
 from airflow_orchestration.exceptions import LedgerMismatchError
-from airflow_orchestration.storage.store import MergeRecord, RunKey, StoredPoint, StoredRound, WorkUnit
+from airflow_orchestration.storage.store import (
+    DecidedGate,
+    GateSnapshot,
+    MergeRecord,
+    Registration,
+    RunKey,
+    StoredPoint,
+    StoredRound,
+    WorkUnit,
+)
 
 Row = Mapping[str, Any]
 
@@ -83,6 +92,44 @@ def round_of(row: Row) -> StoredRound:
         points={name: _point_of(point) for name, point in sorted(row["points"].items())},
         verdict=row["verdict"],
         decided_at=row["decided_at"],
+    )
+
+
+def of_rounds(rounds: Collection[tuple[RunKey, int]]) -> dict[str, Any]:
+    """The parameters that name many rounds."""
+    return {
+        "dag_ids": [key.dag_id for key, _ in rounds],
+        "run_ids": [key.run_id for key, _ in rounds],
+        "rounds": [number for _, number in rounds],
+    }
+
+
+def snapshot_of(row: Row) -> GateSnapshot:
+    """The facts of a gate as their row has them."""
+    return GateSnapshot(
+        now=row["now"],
+        run_started_at=row["run_started_at"],
+        round=round_of(row),
+        outcomes={known["feed_id"]: outcome_of(known) for known in row["outcomes"]},
+        waiting=frozenset(row["waiting"]),
+    )
+
+
+def decided_gate_of(row: Row) -> DecidedGate:
+    """A decided gate as its row has it."""
+    return DecidedGate(
+        run=RunKey(dag_id=row["dag_id"], run_id=row["run_id"]),
+        round=row["round"],
+        run_started_at=row["run_started_at"],
+        opened_at=row["opened_at"],
+        verdict=row["verdict"],
+        registered={
+            feed_id: Registration(
+                status=OutcomeStatus(status), at=datetime.fromisoformat(registered_at), rows=count
+            )
+            for feed_id, (status, registered_at, count) in row["registered"].items()
+        },
+        feed_deadlines=row["feed_deadlines"],
     )
 
 

@@ -218,10 +218,14 @@ CREATE TABLE orchestration.publish_ledger (
     rows_unchanged   bigint,
     transaction      xid8 NOT NULL DEFAULT pg_current_xact_id(),
     published_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    version          integer NOT NULL DEFAULT 1 CHECK (version >= 1),
+    rows_withdrawn   bigint NOT NULL DEFAULT 0 CHECK (rows_withdrawn >= 0),
     PRIMARY KEY (target_table, publication_key),
     CHECK (rows_in = rows_published + rows_superseded + rows_quarantined),
     CHECK (rows_published = rows_inserted + rows_updated + rows_unchanged)
 );
+CREATE INDEX publish_ledger_run ON orchestration.publish_ledger (target_table, dag_id, run_id, version);
+CREATE INDEX publish_ledger_newest ON orchestration.publish_ledger (target_table, published_at DESC);
 COMMENT ON TABLE orchestration.publish_ledger IS 'What was published, committed together with the rows';
 
 CREATE TABLE orchestration.publish_ledger_feed (
@@ -233,6 +237,7 @@ CREATE TABLE orchestration.publish_ledger_feed (
     rows_published   bigint NOT NULL,
     rows_superseded  bigint NOT NULL,
     rows_quarantined bigint NOT NULL,
+    rows_replaced    bigint NOT NULL DEFAULT 0 CHECK (rows_replaced >= 0),
     PRIMARY KEY (target_table, publication_key, feed_id),
     FOREIGN KEY (target_table, publication_key) REFERENCES orchestration.publish_ledger,
     CHECK (rows_staged = rows_published + rows_superseded),

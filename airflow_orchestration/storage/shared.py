@@ -19,7 +19,7 @@ ENOUGH_SUCCESSES = 3
 def points_of(terms: GateTerms, opened_at: datetime) -> dict[str, StoredPoint]:
     """Turn the terms of a gate into moments: each after the opening, none after the gate's own."""
     last = _moment(terms.deadline, opened_at)
-    named = {name: min(_moment(deadline, opened_at), last) for name, deadline in terms.points.items()}
+    named = {name: min(_moment(deadline, opened_at), last) for name, deadline in sorted(terms.points.items())}
     return {name: StoredPoint(deadline_at=moment) for name, moment in {ALL_FEEDS: last, **named}.items()}
 
 

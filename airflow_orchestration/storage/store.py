@@ -6,14 +6,14 @@ All times are the store's own clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
 from airflow_orchestration.domain.decision import Decision, Json
-from airflow_orchestration.domain.outcome import FeedOutcome, StagedFile
+from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, StagedFile
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.plan import Plan
 
@@ -117,6 +117,32 @@ class GateSnapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """How a feed ended, when the store was told, and how many rows were staged."""
+
+    status: OutcomeStatus
+    at: datetime
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecidedGate:
+    """The verdict of a round's gate, and when each feed came.
+
+    `registered` holds the outcomes that count in the round, also those that came after the verdict.
+    `feed_deadlines` are the feeds' own, as they were declared.
+    """
+
+    run: RunKey
+    round: int
+    run_started_at: datetime
+    opened_at: datetime
+    verdict: Mapping[str, Any]
+    registered: Mapping[str, Registration]
+    feed_deadlines: Mapping[str, float | str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One line of the timeline, append-only."""
 
@@ -187,6 +213,10 @@ class Store(Protocol):
         """
         ...
 
+    def end_lease(self, fence: Fence) -> None:
+        """Let any execution of the unit begin at once: this one has let go of its work."""
+        ...
+
     def outcomes(self, key: RunKey) -> Sequence[FeedOutcome]:
         """Every registered outcome, by round and feed."""
         ...
@@ -195,12 +225,24 @@ class Store(Protocol):
         """Read the facts of a round's gate; raises `KeyError` when the round is not open."""
         ...
 
+    def gate_snapshots(
+        self, rounds: Collection[tuple[RunKey, int]]
+    ) -> Mapping[tuple[RunKey, int], GateSnapshot]:
+        """Read the facts of many gates at one moment; rounds that are not open are left out."""
+        ...
+
     def mark_floor_reached(self, key: RunKey, round_number: int, sync_point: str = ALL_FEEDS) -> datetime:
         """Keep the moment at which the floor was first reached, and return it."""
         ...
 
     def record_verdict(self, key: RunKey, round_number: int, decision: Decision) -> Mapping[str, Any]:
         """Write the gate's verdict once; whoever comes second gets the first one back."""
+        ...
+
+    def decided_gates(
+        self, *, dag_id: str | None = None, since: datetime | None = None
+    ) -> Sequence[DecidedGate]:
+        """Every gate that has decided, oldest first: all, those of one Dag, those since a moment."""
         ...
 
     def record_decision(self, fence: Fence, decision: Decision) -> None:
@@ -230,8 +272,13 @@ class Store(Protocol):
     def finish(self, fence: Fence, state: RunState, manifest: Mapping[str, Any]) -> None:
         """Record how the run ended. Repeating it keeps the first end.
 
-        Only a run that was not published may end once more, when it is published after all.
+        It may end once more when what was not published is published after all, and with a manifest of a
+        higher `version`: late feeds were merged into what it had published.
         """
+        ...
+
+    def degraded_runs(self, dag_id: str, within: timedelta) -> Sequence[RunKey]:
+        """The runs of a Dag that ended degraded, not longer ago than `within`, oldest first."""
         ...
 
     def manifest(self, key: RunKey) -> Mapping[str, Any] | None:

@@ -9,9 +9,9 @@ from typing import Any
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_orchestration.storage.store import RunKey
+from airflow_orchestration.storage.store import GateSnapshot, RunKey
 from airflow_orchestration.triggers.polling import PollingTrigger
-from airflow_orchestration.triggers.shared_store import shared_store
+from airflow_orchestration.triggers.shared_store import rounds_poller
 from airflow_orchestration.workflow.branch import WaitsFor
 from airflow_orchestration.workflow.members import is_over, standing_outcomes
 
@@ -33,13 +33,11 @@ class BranchWaitTrigger(PollingTrigger[TriggerEvent]):
         orchestration_conn_id: str,
         round_number: int,
         waiting: Sequence[Sequence[str]],
-        poll_interval: float = 1.0,
     ) -> None:
         super().__init__()
         self.orchestration_conn_id = orchestration_conn_id
         self.round_number = round_number
         self.waiting = [list(obstacle) for obstacle in waiting]
-        self.poll_interval = poll_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return plain data that makes this trigger again."""
@@ -49,7 +47,6 @@ class BranchWaitTrigger(PollingTrigger[TriggerEvent]):
                 "orchestration_conn_id": self.orchestration_conn_id,
                 "round_number": self.round_number,
                 "waiting": self.waiting,
-                "poll_interval": self.poll_interval,
             },
         )
 
@@ -58,16 +55,18 @@ class BranchWaitTrigger(PollingTrigger[TriggerEvent]):
         await asyncio.sleep(FIRST_LOOK_SECONDS)
         yield await self.found()
 
-    def look(self) -> TriggerEvent | None:
+    async def look(self) -> TriggerEvent | None:
         """Look whether the round is over, then whether something is there."""
         where = self.coordinates()
-        store = shared_store(self.orchestration_conn_id)
         run = RunKey(dag_id=where["dag_id"], run_id=where["run_id"])
-        snapshot = store.gate_snapshot(run, self.round_number)
+        snapshot = await rounds_poller(self.orchestration_conn_id).answer((run, self.round_number))
         if is_over(snapshot):
             late = ", ".join(feed_id for feed_id, _, _ in self.waiting)
             self.log.info("The round went on without %s: late", late)
             return TriggerEvent({"late": late})
+        return await asyncio.to_thread(self._first_there, snapshot)  # files may stand on a slow disk
+
+    def _first_there(self, snapshot: GateSnapshot) -> TriggerEvent | None:
         standing = set(standing_outcomes(snapshot.round.plan, snapshot.outcomes))
         for feed_id, kind, on in self.waiting:
             if _is_there(WaitsFor(kind), on, standing, standing | snapshot.waiting):

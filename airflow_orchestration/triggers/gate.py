@@ -7,39 +7,34 @@ from collections.abc import AsyncIterator
 
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import TriggerEvent
-from asgiref.sync import sync_to_async
 
 from airflow_orchestration.policies.quorum_gate import GateDecision
 from airflow_orchestration.triggers.polling import PollingTrigger
-
-POLL_SECONDS = 0.5
 
 
 class GateTrigger(PollingTrigger[GateDecision]):
     """Evaluates until the decision is settled, then ends the task itself."""
 
-    poll_interval: float = POLL_SECONDS
-
     @abstractmethod
-    def decide(self) -> GateDecision:
+    async def decide(self) -> GateDecision:
         """Gather the facts of this moment and evaluate the policy."""
 
     @abstractmethod
     def end_event(self, decision: GateDecision) -> TriggerEvent:
         """Say how the task ends with a settled decision."""
 
-    def look(self) -> GateDecision | None:
+    async def look(self) -> GateDecision | None:
         """Return the decision when it is settled."""
-        decision = self.decide()
+        decision = await self.decide()
         return decision if decision.is_settled else None
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event, when the gate is settled."""
         decision = await self.found()
-        await sync_to_async(self._record)(decision)
+        await self.persistently(lambda: self._record(decision))
         self.log.info("%s", decision)
         yield self.end_event(decision)
 
-    def _record(self, decision: GateDecision) -> None:
-        for key in ("return_value", "decision"):
-            XCom.set(key=key, value=decision.as_json(), **self.coordinates())
+    async def _record(self, decision: GateDecision) -> None:
+        """Tell Airflow in one message: a triggerer takes only some tens of messages per second, of all triggers."""
+        await XCom.aset(key="return_value", value=decision.as_json(), **self.coordinates())

@@ -1,52 +1,57 @@
 """Looks again and again, without a worker, until there is something to tell.
 
 A trigger may ask Airflow for task states and XComs of its run, and nothing else: any other message
-is never answered. So every look is bounded in time, and a look that fails is taken again.
+is never answered. So every step is bounded in time, and a step that fails is taken again.
 """
 
 from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 from airflow.triggers.base import BaseTrigger
-from asgiref.sync import sync_to_async
 
 Found = TypeVar("Found")
+Done = TypeVar("Done")
 
-LOOK_TIMEOUT = timedelta(seconds=30)
-GIVE_UP_AFTER = timedelta(minutes=10)
-"""Looks that fail for so long fail the trigger; Airflow then retries the task."""
+STEP_SECONDS = 120.0
+RETRY_SECONDS = 2.0
+WARN_EVERY_SECONDS = 60.0
+GIVE_UP_SECONDS = 600.0
+"""A step that fails for so long fails the trigger; Airflow then retries the task."""
 
 
 class PollingTrigger(BaseTrigger, Generic[Found]):
-    """A trigger that polls; `poll_interval` is in seconds."""
-
-    poll_interval: float
+    """A trigger that looks until it finds something."""
 
     @abstractmethod
-    def look(self) -> Found | None:
-        """Look once; None means that there is nothing to tell yet."""
+    async def look(self) -> Found | None:
+        """Ask a shared poller, which sets the pace; None means that there is nothing to tell yet."""
 
     async def found(self) -> Found:
         """Return the first thing that a look finds."""
-        loop = asyncio.get_running_loop()
-        last_look = loop.time()
+        while (seen := await self.persistently(self.look)) is None:
+            pass
+        return seen
+
+    async def persistently(self, step: Callable[[], Awaitable[Done]]) -> Done:
+        """Take a step until it succeeds. Nonsense is raised: it stays nonsense, however often it is tried."""
+        clock = asyncio.get_running_loop().time
+        began, warned = clock(), float("-inf")
         while True:
             try:
-                seen = await asyncio.wait_for(sync_to_async(self.look)(), LOOK_TIMEOUT.total_seconds())
-                last_look = loop.time()
-                if seen is not None:
-                    return seen
+                return await asyncio.wait_for(step(), STEP_SECONDS)
             except (TypeError, ValueError):
-                raise  # nonsense stays nonsense, however often it is looked at
+                raise
             except Exception:
-                if loop.time() - last_look > GIVE_UP_AFTER.total_seconds():
+                if clock() - began > GIVE_UP_SECONDS:
                     raise
-                self.log.warning("Could not look; trying again", exc_info=True)
-            await asyncio.sleep(self.poll_interval)
+                if clock() - warned > WARN_EVERY_SECONDS:
+                    warned = clock()
+                    self.log.warning("Could not look; trying again", exc_info=True)
+            await asyncio.sleep(RETRY_SECONDS)
 
     def coordinates(self) -> dict[str, Any]:
         """Where the task stands in Airflow."""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.policies.quorum_gate import GateDecision
-from airflow_orchestration.storage.store import RunKey
-from airflow_orchestration.triggers.gate import POLL_SECONDS, GateTrigger
-from airflow_orchestration.triggers.shared_store import shared_store
-from airflow_orchestration.triggers.task_states import task_states
-from airflow_orchestration.workflow.gate import decide_gate
+from airflow_orchestration.storage.store import GateSnapshot, RunKey, Store
+from airflow_orchestration.triggers.gate import GateTrigger
+from airflow_orchestration.triggers.shared_store import rounds_poller, shared_store
+from airflow_orchestration.triggers.task_states import TasksOfRun, task_states_poller
+from airflow_orchestration.workflow.gate import settle_gate
+from airflow_orchestration.workflow.round_tasks import States, dead_feeds
 from airflow_orchestration.workflow.step import read_spec
+
+TASK_STATES_EVERY_SECONDS = 5.0
+"""How often the lanes' tasks are looked at: only for one that died before it could tell the store."""
 
 
 class RoundGateTrigger(GateTrigger):
@@ -29,14 +34,13 @@ class RoundGateTrigger(GateTrigger):
         orchestration_conn_id: str,
         round_number: int,
         lanes: Mapping[str, str],
-        poll_interval: float = POLL_SECONDS,
     ) -> None:
         super().__init__()
         self.orchestration_conn_id = orchestration_conn_id
         self.round_number = round_number
         self.lanes = dict(lanes)
-        self.poll_interval = poll_interval
         self._spec: RunSpec | None = None
+        self._states: States = {}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return plain data that makes this trigger again."""
@@ -46,18 +50,39 @@ class RoundGateTrigger(GateTrigger):
                 "orchestration_conn_id": self.orchestration_conn_id,
                 "round_number": self.round_number,
                 "lanes": self.lanes,
-                "poll_interval": self.poll_interval,
             },
         )
 
-    def decide(self) -> GateDecision:
-        """Evaluate what is registered. States are read first: what ended before the look is in the store."""
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event, when the gate is settled."""
+        watching = asyncio.create_task(self._watch_tasks())
+        try:
+            async for event in super().run():
+                yield event
+        finally:
+            watching.cancel()
+
+    async def _watch_tasks(self) -> None:
+        """Keep the states of the lanes' tasks; the gate goes on by the store alone while Airflow does not answer."""
+        where = self.coordinates()
+        asked = TasksOfRun(run_id=where["run_id"], task_ids=tuple(self.lanes.values()))
+        while True:
+            self._states = await self.persistently(lambda: task_states_poller(where["dag_id"]).answer(asked))
+            await asyncio.sleep(TASK_STATES_EVERY_SECONDS)
+
+    async def decide(self) -> GateDecision:
+        """Evaluate what is registered. States are older than the facts: what ended before them is in the store."""
         where = self.coordinates()
         run = RunKey(dag_id=where["dag_id"], run_id=where["run_id"])
-        states = task_states(run.dag_id, run.run_id, list(self.lanes.values()))
+        states = self._states
+        snapshot = await rounds_poller(self.orchestration_conn_id).answer((run, self.round_number))
         store = shared_store(self.orchestration_conn_id)
+        return await store.call(lambda store: self._settle(store, run, snapshot, states))
+
+    def _settle(self, store: Store, run: RunKey, snapshot: GateSnapshot, states: States) -> GateDecision:
         self._spec = self._spec or read_spec(store.run(run))
-        return decide_gate(store, run, self._spec, self.round_number, self.lanes, states)
+        dead = dead_feeds(snapshot.round.plan, self.lanes, states)
+        return settle_gate(store, run, self._spec, snapshot, dead)
 
     def end_event(self, decision: GateDecision) -> TriggerEvent:
         """Succeed with any decision: the task after the gate follows it."""

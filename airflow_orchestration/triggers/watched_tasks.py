@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from airflow_orchestration.domain.deadline import deadline_at
 from airflow_orchestration.policies.quorum_gate import (
     GateDecision,
     GateFacts,
@@ -54,31 +55,37 @@ class WatchedTasks:
         members = tuple(member for task in self.tasks for member in _members(task, states, certain=late))
         return self.gate.evaluate(GateFacts(members=members, elapsed=elapsed, since_floor=since_floor))
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain data for a trigger's arguments."""
-        grace = self.gate.grace_period
-        return {
-            "tasks": [[task.task_id, task.mapped, task.weight, task.required] for task in self.tasks],
-            "floor": self.gate.floor,
-            "deadline": self.gate.deadline.total_seconds(),
-            "grace_period": None if grace is None else grace.total_seconds(),
-        }
-
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> WatchedTasks:
-        """Make the same object from plain data."""
-        grace = data["grace_period"]
+    def from_json(cls, terms: Mapping[str, Any], *, run_started_at: datetime) -> WatchedTasks:
+        """Make them from what `watch_terms` gives; here a time of day becomes the moment after the run's start."""
+        grace = terms["grace_period"]
         return cls(
             tasks=tuple(
                 WatchedTask(task_id=task_id, mapped=mapped, weight=weight, required=required)
-                for task_id, mapped, weight, required in data["tasks"]
+                for task_id, mapped, weight, required in terms["tasks"]
             ),
             gate=QuorumGate(
-                floor=data["floor"],
-                deadline=timedelta(seconds=data["deadline"]),
+                floor=terms["floor"],
+                deadline=deadline_at(terms["deadline"], started=run_started_at) - run_started_at,
                 grace_period=None if grace is None else timedelta(seconds=grace),
             ),
         )
+
+
+def watch_terms(
+    tasks: Sequence[WatchedTask], *, floor: float, deadline: float | str, grace_period: float | None
+) -> dict[str, Any]:
+    """What a gate watches, and by which rule, as plain data for a trigger's arguments.
+
+    :param deadline: seconds from the start of the run, or a time of day such as `06:00 Europe/Berlin`.
+    :param grace_period: seconds.
+    """
+    return {
+        "tasks": [[task.task_id, task.mapped, task.weight, task.required] for task in tasks],
+        "floor": floor,
+        "deadline": deadline,
+        "grace_period": grace_period,
+    }
 
 
 def _members(task: WatchedTask, states: States, *, certain: bool) -> Iterator[Member]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -14,11 +15,13 @@ from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, Sta
 from airflow_orchestration.domain.pipeline import Feed
 from airflow_orchestration.domain.plan import Branch, Plan
 from airflow_orchestration.engine.ingest import Ingested, ingest
+from airflow_orchestration.engine.stopping import StoppedError
 from airflow_orchestration.exceptions import FeedError, OrchestrationError
 from airflow_orchestration.policies.quality import QualityScore
 from airflow_orchestration.storage.store import GateSnapshot
 from airflow_orchestration.workflow.members import arrived, is_over, standing_outcomes
 from airflow_orchestration.workflow.step import Step
+from airflow_orchestration.workflow.stopping import BRANCH_STOPPED, Watch
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +43,18 @@ class Waiting:
     feed_id: str
     kind: WaitsFor
     on: str
+    stopped: bool = False
+    """It was being processed when the gate decided, and was stopped."""
 
 
-def run_branch(step: Step, branch_id: str, lane: Lane, *, last_try: bool = True) -> tuple[Waiting, ...]:
+def run_branch(
+    step: Step, branch_id: str, lane: Lane, *, last_try: bool = True, watch: Watch = nullcontext
+) -> tuple[Waiting, ...]:
     """Process every batch that can be processed; return what the others wait for, in branch order.
 
     Each batch is registered as soon as it is done, so an arrival counts at the gate even while
-    its branch still waits for something else. Once the gate has decided nothing more is begun.
+    its branch still waits for something else. Once the gate has decided nothing more is begun, and what
+    the `watch` stops is given up.
 
     A batch that ends in a fault of this machine (memory, disk, storage) does not keep the others from
     being processed. The fault is raised when they are done, for the task to be tried again; on the last
@@ -61,12 +69,11 @@ def run_branch(step: Step, branch_id: str, lane: Lane, *, last_try: bool = True)
             return tuple(Waiting(feed_id=late, kind=WaitsFor.NOTHING, on="") for late in open_batches)
         ready, found = _first_ready(step, open_batches, branch, snapshot)
         if ready is None:
-            if faults:
-                raise next(iter(faults.values()))
-            step.store.set_waiting(step.fence, [obstacle.feed_id for obstacle in found])
-            return found
+            return _wait(step, found, faults)
         try:
-            _process(step, ready, branch_id, snapshot)
+            process_batch(step, ready, branch_id, snapshot, watch=watch)
+        except StoppedError:
+            return _give_up(step, ready, open_batches)
         except OrchestrationError:
             raise
         except Exception as fault:
@@ -75,6 +82,23 @@ def run_branch(step: Step, branch_id: str, lane: Lane, *, last_try: bool = True)
                 _register_failure(step, ready, branch_id, f"{ready}: {type(fault).__name__} on the last try")
             else:
                 faults[ready] = fault
+
+
+def _wait(step: Step, found: tuple[Waiting, ...], faults: Mapping[str, Exception]) -> tuple[Waiting, ...]:
+    if faults:
+        raise next(iter(faults.values()))
+    step.store.set_waiting(step.fence, [obstacle.feed_id for obstacle in found])
+    return found
+
+
+def _give_up(step: Step, stopped: str, open_batches: list[str]) -> tuple[Waiting, ...]:
+    """Say in the timeline what was stopped, and let go of the work."""
+    step.store.add_event(step.fence, BRANCH_STOPPED, {"unit": step.fence.unit.unit, "feeds": [stopped]})
+    step.store.end_lease(step.fence)
+    return tuple(
+        Waiting(feed_id=feed_id, kind=WaitsFor.NOTHING, on="", stopped=feed_id == stopped)
+        for feed_id in open_batches
+    )
 
 
 def failed_feeds(step: Step, branch_id: str, lane: Lane) -> list[str]:
@@ -143,12 +167,19 @@ def _refuse_failed_needs(feed: Feed, snapshot: GateSnapshot) -> None:
         raise FeedError(f"{feed.id} depends on {', '.join(failed)}, which failed")
 
 
-def _process(step: Step, feed_id: str, branch_id: str, snapshot: GateSnapshot) -> None:
+def process_batch(
+    step: Step, feed_id: str, branch_id: str, snapshot: GateSnapshot, *, watch: Watch = nullcontext
+) -> None:
+    """Read, check and stage one feed, and register what came of it.
+
+    Raises `StoppedError` when the `watch` stopped it; then nothing of it is kept.
+    """
     feed = step.spec.feeds[feed_id]
     started = time.monotonic()
     try:
         _refuse_failed_needs(feed, snapshot)
-        outcome = _staged_outcome(step, feed, branch_id, snapshot.round.plan, started)
+        with watch():
+            outcome = _staged_outcome(step, feed, branch_id, snapshot.round.plan, started)
     except FeedError as error:
         log.warning("Feed %s failed: %s", feed_id, error)
         _register_failure(step, feed_id, branch_id, str(error), _since(started))
@@ -202,13 +233,17 @@ def _staged_outcome(step: Step, feed: Feed, branch_id: str, plan: Plan, started:
 
 def _store(step: Step, feed_id: str, ingested: Ingested) -> tuple[StagedFile, StagedFile | None]:
     prefix = f"{step.staging_prefix}/{feed_id}/e{step.fence.epoch}"
-    staged = step.staging.store(ingested.staged, f"{prefix}-rows.parquet", rows=ingested.rows_staged)
-    if ingested.quarantine is None:
-        return staged, None
-    quarantine = step.staging.store(
-        ingested.quarantine, f"{prefix}-quarantine.parquet", rows=ingested.rows_quarantined
-    )
-    return staged, quarantine
+    rows, quarantine = f"{prefix}-rows.parquet", f"{prefix}-quarantine.parquet"
+    try:
+        staged = step.staging.store(ingested.staged, rows, rows=ingested.rows_staged)
+        if ingested.quarantine is None:
+            return staged, None
+        aside = step.staging.store(ingested.quarantine, quarantine, rows=ingested.rows_quarantined)
+    except StoppedError:
+        step.staging.discard(rows)
+        step.staging.discard(quarantine)
+        raise
+    return staged, aside
 
 
 def _since(started: float) -> timedelta:

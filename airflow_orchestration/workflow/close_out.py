@@ -6,14 +6,13 @@ from typing import Any
 
 from airflow_orchestration.storage.publishing import Publisher
 from airflow_orchestration.storage.store import RunState
-from airflow_orchestration.workflow.publish import manifest_of, publication_key
+from airflow_orchestration.workflow.publish import manifest_of
 from airflow_orchestration.workflow.step import Step
 
 
 def close_out(step: Step, publisher: Publisher) -> dict[str, Any]:
-    """Ask the target's ledger whether the run was published, record the end, and return the manifest."""
-    table = step.spec.pipeline.publish.table
-    published = publisher.ledger(table, publication_key(step.run_key)) is not None
-    manifest = manifest_of(step, published=published)
+    """Ask the target's ledger what the run published, record the end, and return the manifest."""
+    history = publisher.history(step.spec.pipeline.publish.table, step.run_key)
+    manifest = manifest_of(step, published=bool(history.versions), versions=history.versions)
     step.store.finish(step.fence, RunState(manifest["state"]), manifest)
     return manifest

@@ -32,16 +32,9 @@ def merge_round(step: Step) -> MergeRecord:
     admission = _admission(step, [standing[feed_id] for feed_id in _arrived(stored)])
     step.store.record_decision(step.fence, admission)
     inputs = [standing[name] for name in _arrived(stored) if name not in admission.left_out]
-    decision = Merging().evaluate(_facts(step, inputs, standing))
+    decision = Merging().evaluate(merge_facts(step, inputs, standing))
     fused = fuse(
-        [
-            FusionSource(
-                feed_id=source.feed_id,
-                path=_fetch(step, standing[source.feed_id]),
-                weight=source.weight,
-            )
-            for source in decision.sources
-        ],
+        fusion_sources(step, decision, standing),
         contract=step.spec.contract,
         tolerance=step.spec.pipeline.merge.tolerance,
         scratch=step.folder("fuse"),
@@ -50,7 +43,7 @@ def merge_round(step: Step) -> MergeRecord:
     record = MergeRecord(
         round=step.round,
         staged=step.staging.store(fused.path, key, rows=fused.rows),
-        content_sha256=_content_hash(inputs, decision),
+        content_sha256=content_hash(inputs, decision),
         decision=decision.as_json(),
         published=fused.published,
         superseded=fused.superseded,
@@ -90,7 +83,20 @@ def _admission(step: Step, outcomes: list[FeedOutcome]) -> AdmissionDecision:
     )
 
 
-def _facts(step: Step, inputs: list[FeedOutcome], standing: Mapping[str, FeedOutcome]) -> MergeFacts:
+def fusion_sources(
+    step: Step, decision: MergeDecision, standing: Mapping[str, FeedOutcome]
+) -> list[FusionSource]:
+    """Fetch the staged files of a merge's sources, each with its weight."""
+    return [
+        FusionSource(
+            feed_id=source.feed_id, path=fetch_rows(step, standing[source.feed_id]), weight=source.weight
+        )
+        for source in decision.sources
+    ]
+
+
+def merge_facts(step: Step, inputs: list[FeedOutcome], standing: Mapping[str, FeedOutcome]) -> MergeFacts:
+    """What the weights of a merge's sources rest on."""
     merged = {outcome.feed_id for outcome in inputs}
     failed = [feed_id for feed_id, outcome in standing.items() if not arrived(outcome)]
     return MergeFacts(
@@ -119,13 +125,14 @@ def _steady_seconds(outcome: FeedOutcome) -> float:
     return round(outcome.elapsed.total_seconds() / STOPWATCH_STEP) * STOPWATCH_STEP
 
 
-def _fetch(step: Step, outcome: FeedOutcome) -> Path:
+def fetch_rows(step: Step, outcome: FeedOutcome) -> Path:
+    """Fetch the checked rows of a feed."""
     if outcome.staged is None:
         raise KeyError(f"{outcome.feed_id} has no staged file")
     return step.staging.fetch(outcome.staged, step.scratch)
 
 
-def _content_hash(inputs: list[FeedOutcome], decision: MergeDecision) -> str:
+def content_hash(inputs: list[FeedOutcome], decision: MergeDecision) -> str:
     """Equal staged files in equal order of weight give equal content."""
     files = {outcome.feed_id: outcome.staged.sha256 for outcome in inputs if outcome.staged}
     ordered = [[source.feed_id, files[source.feed_id]] for source in decision.sources]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.engine.export import csv_chunks
 from airflow_orchestration.exceptions import NotPublishedError
 from airflow_orchestration.insights.manifest import ManifestFacts, completeness_manifest
+from airflow_orchestration.policies.asking import Choice
 from airflow_orchestration.policies.quality import QualityAction
+from airflow_orchestration.storage.publication import Version
 from airflow_orchestration.storage.publishing import FeedRows, Publication, Published, Publisher
 from airflow_orchestration.storage.store import MergeRecord, RunKey
 from airflow_orchestration.workflow.step import Step
+from airflow_orchestration.workflow.stopping import BRANCH_STOPPED
 
 MERGED_EXTRAS = ("_primary_source", "_sources", "_attribution", "_agreement")
 QUARANTINE_COLUMNS = ("feed_id", "position", "rule", "column_name", "reason", "raw")
@@ -32,7 +35,9 @@ def publish(step: Step, publisher: Publisher) -> Published:
         [*columns, *MERGED_EXTRAS],
         scratch=step.folder("merged"),
     )
-    published = publisher.publish(publication, merged, _quarantine(step, record, standing))
+    published = publisher.publish(
+        publication, merged, quarantined_rows(step, sorted(record.published), standing)
+    )
     step.store.add_event(step.fence, "published", asdict(published))
     return published
 
@@ -42,8 +47,8 @@ def publication_key(run: RunKey) -> str:
     return f"{run.dag_id}/{run.run_id}"
 
 
-def manifest_of(step: Step, *, published: bool) -> dict[str, Any]:
-    """Build the run's completeness manifest from what the store holds."""
+def manifest_of(step: Step, *, published: bool, versions: Sequence[Version] = ()) -> dict[str, Any]:
+    """Build the run's completeness manifest from what the store holds, and the versions in the ledger."""
     usual = step.store.usual_rows(step.run_key.dag_id, list(step.spec.feeds))
     return completeness_manifest(
         ManifestFacts(
@@ -53,13 +58,24 @@ def manifest_of(step: Step, *, published: bool) -> dict[str, Any]:
             merge=last_merge(step),
             usual_rows=usual,
             published=published,
+            versions=tuple(versions),
+            stopped=_stopped(step),
             last_word=_last_word(step),
         )
     )
 
 
+def _stopped(step: Step) -> frozenset[str]:
+    """The feeds that were stopped in the last round; what was stopped before has been tried again."""
+    last = len(step.store.rounds(step.run_key))
+    events = (e for e in step.store.timeline(step.run_key) if e.event == BRANCH_STOPPED and e.round == last)
+    return frozenset(str(feed_id) for event in events for feed_id in cast("list[str]", event.detail["feeds"]))
+
+
 def _last_word(step: Step) -> str:
     for _, decision in reversed(step.store.decisions(step.run_key)):
+        if decision["policy"] == "person" and decision["evidence"]["by"] is not None:
+            return f"person: {decision['evidence']['by']} said {decision['action']}"
         if decision["policy"] in {"quorum_gate", "quality_gate"}:
             below = ", ".join(decision["evidence"].get("below_standard", []))
             named = f" ({below})" if below else ""
@@ -83,13 +99,13 @@ def standing_feeds(step: Step) -> dict[str, FeedOutcome]:
 
 
 def _is_approved(step: Step, record: MergeRecord) -> bool:
-    """Whether the last word on this merge is the quality gate's approval; a new merge needs a new one."""
+    """Whether the last word on this merge is an approval; a new merge needs a new one."""
     words = [
-        decision
+        (decision["policy"], decision["action"])
         for number, decision in step.store.decisions(step.run_key)
-        if number == record.round and decision["policy"] in {"merging", "quality_gate"}
+        if number == record.round and decision["policy"] in {"merging", "quality_gate", "person"}
     ]
-    return bool(words) and words[-1]["action"] == QualityAction.QUALITY_APPROVED
+    return words[-1:] in ([("quality_gate", QualityAction.QUALITY_APPROVED)], [("person", Choice.PUBLISH)])
 
 
 def _publication(step: Step, record: MergeRecord, standing: dict[str, FeedOutcome]) -> Publication:
@@ -114,8 +130,9 @@ def _publication(step: Step, record: MergeRecord, standing: dict[str, FeedOutcom
     )
 
 
-def _quarantine(step: Step, record: MergeRecord, standing: dict[str, FeedOutcome]) -> Iterator[bytes]:
-    for feed_id in sorted(record.published):
+def quarantined_rows(step: Step, feeds: Sequence[str], standing: dict[str, FeedOutcome]) -> Iterator[bytes]:
+    """The rows of some feeds that stay outside, as CSV."""
+    for feed_id in feeds:
         staged = standing[feed_id].quarantine
         if staged is not None:
             path = step.staging.fetch(staged, step.scratch)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
+from airflow_orchestration.policies.asking import Choice
 from airflow_orchestration.policies.quality import QualityAction
 from airflow_orchestration.policies.quorum_gate import GateAction
 from airflow_orchestration.workflow.plan import rebalance
@@ -17,6 +20,19 @@ class Route(StrEnum):
     NEXT_ROUND = "next_round"
     PUBLISH = "publish"
     FAIL = "fail"
+    ASK = "ask"
+    """A person says where."""
+
+
+CHOICES: Mapping[Route, Choice] = MappingProxyType(
+    {
+        Route.MERGE: Choice.MERGE,
+        Route.PUBLISH: Choice.PUBLISH,
+        Route.NEXT_ROUND: Choice.NEXT_ROUND,
+        Route.FAIL: Choice.STOP,
+    }
+)
+"""The stops as a person may choose them."""
 
 
 def after_gate(step: Step, action: GateAction) -> Route:

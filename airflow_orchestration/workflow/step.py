@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.engine.staging import StagingArea
-from airflow_orchestration.storage.store import Fence, RunKey, Store, StoredRun
+from airflow_orchestration.storage.store import Fence, RunKey, Store, StoredRun, WorkUnit
 from airflow_orchestration.workflow.members import newest_outcomes, standing_outcomes
 
 
@@ -54,6 +54,11 @@ class Step:
         stored = self.store.rounds(self.run_key)[round_number - 1]
         before = [o for o in self.store.outcomes(self.run_key) if o.round <= round_number]
         return standing_outcomes(stored.plan, newest_outcomes(before))
+
+    def reading(self, run: RunKey) -> Step:
+        """Return a step for looking at another run: its fence is nobody's, and writes nothing."""
+        unit = WorkUnit(run=run, round=0, unit=self.fence.unit.unit)
+        return replace(self, fence=Fence(unit=unit, epoch=0))
 
     def folder(self, name: str) -> Path:
         """Make a folder in the scratch space."""

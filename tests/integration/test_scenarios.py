@@ -57,6 +57,12 @@ class Played:
         return f"{self.key.dag_id}/{self.key.run_id}"
 
 
+def versions(played: Played) -> list[dict[str, Any]]:
+    return played.rows(
+        "SELECT * FROM orchestration.publish_ledger WHERE run_id = %s ORDER BY version", played.key.run_id
+    )
+
+
 def play_scenario(stack: Stack, name: str) -> Played:
     screen = io.StringIO()
     code = play(stack, name, Console(file=screen, width=200))
@@ -108,6 +114,25 @@ def assert_table_is_right(played: Played) -> None:
         }
         assert {name: values.get(name) for name in found} == found, code
         assert {name: feed for name, feed in sources.items() if name != "iata"} == row["_attribution"], code
+
+
+def test_repair(stack: Stack) -> None:
+    """What was broken and what was late come in afterwards: a second version, and the table is the full one."""
+    played = play_scenario(stack, "repair")
+    first, second = versions(played)
+
+    assert 0 == played.code
+    assert "published" == played.manifest["state"]
+    assert [] == played.manifest["missing"]
+    assert ["aircodes", "vega"] == sorted(played.manifest["versions"][1]["feeds"])
+    assert_table_is_right(played)
+    published = played.rows("SELECT count(*) AS n FROM reference.airport")[0]["n"]
+    assert published == played.manifest["rows"] == first["rows_inserted"] + second["rows_inserted"]
+    assert second["rows_published"] < published
+    assert "reconciled" in played.screen
+    for line in played.manifest["feeds"]:
+        parts = line["rows_published"] + line["rows_superseded"] + line["rows_quarantined"]
+        assert line["rows_in"] == parts, line["feed"]
 
 
 @pytest.fixture(autouse=True)

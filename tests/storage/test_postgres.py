@@ -162,7 +162,7 @@ def full(connect: Connect, target: Target) -> Target:
 
 
 HOT = [
-    "gate_snapshot",
+    "gate_snapshots",
     "outcomes",
     "timeline",
     "decisions",
@@ -181,6 +181,9 @@ def test_a_hot_query_uses_its_index(full: Target, name: str) -> None:
         "round": 1,
         "unit": "u",
         "feeds": ["feed_1"],
+        "dag_ids": ["airports"],
+        "run_ids": ["run_7"],
+        "rounds": [1],
         "successes": 10,
         "enough": 3,
     }

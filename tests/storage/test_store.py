@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -207,6 +208,27 @@ def test_the_snapshot_has_each_feeds_newest_outcome(store: Store) -> None:
     assert {"c", "d", "e"} == snapshot.waiting
     assert store.rounds(RUN)[1] == snapshot.round
     assert snapshot.round.opened_at <= snapshot.now < snapshot.round.deadline_at
+
+
+def test_many_gates_are_read_at_once_as_each_is_alone(store: Store) -> None:
+    """The facts of many gates, of several runs, are what each one's are; a round that is not open is left out."""
+    other = RunKey(dag_id="railways", run_id=RUN.run_id)
+    for run, number, feed_id in ((RUN, 1, "a"), (RUN, 2, "b"), (other, 1, "c")):
+        store.open_round(claimed(store, "plan", number, run=run), plan(number), TERMS)
+        store.register(claimed(store, "branch:beta:b1", number, run=run), outcome(feed_id, number))
+        store.set_waiting(claimed(store, "branch:beta:b2", number, run=run), [f"{feed_id}_{number}"])
+    rounds = [(RUN, 1), (RUN, 2), (other, 1)]
+
+    found = store.gate_snapshots([*rounds, (other, 2), (RunKey(dag_id="roads", run_id="x"), 1)])
+
+    moment = found[RUN, 1].now
+    alone = {(run, number): store.gate_snapshot(run, number) for run, number in rounds}
+    assert {at: replace(facts, now=moment) for at, facts in alone.items()} == {
+        at: replace(facts, now=moment) for at, facts in found.items()
+    }
+    assert {"a", "b"} == found[RUN, 2].outcomes.keys()
+    assert {"c"} == found[other, 1].outcomes.keys()
+    assert [{"a_1"}, {"b_2"}, {"c_1"}] == [found[at].waiting for at in rounds]
 
 
 def test_waiting_is_replaced_and_told_when_it_changes(store: Store) -> None:

@@ -1,4 +1,5 @@
--- A round may have several sync points, each with a deadline and a floor of its own.
+-- A round may have several sync points, each with a deadline and a floor of its own. A run may publish
+-- several versions: feeds that came late are merged afterwards.
 
 CREATE TABLE orchestration.sync_point (
     dag_id           text NOT NULL,
@@ -22,3 +23,14 @@ ALTER TABLE orchestration.round
 
 COMMENT ON TABLE orchestration.round IS 'A round with its gate: plan and verdict are each written once';
 ALTER TABLE orchestration.round RENAME CONSTRAINT round_check1 TO round_check;
+
+
+ALTER TABLE orchestration.publish_ledger
+    ADD COLUMN version integer NOT NULL DEFAULT 1 CHECK (version >= 1),
+    ADD COLUMN rows_withdrawn bigint NOT NULL DEFAULT 0 CHECK (rows_withdrawn >= 0);
+
+CREATE INDEX publish_ledger_run ON orchestration.publish_ledger (target_table, dag_id, run_id, version);
+CREATE INDEX publish_ledger_newest ON orchestration.publish_ledger (target_table, published_at DESC);
+
+ALTER TABLE orchestration.publish_ledger_feed
+    ADD COLUMN rows_replaced bigint NOT NULL DEFAULT 0 CHECK (rows_replaced >= 0);

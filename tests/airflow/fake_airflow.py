@@ -1,0 +1,69 @@
+"""As much of Airflow as a trigger may talk to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+from airflow.sdk.execution_time.comms import GetTaskStates, GetXCom, SetXCom, TaskStatesResult, XComResult
+from airflow.triggers.base import TriggerEvent
+
+
+class Airflow:
+    """The states of tasks by run, and XComs; `faults` are raised one after another by the next questions.
+
+    While `answers` is not set it answers nothing.
+    """
+
+    def __init__(self, states: dict[str, dict[str, str | None]]) -> None:
+        self.states = states
+        self.xcoms: dict[tuple[str, str, str], Any] = {}
+        self.messages: list[Any] = []
+        self.faults: list[Exception] = []
+        self.answers = asyncio.Event()
+        self.answers.set()
+
+    async def asend(self, message: Any) -> Any:
+        self.messages.append(message)
+        await self.answers.wait()
+        if self.faults:
+            raise self.faults.pop()
+        match message:
+            case GetTaskStates():
+                runs, tasks = set(message.run_ids or ()), set(message.task_ids or ())
+                return TaskStatesResult(
+                    task_states={
+                        run_id: {
+                            name: state
+                            for name, state in known.items()
+                            if name in tasks or name.rpartition("_")[0] in tasks
+                        }
+                        for run_id, known in self.states.items()
+                        if run_id in runs
+                    }
+                )
+            case SetXCom():
+                self.xcoms[message.run_id, message.task_id, message.key] = message.value
+                return None
+            case GetXCom():
+                return XComResult(
+                    key=message.key, value=self.xcoms.get((message.run_id, message.task_id, message.key))
+                )
+        raise AssertionError(f"a trigger may not ask for {message}")
+
+    def asked(self, kind: type[Any]) -> int:
+        return Counter(type(message) for message in self.messages)[kind]
+
+
+def placed(trigger: Any, *, dag_id: str = "dag", run_id: str = "run", task_id: str = "gate") -> Any:
+    """The trigger, told where its task stands."""
+    trigger.task_instance = SimpleNamespace(
+        dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=-1, try_number=1
+    )
+    return trigger
+
+
+async def fired(trigger: Any) -> TriggerEvent:
+    return await anext(aiter(trigger.run()))

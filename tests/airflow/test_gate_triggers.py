@@ -1,0 +1,150 @@
+"""The triggers of the gates, against an Airflow that answers what a triggerer may ask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import GetTaskStates, GetXCom, SetXCom
+from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
+
+from airflow_orchestration.triggers.quorum_gate import FLOOR_REACHED_AT, QuorumGateTrigger
+from airflow_orchestration.triggers.task_states import IDS_LENGTH
+from tests.airflow.fake_airflow import Airflow, fired, placed
+from tests.airflow.quick_loop import run_quickly
+
+RUN_BEGAN = datetime.now(UTC) - timedelta(minutes=10)
+
+
+@pytest.fixture
+def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
+    known = Airflow({"run": {"a": "success", "b": None}})
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", known, raising=False)
+    return known
+
+
+def gate(
+    *watched: str, run_id: str = "run", task_id: str = "gate", dag_id: str = "dag", **terms: Any
+) -> QuorumGateTrigger:
+    known = {"floor": 1.0, "deadline": 3600.0, "grace_period": None, **terms}
+    trigger = QuorumGateTrigger(
+        watched={"tasks": [[name, False, 1.0, False] for name in watched], **known},
+        run_started_at=RUN_BEGAN.isoformat(),
+        soft_fail=False,
+    )
+    return placed(trigger, dag_id=dag_id, run_id=run_id, task_id=task_id)
+
+
+def test_many_gates_ask_airflow_once_for_all(airflow: Airflow) -> None:
+    """What a look asks of Airflow does not grow with the number of gates."""
+    runs = [f"run_{number}" for number in range(20)]
+    airflow.states = {run_id: {f"t{n}": None for n in range(50)} for run_id in runs}
+
+    async def play() -> list[TriggerEvent]:
+        gates = [gate(f"t{n}", run_id=run_id, task_id=f"gate_{n}") for run_id in runs for n in range(50)]
+        waiting = [asyncio.create_task(fired(one)) for one in gates]
+        await asyncio.sleep(10.2)
+        for known in airflow.states.values():
+            known.update(dict.fromkeys(known, "success"))
+        return await asyncio.gather(*waiting)
+
+    events = run_quickly(play())
+    assert [TaskSuccessEvent] * 1000 == [type(event) for event in events]
+    assert airflow.asked(GetTaskStates) <= 10.2 / 0.5 + 3
+
+
+def test_ids_too_long_for_one_question_are_asked_for_in_several(airflow: Airflow) -> None:
+    """However many tasks are watched, a question fits into Airflow's URL, and none is left out."""
+    names = [f"{'€' * 80}_{number}" for number in range(300)]
+    airflow.states = {"run": dict.fromkeys(names, "success")}
+
+    event = run_quickly(fired(gate(*names)))
+
+    questions = [message for message in airflow.messages if isinstance(message, GetTaskStates)]
+    assert isinstance(event, TaskSuccessEvent)
+    assert sorted(names) == sorted(name for question in questions for name in question.task_ids or ())
+    assert IDS_LENGTH >= max(
+        sum(3 * len(name.encode()) for name in question.task_ids or ()) for question in questions
+    )
+
+
+@pytest.mark.usefixtures("airflow")
+def test_a_gate_over_nothing_fails_alone() -> None:
+    """A gate that watches a task which is not there fails; its neighbours in the same look open."""
+
+    async def play() -> list[Any]:
+        gates = (gate("a"), gate("nobody", task_id="other"), gate("a", task_id="third"))
+        return await asyncio.gather(*(fired(one) for one in gates), return_exceptions=True)
+
+    first, second, third = run_quickly(play())
+    assert [TaskSuccessEvent, ValueError, TaskSuccessEvent] == [
+        type(found) for found in (first, second, third)
+    ]
+
+
+def test_a_gate_outlives_faults(airflow: Airflow) -> None:
+    """Airflow may fail to answer any question, that for states or that which tells the decision."""
+
+    async def play() -> TriggerEvent:
+        airflow.faults = [ConnectionError("down")] * 3
+        waiting = asyncio.create_task(fired(gate("a")))
+        await asyncio.sleep(3)
+        airflow.faults += [ConnectionError("down again")] * 2
+        return await waiting
+
+    assert isinstance(run_quickly(play()), TaskSuccessEvent)
+    assert {("run", "gate", "return_value")} == set(airflow.xcoms)
+
+
+def test_a_gate_gives_up_in_the_end(airflow: Airflow) -> None:
+    """When Airflow has not answered for ten minutes, the gate fails with what it was told."""
+    airflow.faults = [ConnectionError("down")] * 10_000
+
+    with pytest.raises(ConnectionError, match="down"):
+        run_quickly(fired(gate("a")))
+
+
+def test_the_grace_period_goes_on_where_another_triggerer_left_it(airflow: Airflow) -> None:
+    """The moment at which the floor was reached is kept in Airflow and read again, not begun anew."""
+    reached = datetime.now(UTC) - timedelta(seconds=90)
+    airflow.xcoms["run", "gate", FLOOR_REACHED_AT] = reached.isoformat()
+
+    event = run_quickly(fired(gate("a", "b", floor=0.5, grace_period=60.0)))
+
+    evidence = airflow.xcoms["run", "gate", "return_value"]["evidence"]
+    assert isinstance(event, TaskSuccessEvent)
+    assert pytest.approx(90, abs=30) == evidence["since_floor_seconds"]
+
+
+def test_a_run_that_was_cleared_has_its_whole_grace_period(airflow: Airflow) -> None:
+    """A floor that was reached before the run began belongs to an earlier life of it."""
+    before = RUN_BEGAN - timedelta(seconds=90)
+    airflow.xcoms["run", "gate", FLOOR_REACHED_AT] = before.isoformat()
+
+    async def play() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(fired(gate("a", "b", floor=0.5, grace_period=60.0)), 5)
+
+    run_quickly(play())
+    assert RUN_BEGAN < datetime.fromisoformat(airflow.xcoms["run", "gate", FLOOR_REACHED_AT])
+
+
+@pytest.mark.parametrize("grace_period", [None, 600.0])
+def test_a_gate_tells_airflow_little(airflow: Airflow, grace_period: float | None) -> None:
+    """Airflow takes some tens of messages per second of all triggers, so a gate sends as few as it can."""
+
+    async def play() -> None:
+        waiting = asyncio.create_task(fired(gate("a", "b", floor=0.5, grace_period=grace_period)))
+        await asyncio.sleep(60)
+        airflow.states["run"]["b"] = "success"
+        await waiting
+
+    run_quickly(play())
+    kept = {} if grace_period is None else {GetXCom: 1}
+    told = {SetXCom: 1 if grace_period is None else 2}
+    others = [type(message) for message in airflow.messages if not isinstance(message, GetTaskStates)]
+    assert {**kept, **told} == Counter(others)

@@ -1,0 +1,234 @@
+"""The triggers that read the store, on PostgreSQL: many of them, one connection, one look."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Collection, Iterator
+from datetime import timedelta
+from threading import Event
+from typing import Any
+
+import psycopg
+import pytest
+from airflow.sdk.execution_time import task_runner
+from airflow.triggers.base import TaskSuccessEvent
+from psycopg.conninfo import conninfo_to_dict
+
+from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
+from airflow_orchestration.storage.migrating import migrate
+from airflow_orchestration.storage.postgres import PostgresStore
+from airflow_orchestration.storage.store import Attempt, GateTerms, RunKey, WorkUnit
+from airflow_orchestration.triggers import branch_wait, shared_store
+from airflow_orchestration.triggers.branch_wait import BranchWaitTrigger
+from airflow_orchestration.triggers.round_gate import RoundGateTrigger
+from benchmarks.gates_waiting import FEEDS, nobody_decides, round_plan, run_spec
+from tests.airflow.fake_airflow import Airflow, fired, placed
+
+CONN_ID = "rounds"
+LANE = "round_1.beta"
+
+
+@pytest.fixture
+def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
+    known = Airflow({})
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", known, raising=False)
+    return known
+
+
+@pytest.fixture
+def store(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
+    """A store that triggers know as `rounds`, each test's own."""
+    parts = conninfo_to_dict(database)
+    address = {
+        "conn_type": "postgres",
+        "host": parts["host"],
+        "login": parts["user"],
+        "schema": parts["dbname"],
+        "extra": json.dumps({"application_name": "triggers"}),
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_ROUNDS", json.dumps(address))
+    monkeypatch.setattr(shared_store, "_stores", {})
+    with psycopg.connect(database) as connection:
+        migrate(connection)
+    with PostgresStore(lambda: psycopg.connect(database)) as opened:
+        yield opened
+
+
+def open_round(store: PostgresStore, run_id: str, deadline: float = 3600) -> RunKey:
+    key = RunKey(dag_id="dag", run_id=run_id)
+    attempt = Attempt(try_number=1, ti_id="", process="")
+    fence = store.claim(WorkUnit(run=key, round=1, unit="plan"), attempt)
+    store.save_run(fence, run_spec().as_json(), nobody_decides())
+    store.open_round(fence, round_plan(1), GateTerms(deadline=timedelta(seconds=deadline)))
+    return key
+
+
+def arrive(store: PostgresStore, key: RunKey, feeds: Collection[str] = FEEDS) -> None:
+    fence = store.claim(
+        WorkUnit(run=key, round=1, unit="branch:beta:b1"), Attempt(try_number=1, ti_id="", process="")
+    )
+    for feed_id in feeds:
+        outcome = FeedOutcome(
+            feed_id=feed_id,
+            round=1,
+            branch_id="b1",
+            status=OutcomeStatus.SUCCESS,
+            elapsed=timedelta(seconds=1),
+        )
+        store.register(fence, outcome)
+
+
+def gate(key: RunKey) -> Any:
+    trigger = RoundGateTrigger(orchestration_conn_id=CONN_ID, round_number=1, lanes={"beta": LANE})
+    return placed(trigger, dag_id=key.dag_id, run_id=key.run_id)
+
+
+def reason(store: PostgresStore, key: RunKey) -> str:
+    verdict = store.rounds(key)[0].verdict
+    assert verdict is not None
+    return str(verdict["reason"])
+
+
+@pytest.mark.usefixtures("airflow")
+def test_many_rounds_are_read_with_one_statement_over_one_connection(
+    store: PostgresStore, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hundred gates decide with few statements, and hold one connection between them."""
+    keys = [open_round(store, f"run_{number}") for number in range(200)]
+    for key in keys:
+        arrive(store, key)
+    asked: list[int] = []
+    read = PostgresStore.gate_snapshots
+
+    def counted(self: PostgresStore, rounds: Any) -> Any:
+        asked.append(len(rounds))
+        return read(self, rounds)
+
+    monkeypatch.setattr(PostgresStore, "gate_snapshots", counted)
+
+    async def play() -> tuple[list[Any], int]:
+        events = await asyncio.gather(*(fired(gate(key)) for key in keys))
+        with psycopg.connect(database) as connection:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'triggers'"
+            row = connection.execute(query).fetchone()
+        return events, row[0] if row else 0
+
+    events, connections = asyncio.run(play())
+    assert [TaskSuccessEvent] * 200 == [type(event) for event in events]
+    assert [200] == asked
+    assert 1 == connections
+    assert {"all_arrived"} == {reason(store, key) for key in keys}
+
+
+def test_a_task_that_died_before_it_could_tell_is_noticed(airflow: Airflow, store: PostgresStore) -> None:
+    """A gate gives up on feeds whose task has ended without an outcome, long before the deadline."""
+    key = open_round(store, "run")
+    airflow.states = {"run": {f"{LANE}_0": "failed"}}
+
+    event = asyncio.run(fired(gate(key)))
+
+    assert isinstance(event, TaskSuccessEvent)
+    assert "floor_unreachable" == reason(store, key)
+
+
+def test_a_gate_decides_at_its_deadline_though_airflow_says_nothing(
+    airflow: Airflow, store: PostgresStore
+) -> None:
+    """Task states only shorten the wait: without them the store's clock alone ends it."""
+    key = open_round(store, "run", deadline=0.5)
+    arrive(store, key, FEEDS[:3])
+    airflow.answers.clear()
+
+    async def play() -> Any:
+        waiting = asyncio.create_task(fired(gate(key)))
+        await asyncio.to_thread(until_decided, store, key)
+        airflow.answers.set()
+        return await waiting
+
+    assert isinstance(asyncio.run(play()), TaskSuccessEvent)
+    assert "deadline_at_floor" == reason(store, key)
+
+
+def until_decided(store: PostgresStore, key: RunKey) -> None:
+    while store.rounds(key)[0].verdict is None:
+        pass
+
+
+@pytest.mark.usefixtures("airflow")
+def test_a_lost_connection_is_opened_again(store: PostgresStore, database: str) -> None:
+    """When the server ends the connection of all gates, they go on over a new one."""
+    keys = [open_round(store, f"run_{number}") for number in range(3)]
+
+    async def play() -> list[Any]:
+        waiting = [asyncio.create_task(fired(gate(key))) for key in keys]
+        await asyncio.to_thread(until_connected, database)
+        with psycopg.connect(database) as connection:
+            query = (
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'triggers'"
+            )
+            connection.execute(query)
+        for key in keys:
+            arrive(store, key)
+        return await asyncio.gather(*waiting)
+
+    assert [TaskSuccessEvent] * 3 == [type(event) for event in asyncio.run(play())]
+
+
+def until_connected(database: str) -> None:
+    query = "SELECT FROM pg_stat_activity WHERE application_name = 'triggers'"
+    with psycopg.connect(database, autocommit=True) as connection:
+        while connection.execute(query).fetchone() is None:
+            pass
+
+
+@pytest.mark.usefixtures("airflow", "store")
+def test_a_call_that_hangs_does_not_block_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that never returns fails after its time, and the next one has a thread and a connection of its own."""
+    monkeypatch.setattr(shared_store, "LOOK_SECONDS", 0.2)
+    never = Event()
+
+    async def play() -> str:
+        shared = shared_store.shared_store(CONN_ID)
+        with pytest.raises(TimeoutError):
+            await shared.call(lambda _: never.wait())
+        return await shared.call(lambda _: "answered")
+
+    try:
+        assert "answered" == asyncio.run(play())
+    finally:
+        never.set()
+
+
+@pytest.mark.usefixtures("airflow")
+def test_branches_that_wait_share_the_look_of_the_gates(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A branch hears of what it waits for, and is late once the gate has decided, from the same statements."""
+    monkeypatch.setattr(branch_wait, "FIRST_LOOK_SECONDS", 0.0)
+    key, other = open_round(store, "run"), open_round(store, "other")
+    arrive(store, key, ["a"])
+    arrive(store, other)
+    waits = [["b", "feed", "a"]]
+
+    async def play() -> tuple[Any, Any, Any]:
+        def branch(run: RunKey) -> Any:
+            trigger = BranchWaitTrigger(orchestration_conn_id=CONN_ID, round_number=1, waiting=waits)
+            return placed(trigger, dag_id=run.dag_id, run_id=run.run_id)
+
+        there = await fired(branch(key))
+        over = await fired(gate(other))
+        return there, over, await fired(branch(other))
+
+    there, _, late = asyncio.run(play())
+    assert {"feed_id": "b", "kind": "feed"} == there.payload
+    assert {"late": "b"} == late.payload
+
+
+@pytest.mark.usefixtures("airflow", "store")
+def test_a_round_that_is_not_open_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gate of a round which the store does not know says so when it gives up."""
+    monkeypatch.setattr("airflow_orchestration.triggers.polling.GIVE_UP_SECONDS", -1.0)
+
+    with pytest.raises(LookupError, match="run_id='nowhere'"):
+        asyncio.run(fired(gate(RunKey(dag_id="dag", run_id="nowhere"))))
