@@ -65,7 +65,7 @@ class FailOperator(OrchestrationOperator):
         why = "; ".join(
             f"round {number}: {decision['policy']} said {decision['action']} because {decision['reason']}"
             for number, decision in decisions
-            if decision["policy"] in {"quorum_gate", "quality_gate"}
+            if decision["policy"] in {"quorum_gate", "quality_gate", "person"}
         )
         raise AirflowFailException(f"Nothing was published. {why}")
 

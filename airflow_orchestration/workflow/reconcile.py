@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from airflow_orchestration.engine.fusing import Fused, FusionSource, fuse
 from airflow_orchestration.engine.keys import rows_gone, touched_keys
 from airflow_orchestration.exceptions import OrchestrationError, PublicationOvertakenError
 from airflow_orchestration.policies.merging import MergeDecision, Merging
-from airflow_orchestration.policies.quality import QualityAction
 from airflow_orchestration.storage.publication import FeedRows, History, Publication
 from airflow_orchestration.storage.publishing import Publisher
 from airflow_orchestration.storage.store import RunKey, RunState
@@ -40,11 +39,12 @@ from airflow_orchestration.workflow.publish import (
     quarantined_rows,
     standing_feeds,
 )
-from airflow_orchestration.workflow.quality import judge
 from airflow_orchestration.workflow.step import Step
 
 log = logging.getLogger(__name__)
 
+POLICY = "reconciling"
+"""How the merge of a later version is named among the decisions."""
 LOOK_BACK = timedelta(days=7)
 """How long after its end a degraded run is still repaired."""
 TRIES = 5
@@ -58,13 +58,13 @@ def reconcile(step: Step, publisher: Publisher) -> dict[str, Any] | None:
         history = publisher.history(table, step.run_key)
         late = _late_feeds(step, history) if history.versions else []
         if not late:
-            return None
+            return _amend(step, history) if _is_news(step, history) else None
         try:
-            with_late = _publish_version(step, publisher, history, late)
+            _publish_version(step, publisher, history, late)
         except PublicationOvertakenError as overtaken:
             log.info("%s", overtaken)
-            continue
-        return _amend(step, publisher, late) if with_late else None
+        else:
+            return _amend(step, publisher.history(table, step.run_key))
     raise PublicationOvertakenError(
         f"{table}: others published to it {TRIES} times meanwhile; try again later"
     )
@@ -117,25 +117,21 @@ class _Remerged:
     withdrawn: int
 
 
-def _publish_version(step: Step, publisher: Publisher, history: History, late: Sequence[str]) -> bool:
-    """Publish the late feeds as the run's next version; False when the whole is not good enough."""
+def _publish_version(step: Step, publisher: Publisher, history: History, late: Sequence[str]) -> None:
+    """Publish the late feeds as the run's next version.
+
+    Nobody judges the whole again: what is in was approved, and a feed that meets the standard makes it no worse.
+    """
     standing = standing_feeds(step)
     already = {feed_id for version in history.versions for feed_id in version.feeds}
     inputs = [standing[feed_id] for feed_id in step.spec.feeds if feed_id in already or feed_id in late]
     decision = Merging().evaluate(merge_facts(step, inputs, standing))
-    overall: Any = decision.evidence["overall_quality"]
-    quality = judge(step, inputs, overall=overall, rows=sum(outcome.rows_staged for outcome in inputs))
-    if quality.action is not QualityAction.QUALITY_APPROVED:
-        log.warning("%s is not merged: %s", ", ".join(late), quality)
-        return False
     remerged = _remerge(step, history, decision, late)
     publication = _publication(step, history, remerged, standing, late, content_hash(inputs, decision))
     columns = [column.name for column in step.spec.contract.columns]
     merged = csv_chunks(remerged.now.path, [*columns, *MERGED_EXTRAS], scratch=step.folder("merged"))
     publisher.publish(publication, merged, quarantined_rows(step, sorted(late), standing))
-    step.store.record_decision(step.fence, decision)
-    step.store.record_decision(step.fence, quality)
-    return True
+    step.store.record_decision(step.fence, replace(decision, policy=POLICY))
 
 
 def _remerge(step: Step, history: History, decision: MergeDecision, late: Sequence[str]) -> _Remerged:
@@ -224,10 +220,15 @@ def _feed_rows(now: Fused, feed_id: str, late: FeedOutcome | None, replaced: int
     )
 
 
-def _amend(step: Step, publisher: Publisher, late: Sequence[str]) -> dict[str, Any]:
+def _is_news(step: Step, history: History) -> bool:
+    """Whether a version was published by an execution that died before it could say so."""
+    known = step.store.manifest(step.run_key)
+    return known is not None and known["version"] < len(history.versions)
+
+
+def _amend(step: Step, history: History) -> dict[str, Any]:
     """Record what the run has published now."""
-    versions = publisher.history(step.spec.pipeline.publish.table, step.run_key).versions
-    manifest = manifest_of(step, published=True, versions=versions)
-    step.store.add_event(step.fence, "reconciled", {**versions[-1].diff(), "feeds": list(late)})
+    manifest = manifest_of(step, published=True, versions=history.versions)
+    step.store.add_event(step.fence, "reconciled", manifest["versions"][-1])
     step.store.finish(step.fence, RunState(manifest["state"]), manifest)
     return manifest

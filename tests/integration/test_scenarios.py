@@ -44,7 +44,9 @@ class Played:
         return line
 
     def merge_order(self) -> list[str]:
-        merges = [decision for _, decision in self.decisions if decision["policy"] == "merging"]
+        merges = [
+            decision for _, decision in self.decisions if decision["policy"] in {"merging", "reconciling"}
+        ]
         shares: Mapping[str, float] = merges[-1]["evidence"]["source_attribution"]
         return sorted(shares, key=lambda feed: (-shares[feed], feed))
 
@@ -130,6 +132,9 @@ def test_repair(stack: Stack) -> None:
     assert published == played.manifest["rows"] == first["rows_inserted"] + second["rows_inserted"]
     assert second["rows_published"] < published
     assert "reconciled" in played.screen
+    path = "/api/v2/assets/events?source_dag_id=airport_reference__reconcile&order_by=-timestamp&limit=1"
+    (told,) = stack.api.get(path)["asset_events"]
+    assert (2, played.key.run_id) == (told["extra"]["version"], told["extra"]["run_id"])
     for line in played.manifest["feeds"]:
         parts = line["rows_published"] + line["rows_superseded"] + line["rows_quarantined"]
         assert line["rows_in"] == parts, line["feed"]

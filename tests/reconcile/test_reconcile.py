@@ -101,8 +101,35 @@ def test_what_a_later_run_published_stays(make_world: MakeWorld) -> None:
     )
 
 
+class Dying(Publisher):
+    """Publishes, and is killed before it can tell anybody."""
+
+    def publish(self, *everything: Any) -> Any:
+        super().publish(*everything)
+        raise KeyboardInterrupt
+
+
+def test_a_version_that_nobody_heard_of_is_found(make_world: MakeWorld) -> None:
+    """An execution dies between its publication and the record of it; the next one records it."""
+    world = make_world("dying", FEEDS, FILES)
+    world.land([(0, "heavy")])
+    world.run(0)
+    world.land([(0, "light")])
+    world.publisher = Dying(world.connect)
+    with pytest.raises(KeyboardInterrupt):
+        world.reconcile(0)
+    rows = world.rows()
+    world.publisher = Publisher(world.connect)
+    manifest = world.reconcile(0)
+
+    assert manifest is not None
+    assert ("published", 2) == (manifest["state"], manifest["version"])
+    assert rows == world.rows()
+    assert world.reconcile(0) is None
+
+
 def test_repeating_it_changes_nothing(make_world: MakeWorld, connect: Connect) -> None:
-    """A second look finds nothing new, and a version that was published without being heard of is found."""
+    """A second look finds nothing new and publishes nothing."""
     world = make_world("twice", FEEDS, FILES)
     world.land([(0, "heavy")])
     world.run(0)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
@@ -92,6 +92,7 @@ def ticking(made: Rules, courses: dict[str, Course]) -> Ending:
     raise AssertionError("a gate decides by its deadline")
 
 
+@settings(max_examples=500)
 @given(rounds())
 def test_no_moment_is_missed(played: tuple[Rules, dict[str, Course]]) -> None:
     """Asked only when something can change, the gate decides as one that looks all the time."""

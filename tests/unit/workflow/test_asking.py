@@ -98,6 +98,7 @@ def test_a_conditional_opening_is_put_to_a_person(gated: Gated) -> None:
     assert (Choice.MERGE, timedelta(seconds=90)) == (asked.otherwise, asked.timeout)
     assert "If nobody answers by 2026-11-22 12:01:30 UTC" in asked.body
     assert "| `four` | failed | 1 |" in asked.body
+    assert "| `one` | in | 1 | 2 | 1.000 |  |" in asked.body
 
 
 def test_no_other_round_is_offered_in_the_last_one(gated: Gated) -> None:
@@ -193,6 +194,9 @@ def test_what_was_offered_stays_offered(gated: Gated) -> None:
     step.store.register(step.fence, replace(standing["one"], feed_id="four"))
 
     assert Route.FAIL is next_round_or_fail(step)
+    assert "| `four` | late | 1 | 2 | 1.000 | `arrived after the gate had decided` |" in (
+        put_question(step, Question.GATE, NOON).body
+    )
     answer = take_answer(step, Question.GATE, chosen=Choice.NEXT_ROUND, by="ada", at=NOON)
     assert Choice.NEXT_ROUND is answer.action
     fence = step.store.claim(WorkUnit(run=step.run_key, round=2, unit="plan"), ATTEMPT)
