@@ -21,9 +21,7 @@ def block(language: str, containing: str) -> str:
 
 def test_gate_example_is_the_tested_dag() -> None:
     """The example of the stand-alone gate is, to the letter, the Dag that the integration tests run."""
-    assert (
-        block("python", "QuorumGateSensor").strip() in (REPOSITORY / "tests/dags/gate_alone.py").read_text()
-    )
+    assert block("python", "quorum_gate").strip() in (REPOSITORY / "tests/dags/gate_alone.py").read_text()
 
 
 def test_loader_example_is_the_demo() -> None:

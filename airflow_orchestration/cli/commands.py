@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from airflow.cli.cli_config import ActionCommand, Arg, CLICommand, GroupCommand, lazy_load_command
 
+from airflow_orchestration.cli import values
+
 _HANDLERS = "airflow_orchestration.cli.handlers"
+_TRIALS = "airflow_orchestration.cli.policy_trials"
 _DEFAULT_CONN = "orchestration_default"
 
 PIPELINE = Arg(("pipeline",), help="the pipeline file (YAML)", metavar="PIPELINE.yaml")
@@ -16,6 +19,34 @@ CONN_ID = Arg(
     help=f"Airflow connection of the database (default {_DEFAULT_CONN})",
     default=_DEFAULT_CONN,
 )
+DAG_ID = Arg(("--dag-id",), help="only gates of this Dag")
+SINCE = Arg(
+    ("--since",), help="only gates that decided since then, as 2026-11-22 or with a time", type=values.moment
+)
+FILE = Arg(
+    ("--file",), help="read gates from a file that --export wrote, not from the store", metavar="GATES.jsonl"
+)
+EXPORT = Arg(("--export",), help="write the gates to a file, one a line", metavar="GATES.jsonl")
+FORMAT = Arg(("--output",), help="how to print (default table)", choices=("table", "json"), default="table")
+FLOOR = Arg(("--floor",), help="another floor, 0..1", type=values.share)
+DEADLINE = Arg(
+    ("--deadline",), help="another deadline, in seconds from the round's start", type=values.duration
+)
+GRACE_PERIOD = Arg(
+    ("--grace-period",),
+    help="another grace period in seconds; `none` holds to the deadline",
+    type=values.grace_period,
+)
+RECORDED = (CONN_ID, DAG_ID, SINCE, FILE)
+ARRIVALS = Arg(("--arrivals",), help="draw arrivals as this file gives them", metavar="ARRIVALS.yaml")
+RUNS = Arg(("--runs",), help="runs to draw (default 10000)", type=values.count, default=10_000)
+SEED = Arg(("--seed",), help="the same seed draws the same runs (default 1)", type=int, default=1)
+
+
+def repeated(argument: Arg) -> Arg:
+    """Return an option that may be given several times, for policies side by side."""
+    flags, known = argument.flags, argument.kwargs
+    return Arg(flags, help=f"{known['help']}; may be repeated", type=known["type"], action="append")
 
 
 def get_cli_commands() -> list[CLICommand]:
@@ -23,7 +54,7 @@ def get_cli_commands() -> list[CLICommand]:
     return [
         GroupCommand(
             name="orchestration",
-            help="Run and prepare batch orchestration pipelines",
+            help="Run and prepare batch orchestration pipelines, and try their policies",
             subcommands=(
                 ActionCommand(
                     name="try",
@@ -36,6 +67,25 @@ def get_cli_commands() -> list[CLICommand]:
                     help="Create or update the orchestration schema of a database",
                     func=lazy_load_command(f"{_HANDLERS}.migrate"),
                     args=(CONN_ID,),
+                ),
+                ActionCommand(
+                    name="replay",
+                    help="Decide recorded gates again: as they were, or with another policy",
+                    func=lazy_load_command(f"{_TRIALS}.replay"),
+                    args=(*RECORDED, EXPORT, FLOOR, DEADLINE, GRACE_PERIOD, FORMAT),
+                ),
+                ActionCommand(
+                    name="simulate",
+                    help="Try gates on many runs, with arrivals drawn from recorded or given ones",
+                    func=lazy_load_command(f"{_TRIALS}.simulate"),
+                    args=(
+                        *RECORDED,
+                        ARRIVALS,
+                        *map(repeated, (FLOOR, DEADLINE, GRACE_PERIOD)),
+                        RUNS,
+                        SEED,
+                        FORMAT,
+                    ),
                 ),
             ),
         )

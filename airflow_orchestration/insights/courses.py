@@ -25,6 +25,8 @@ from airflow_orchestration.policies.quorum_gate import (
 )
 
 AT_ONCE = timedelta(0)
+MARGIN = 1e-6
+"""So near to the floor the gate itself is asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +121,7 @@ class _Waiting:
         self._rules, self._changes = rules, changes
         self._members = dict(rules.members)
         self._floors: dict[str, timedelta] = {}
+        self._weight, self._total = 0.0, sum(member.weight for member in rules.members.values())
         deadlines = (gate.deadline for gate in rules.gates.values())
         self._moments = sorted({AT_ONCE, *(at for at, _, _ in changes), *deadlines})
 
@@ -132,15 +135,30 @@ class _Waiting:
     def next_look(self) -> tuple[timedelta, GateDecision]:
         """Go to the next moment at which the answer can change; there is one until the last deadline."""
         now = heapq.heappop(self._moments)
+        while self._only_arrives_below_floor(now):
+            now = heapq.heappop(self._moments)
+        found = {point: self._decision(point, now) for point in self._rules.gates}
+        return now, together(found.pop(ALL_FEEDS), found)
+
+    def _only_arrives_below_floor(self, now: timedelta) -> bool:
+        """Let come what comes now, and say whether no gate has to be asked: most moments are like that.
+
+        An arrival that leaves the weight below the floor ends no waiting. With further sync points it may
+        be the moment of another floor.
+        """
+        gate = self._rules.gates[ALL_FEEDS]
+        quiet = AT_ONCE < now < gate.deadline and len(self._rules.gates) == 1
         while self._changes and self._changes[-1][0] <= now:
             _, name, state = self._changes.pop()
             member = self._members[name]
-            if member.state is not MemberState.ARRIVED:  # who is there stays
-                self._members[name] = Member(
-                    id=name, weight=member.weight, required=member.required, state=state
-                )
-        found = {point: self._decision(point, now) for point in self._rules.gates}
-        return now, together(found.pop(ALL_FEEDS), found)
+            if member.state is MemberState.ARRIVED:
+                continue  # who is there stays
+            self._members[name] = Member(id=name, weight=member.weight, required=member.required, state=state)
+            if state is MemberState.ARRIVED:
+                self._weight += member.weight
+            else:
+                quiet = False
+        return quiet and self._weight < (gate.floor - MARGIN) * self._total
 
     def _decision(self, point: str, now: timedelta) -> GateDecision:
         gate, floor_at = self._rules.gates[point], self._floors.get(point)

@@ -93,18 +93,20 @@ def recorded_gate(gate: DecidedGate) -> RecordedGate:
         moment = deadline_at(deadline, started=gate.opened_at, run_started=gate.run_started_at)
         seconds = max(0.0, (moment - gate.opened_at).total_seconds())
         feeds.setdefault(feed_id, {})["deadline_seconds"] = seconds
-    return RecordedGate(
-        dag_id=gate.run.dag_id,
-        run_id=gate.run.run_id,
-        round=gate.round,
-        feeds={feed_id: RecordedFeed(**feed) for feed_id, feed in sorted(feeds.items())},
-        decision=RecordedDecision(**gate.verdict),
+    return RecordedGate.model_validate(
+        {
+            "dag_id": gate.run.dag_id,
+            "run_id": gate.run.run_id,
+            "round": gate.round,
+            "feeds": dict(sorted(feeds.items())),
+            "decision": gate.verdict,
+        }
     )
 
 
 def line_of(gate: RecordedGate) -> str:
     """Return a gate as a line of JSON, without its end."""
-    return gate.model_dump_json(exclude_none=False, exclude_defaults=True)
+    return gate.model_dump_json(exclude_defaults=True)
 
 
 def gates_in(lines: Iterable[str], *, subject: str) -> list[RecordedGate]:

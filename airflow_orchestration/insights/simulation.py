@@ -169,9 +169,9 @@ def _given(feed: GivenFeed) -> Draw:
         chance, when = dice(), _moment(feed, dice())
         if chance < never:
             return Course()
-        if never <= chance < failed:
+        if chance < failed:
             return Course(changes=(Change(at=timedelta(seconds=when), state=MemberState.FAILED),))
-        if failed <= chance < late:
+        if chance < late:
             when += feed.late_seconds
         return Course(changes=(Change(at=timedelta(seconds=when), state=MemberState.ARRIVED),))
 

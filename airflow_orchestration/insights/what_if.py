@@ -43,7 +43,7 @@ class Terms:
         grace = gate.grace_period if self.grace_period is None else self.grace_period
         return QuorumGate(
             floor=gate.floor if self.floor is None else self.floor,
-            deadline=self.deadline or gate.deadline,
+            deadline=gate.deadline if self.deadline is None else self.deadline,
             grace_period=None if grace == UNTIL_DEADLINE else grace,
         )
 

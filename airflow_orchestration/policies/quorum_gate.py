@@ -242,14 +242,17 @@ class QuorumGate:
 
 
 def together(overall: GateDecision, points: Mapping[str, GateDecision]) -> GateDecision:
-    """Return the strictest of a round's decisions; among equals the one over all members.
+    """Return the strictest of a round's decisions; among equals the one over all members, then by name.
 
     The round is given up as soon as one sync point is, and goes on when none of them waits any more.
     The evidence stays that of all members; its `sync_points` has the others by name, and `decided_by`
     names the one whose word it is.
     """
-    strictest = min((overall, *points.values()), key=lambda decision: _STRICTEST_FIRST.index(decision.action))
-    deciding = [name for name, decision in points.items() if decision is strictest]
+    named_points = dict(sorted(points.items()))
+    strictest = min(
+        (overall, *named_points.values()), key=lambda decision: _STRICTEST_FIRST.index(decision.action)
+    )
+    deciding = [name for name, decision in named_points.items() if decision is strictest]
     named: dict[str, Json] = {"decided_by": deciding[0]} if deciding else {}
     if points:
         named["sync_points"] = {name: decision.as_json() for name, decision in points.items()}

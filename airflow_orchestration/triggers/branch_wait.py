@@ -11,7 +11,7 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_orchestration.storage.store import GateSnapshot, RunKey
 from airflow_orchestration.triggers.polling import PollingTrigger
-from airflow_orchestration.triggers.shared_store import rounds_poller
+from airflow_orchestration.triggers.shared_store import AboutRound, rounds_poller
 from airflow_orchestration.workflow.branch import WaitsFor
 from airflow_orchestration.workflow.members import is_over, standing_outcomes
 
@@ -59,7 +59,8 @@ class BranchWaitTrigger(PollingTrigger[TriggerEvent]):
         """Look whether the round is over, then whether something is there."""
         where = self.coordinates()
         run = RunKey(dag_id=where["dag_id"], run_id=where["run_id"])
-        snapshot = await rounds_poller(self.orchestration_conn_id).answer((run, self.round_number))
+        asked = AboutRound(run=run, number=self.round_number, answer=lambda _, facts: facts)
+        snapshot: GateSnapshot = await rounds_poller(self.orchestration_conn_id).answer(asked)
         if is_over(snapshot):
             late = ", ".join(feed_id for feed_id, _, _ in self.waiting)
             self.log.info("The round went on without %s: late", late)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncIterator
 
@@ -9,6 +10,7 @@ from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import TriggerEvent
 
 from airflow_orchestration.policies.quorum_gate import GateDecision
+from airflow_orchestration.triggers.poller import shared
 from airflow_orchestration.triggers.polling import PollingTrigger
 
 
@@ -36,5 +38,10 @@ class GateTrigger(PollingTrigger[GateDecision]):
         yield self.end_event(decision)
 
     async def _record(self, decision: GateDecision) -> None:
-        """Tell Airflow in one message: a triggerer takes only some tens of messages per second, of all triggers."""
-        await XCom.aset(key="return_value", value=decision.as_json(), **self.coordinates())
+        """Tell Airflow, in one message, and one gate after the other.
+
+        A triggerer takes some tens of messages a second of all its triggers, in the order in which they
+        come: the looks of those that still wait must not stand behind the reports of hundreds.
+        """
+        async with shared("report", asyncio.Lock):
+            await XCom.aset(key="return_value", value=decision.as_json(), **self.coordinates())

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 Question = TypeVar("Question", bound=Hashable)
 Answer = TypeVar("Answer")
+Shared = TypeVar("Shared")
 
 REST_SECONDS = 0.5
 """The least time between two looks."""
@@ -48,12 +49,17 @@ class Poller(Generic[Question, Answer]):
 
     async def _answer_all(self) -> None:
         clock = asyncio.get_running_loop().time
-        while asked := [(question, answered) for question, answered in self._asked if not answered.done()]:
+        asked: list[tuple[Question, asyncio.Future[Answer]]] = []
+        try:
+            while asked := [one for one in self._asked if not one[1].done()]:
+                self._asked = []
+                began = clock()
+                await self._answer(asked)
+                await asyncio.sleep(max(REST_SECONDS, clock() - began))
+        finally:  # a triggerer that loses Airflow cancels what is under way: nobody may wait for ever
+            for _, answered in (*asked, *self._asked):
+                answered.cancel()
             self._asked = []
-            began = clock()
-            await self._answer(asked)
-            await asyncio.sleep(max(REST_SECONDS, clock() - began))
-        self._asked = []
 
     async def _answer(self, asked: Sequence[tuple[Question, asyncio.Future[Answer]]]) -> None:
         questions = frozenset(question for question, _ in asked)
@@ -87,13 +93,13 @@ def _tell(waiting: Sequence[asyncio.Future[Any]], answer: object) -> None:
             answered.set_result(answer)
 
 
-_pollers: WeakKeyDictionary[Any, WeakValueDictionary[Hashable, Poller[Any, Any]]] = WeakKeyDictionary()
+_shared: WeakKeyDictionary[Any, WeakValueDictionary[Hashable, Any]] = WeakKeyDictionary()
 
 
-def shared_poller(key: Hashable, make: Callable[[], Poller[Question, Answer]]) -> Poller[Question, Answer]:
-    """Return the poller of this event loop for a key; it lives as long as anybody waits for it."""
-    known = _pollers.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
-    poller = known.get(key)
-    if poller is None:
-        poller = known[key] = make()
-    return poller
+def shared(key: Hashable, make: Callable[[], Shared]) -> Shared:
+    """Return what all triggers of this event loop share under a key; it lives as long as anybody uses it."""
+    known = _shared.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
+    found: Shared | None = known.get(key)
+    if found is None:
+        found = known[key] = make()
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any
 
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
@@ -12,7 +13,7 @@ from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.policies.quorum_gate import GateDecision
 from airflow_orchestration.storage.store import GateSnapshot, RunKey, Store
 from airflow_orchestration.triggers.gate import GateTrigger
-from airflow_orchestration.triggers.shared_store import rounds_poller, shared_store
+from airflow_orchestration.triggers.shared_store import AboutRound, rounds_poller
 from airflow_orchestration.triggers.task_states import TasksOfRun, task_states_poller
 from airflow_orchestration.workflow.gate import settle_gate
 from airflow_orchestration.workflow.round_tasks import States, dead_feeds
@@ -74,12 +75,12 @@ class RoundGateTrigger(GateTrigger):
         """Evaluate what is registered. States are older than the facts: what ended before them is in the store."""
         where = self.coordinates()
         run = RunKey(dag_id=where["dag_id"], run_id=where["run_id"])
-        states = self._states
-        snapshot = await rounds_poller(self.orchestration_conn_id).answer((run, self.round_number))
-        store = shared_store(self.orchestration_conn_id)
-        return await store.call(lambda store: self._settle(store, run, snapshot, states))
+        settle = partial(self._settle, run, self._states)
+        asked = AboutRound(run=run, number=self.round_number, answer=settle)
+        decision: GateDecision = await rounds_poller(self.orchestration_conn_id).answer(asked)
+        return decision
 
-    def _settle(self, store: Store, run: RunKey, snapshot: GateSnapshot, states: States) -> GateDecision:
+    def _settle(self, run: RunKey, states: States, store: Store, snapshot: GateSnapshot) -> GateDecision:
         self._spec = self._spec or read_spec(store.run(run))
         dead = dead_feeds(snapshot.round.plan, self.lanes, states)
         return settle_gate(store, run, self._spec, snapshot, dead)

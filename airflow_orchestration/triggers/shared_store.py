@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from threading import Lock
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.storage.postgres import PostgresStore
-from airflow_orchestration.storage.store import GateSnapshot, RunKey
-from airflow_orchestration.triggers.poller import LOOK_SECONDS, Poller, shared_poller
+from airflow_orchestration.storage.store import GateSnapshot, RunKey, Store
+from airflow_orchestration.triggers.poller import LOOK_SECONDS, Poller, shared
 
 Result = TypeVar("Result")
-Round = tuple[RunKey, int]
 
 _stores: dict[str, SharedStore] = {}
 _opening = Lock()
@@ -52,10 +52,28 @@ def shared_store(conn_id: str) -> SharedStore:
         return _stores[conn_id]
 
 
-def rounds_poller(conn_id: str) -> Poller[Round, GateSnapshot]:
-    """Return what all triggers over one connection ask for the facts of their rounds."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AboutRound(Generic[Result]):
+    """Asks what follows from the facts of a round; `answer` is called in the store's thread."""
 
-    async def look(rounds: frozenset[Round]) -> Mapping[Round, GateSnapshot]:
-        return await shared_store(conn_id).call(lambda store: store.gate_snapshots(rounds))
+    run: RunKey
+    number: int
+    answer: Callable[[Store, GateSnapshot], Result]
 
-    return shared_poller(("rounds", conn_id), lambda: Poller(look))
+
+def rounds_poller(conn_id: str) -> Poller[AboutRound[Any], Any]:
+    """Return what all triggers over one connection ask about their rounds."""
+
+    async def look(questions: frozenset[AboutRound[Any]]) -> Mapping[AboutRound[Any], Any]:
+        return await shared_store(conn_id).call(lambda store: _answers(store, questions))
+
+    return shared(("rounds", conn_id), lambda: Poller(look))
+
+
+def _answers(store: Store, questions: Collection[AboutRound[Any]]) -> Mapping[AboutRound[Any], Any]:
+    facts = store.gate_snapshots({(asked.run, asked.number) for asked in questions})
+    return {
+        asked: asked.answer(store, facts[asked.run, asked.number])
+        for asked in questions
+        if (asked.run, asked.number) in facts
+    }

@@ -7,7 +7,15 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
-from airflow.sdk.execution_time.comms import GetTaskStates, GetXCom, SetXCom, TaskStatesResult, XComResult
+from airflow.sdk.execution_time.comms import (
+    GetTaskStates,
+    GetTICount,
+    GetXCom,
+    SetXCom,
+    TaskStatesResult,
+    TICount,
+    XComResult,
+)
 from airflow.triggers.base import TriggerEvent
 
 
@@ -32,17 +40,11 @@ class Airflow:
             raise self.faults.pop()
         match message:
             case GetTaskStates():
-                runs, tasks = set(message.run_ids or ()), set(message.task_ids or ())
-                return TaskStatesResult(
-                    task_states={
-                        run_id: {
-                            name: state
-                            for name, state in known.items()
-                            if name in tasks or name.rpartition("_")[0] in tasks
-                        }
-                        for run_id, known in self.states.items()
-                        if run_id in runs
-                    }
+                return TaskStatesResult(task_states=self._watched(message))
+            case GetTICount():
+                known = [state for of_run in self._watched(message).values() for state in of_run.values()]
+                return TICount(
+                    count=sum(message.states is None or state in message.states for state in known)
                 )
             case SetXCom():
                 self.xcoms[message.run_id, message.task_id, message.key] = message.value
@@ -52,6 +54,18 @@ class Airflow:
                     key=message.key, value=self.xcoms.get((message.run_id, message.task_id, message.key))
                 )
         raise AssertionError(f"a trigger may not ask for {message}")
+
+    def _watched(self, message: GetTaskStates | GetTICount) -> dict[str, dict[str, str | None]]:
+        runs, tasks = set(message.run_ids or ()), set(message.task_ids or ())
+        return {
+            run_id: {
+                name: state
+                for name, state in known.items()
+                if name in tasks or name.rpartition("_")[0] in tasks
+            }
+            for run_id, known in self.states.items()
+            if run_id in runs
+        }
 
     def asked(self, kind: type[Any]) -> int:
         return Counter(type(message) for message in self.messages)[kind]

@@ -9,11 +9,17 @@ from typing import Any
 
 import pytest
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import GetTaskStates, GetXCom, SetXCom
+from airflow.sdk.execution_time.comms import GetTaskStates, GetTICount, GetXCom, SetXCom
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from airflow_orchestration.triggers.quorum_gate import FLOOR_REACHED_AT, QuorumGateTrigger
-from airflow_orchestration.triggers.task_states import IDS_LENGTH
+from airflow_orchestration.triggers.task_states import (
+    IDS_LENGTH,
+    MANY,
+    READ_ANEW_SECONDS,
+    TasksOfRun,
+    task_states_poller,
+)
 from tests.airflow.fake_airflow import Airflow, fired, placed
 from tests.airflow.quick_loop import run_quickly
 
@@ -41,20 +47,47 @@ def gate(
 
 def test_many_gates_ask_airflow_once_for_all(airflow: Airflow) -> None:
     """What a look asks of Airflow does not grow with the number of gates."""
+    waiting, looks = many_gates(airflow, seconds=10.2), 10.2 / 0.5 + 3
+
+    assert [TaskSuccessEvent] * 1000 == [type(event) for event in run_quickly(waiting)]
+    assert looks >= airflow.asked(GetTaskStates)
+    assert 2 * looks >= airflow.asked(GetTICount)
+
+
+def test_many_states_are_read_only_when_something_has_happened(airflow: Airflow) -> None:
+    """While nothing ends, two counts per look are enough, and all states are read anew every ten seconds."""
+    run_quickly(many_gates(airflow, seconds=60))
+
+    assert 60 / READ_ANEW_SECONDS + 3 >= airflow.asked(GetTaskStates)
+
+
+async def many_gates(airflow: Airflow, seconds: float) -> list[TriggerEvent]:
     runs = [f"run_{number}" for number in range(20)]
     airflow.states = {run_id: {f"t{n}": None for n in range(50)} for run_id in runs}
+    gates = [gate(f"t{n}", run_id=run_id, task_id=f"gate_{n}") for run_id in runs for n in range(50)]
+    waiting = [asyncio.create_task(fired(one)) for one in gates]
+    await asyncio.sleep(seconds)
+    for known in airflow.states.values():
+        known.update(dict.fromkeys(known, "success"))
+    return await asyncio.gather(*waiting)
 
-    async def play() -> list[TriggerEvent]:
-        gates = [gate(f"t{n}", run_id=run_id, task_id=f"gate_{n}") for run_id in runs for n in range(50)]
-        waiting = [asyncio.create_task(fired(one)) for one in gates]
-        await asyncio.sleep(10.2)
-        for known in airflow.states.values():
-            known.update(dict.fromkeys(known, "success"))
-        return await asyncio.gather(*waiting)
 
-    events = run_quickly(play())
-    assert [TaskSuccessEvent] * 1000 == [type(event) for event in events]
-    assert airflow.asked(GetTaskStates) <= 10.2 / 0.5 + 3
+@pytest.mark.parametrize("happens", [("t0", "success"), ("t0", "skipped"), ("new_0", None)])
+def test_many_states_are_read_when_one_has_changed(airflow: Airflow, happens: tuple[str, str | None]) -> None:
+    """An instance that ends or is added is seen by the next look, also among many."""
+    names = [f"t{number}" for number in range(MANY)]
+    airflow.states = {"run": dict.fromkeys(names)}
+    question = TasksOfRun(run_id="run", task_ids=(*names, "new"))
+
+    async def play() -> tuple[Any, Any]:
+        poller = task_states_poller("dag")
+        for _ in range(3):
+            await poller.answer(question)
+        airflow.states["run"].update([happens])
+        return await poller.answer(question), dict(airflow.states["run"])
+
+    seen, there = run_quickly(play())
+    assert there == seen
 
 
 def test_ids_too_long_for_one_question_are_asked_for_in_several(airflow: Airflow) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_orchestration.triggers import poller as module
-from airflow_orchestration.triggers.poller import LOOK_SECONDS, REST_SECONDS, Poller, shared_poller
+from airflow_orchestration.triggers.poller import LOOK_SECONDS, REST_SECONDS, Poller, shared
 from tests.airflow.quick_loop import run_quickly
 
 
@@ -174,6 +174,19 @@ def test_a_group_that_hangs_holds_up_no_other() -> None:
     assert pytest.approx(LOOK_SECONDS) == slow_at
 
 
+def test_nobody_waits_for_a_look_that_was_cancelled() -> None:
+    """When the triggerer ends what is under way, those who wait are ended with it."""
+
+    async def play() -> list[Any]:
+        async def look(_: frozenset[int]) -> Mapping[int, int]:
+            raise asyncio.CancelledError
+
+        poller = Poller(look)
+        return await asyncio.gather(*(poller.answer(n) for n in range(3)), return_exceptions=True)
+
+    assert [asyncio.CancelledError] * 3 == [type(error) for error in run_quickly(play())]
+
+
 def test_answers_leave_room_for_other_work() -> None:
     """While thousands are told their answers, whatever else runs in the triggerer gets its turns."""
 
@@ -201,10 +214,10 @@ def test_one_poller_serves_all_of_a_loop_and_is_forgotten_with_its_work() -> Non
     """Who asks under the same key shares a poller, a new loop has its own, and none is kept for ever."""
 
     async def play() -> tuple[bool, bool, int]:
-        first = shared_poller("a", lambda: Poller(Looks()))
-        shared = first is shared_poller("a", lambda: Poller(Looks()))
-        other = first is shared_poller("b", lambda: Poller(Looks()))
+        first = shared("a", lambda: Poller(Looks()))
+        same = first is shared("a", lambda: Poller(Looks()))
+        other = first is shared("b", lambda: Poller(Looks()))
         del first
-        return shared, other, len(module._pollers[asyncio.get_running_loop()])
+        return same, other, len(module._shared[asyncio.get_running_loop()])
 
     assert (True, False, 0) == run_quickly(play())

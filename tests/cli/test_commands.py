@@ -153,7 +153,7 @@ def test_commands_are_airflows() -> None:
     for argument in group.subcommands[0].args:
         argument.add_to_parser(parser)
 
-    assert ("orchestration", ["try", "migrate"]) == (
+    assert ("orchestration", ["try", "migrate", "replay", "simulate"]) == (
         group.name,
         [command.name for command in group.subcommands],
     )

@@ -1,13 +1,13 @@
-"""The quorum gate alone in a Dag: no pipeline file, no store."""
+"""The stand-alone gate: three of four regions are enough, and the merge takes exactly those."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import TriggerRule, dag, task
+from airflow.sdk import dag, task
 
-from airflow_orchestration.sensors.quorum_gate import QuorumGateSensor
+from airflow_orchestration.operators.arrived import arrived
+from airflow_orchestration.sensors.quorum_gate import quorum_gate
 
 
 @dag(schedule=None, tags=["example"])
@@ -17,29 +17,17 @@ def gate_alone():
         return ["africa", "americas", "asia", "europe"]
 
     @task
-    def load(region: str) -> dict[str, str]:
+    def load(region: str) -> str:
         if region == "asia":
             raise RuntimeError("the source is down")
-        return {"region": region}
+        return region
 
     @task
-    def merge(decision: dict[str, Any], ti: Any = None) -> list[str]:
-        """Take what arrived, by name and never by position."""
-        arrived = [int(name.removeprefix("load[")[:-1]) for name in decision["evidence"]["arrived_ids"]]
-        return sorted(row["region"] for row in ti.xcom_pull(task_ids="load", map_indexes=arrived))
+    def merge(decision: dict[str, Any]) -> list[str]:
+        return sorted(arrived(decision).values())  # by name: {"load[0]": "africa", "load[1]": "americas", ...}
 
-    @task(trigger_rule=TriggerRule.ALL_DONE)
-    def close(merged: list[str] | None) -> None:
-        """The only leaf: the run is green when something was merged, whatever failed before."""
-        if not merged:
-            raise RuntimeError("nothing was merged")
-
-    started = regions()
-    loads = load.expand(region=started)
-    gate = QuorumGateSensor(task_id="gate", watch=[loads], floor=0.75, deadline=timedelta(minutes=2))
-    started >> gate
-    closed = close(merge(gate.output))
-    loads >> closed
+    loads = load.expand(region=regions())
+    merge(quorum_gate([loads], floor=0.75, deadline=120))
 
 
 gate_alone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -59,6 +60,5 @@ def test_seconds_count_from_the_round_and_a_time_of_day_from_the_run() -> None:
 )
 def test_anything_else_is_refused(value: object, message: str) -> None:
     """The message says what to write instead."""
-    with pytest.raises(ValueError, match="(?s).*") as refused:
+    with pytest.raises(ValueError, match=re.escape(message)):
         checked_deadline(value)
-    assert message in str(refused.value)

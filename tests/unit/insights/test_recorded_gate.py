@@ -68,10 +68,10 @@ def test_times_count_from_the_opening() -> None:
             "a": Registration(status=OutcomeStatus.SUCCESS, at=OPENED - timedelta(seconds=9), rows=3),
             "b": Registration(status=OutcomeStatus.SUCCESS, at=OPENED + timedelta(seconds=9), rows=4),
         },
-        feed_deadlines={"b": 90.0, "c": "22:05 UTC"},
+        feed_deadlines={"a": "22:05 UTC", "b": 90.0, "c": "21:30 UTC"},
     )
     feeds = recorded_gate(gate).feeds
 
     assert (0.0, 9.0, None) == tuple(feeds[name].seconds for name in "abc")
-    assert (None, 90.0, 300.0) == tuple(feeds[name].deadline_seconds for name in "abc")
+    assert (300.0, 90.0, 0.0) == tuple(feeds[name].deadline_seconds for name in "abc")
     assert (3, 4, None) == tuple(feeds[name].rows for name in "abc")

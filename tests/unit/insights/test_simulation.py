@@ -124,6 +124,20 @@ def test_recorded_arrivals_are_drawn_as_often_as_they_were_recorded() -> None:
     assert near(0.25) == shares(result)[GIVEN_UP]
 
 
+def test_first_rounds_are_drawn_from_and_the_newest_policy_is_tried() -> None:
+    """A round that runs feeds again says nothing of when they come; members and terms change over time."""
+    old = recorded({"a": "a", "gone": "a"}, {"a": ("success", 5)}, at=5.2, floor=0.5)
+    new = recorded({"a": "a", "b": "a"}, {"a": ("success", 7), "b": ("success", 6)}, at=7.1, floor=0.9)
+    again = new.model_copy(update={"round": 2})
+    alone = recorded({"x": "a"}, at=3).model_copy(update={"dag_id": ""})
+    source = recorded_source([old, again, new, again, alone])
+    (result,) = run(source, Terms(), runs=10)
+
+    assert {"a": 2, "b": 1} == source.observations
+    assert 0.9 == result.gate.floor
+    assert {5.0, 6.0, 7.0} >= {*result.seconds}
+
+
 def test_what_nobody_looked_for_is_unknown() -> None:
     """A feed that had not come when the recorded gate decided is not guessed beyond that moment."""
     there, missing = recorded({"a": "a"}, {"a": ("success", 5)}, at=5.2), recorded({"a": "p"}, at=60.2)

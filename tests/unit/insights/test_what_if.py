@@ -114,11 +114,21 @@ def test_a_stand_alone_decision_is_known_where_times_play_no_part() -> None:
 
 def test_the_same_policy_changes_nothing() -> None:
     """Terms that a gate has already leave it as it was, whatever is known of it."""
-    gate = recorded({"a": "a", "b": "p"}, at=60.2, floor=0.5)
+    gate = recorded({"a": "a", "b": "a"}, at=5, floor=0.5)
     told = trial(gate, Terms(floor=0.5, deadline=seconds(60)))
 
-    assert told.before == told.after
+    assert told.recorded == told.before == told.after
     assert not told.differs
+
+
+def test_who_was_registered_while_the_gate_looked_came_too_late_for_it() -> None:
+    """A gate that did not see a feed decided without it, whatever the times say."""
+    came = {**THREE, "d": ("success", 19.9)}
+    gate = recorded({"a": "a", "b": "a", "c": "a", "d": "p"}, came, at=20.1, grace=0)
+    told = trial(gate, Terms(grace_period=seconds(1)))
+
+    assert ("conditional_proceed", "conditional_proceed") == (told.recorded.action, told.before.action)
+    assert ("proceed_to_data_merge", 20.100001, ["a", "b", "c", "d"]) == after(told)
 
 
 def test_an_arrival_between_deadline_and_look_is_no_change() -> None:

@@ -1,0 +1,68 @@
+"""The values of options: what was written, as a number, a duration or a moment, or what to write instead."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from datetime import UTC, datetime, timedelta
+
+from airflow_orchestration.domain.deadline import MAX_SECONDS
+from airflow_orchestration.insights.what_if import UNTIL_DEADLINE
+
+MAX_COUNT = 1_000_000
+
+
+def share(text: str) -> float:
+    """Read a share in 0..1.
+
+    >>> share("0.75")
+    0.75
+    """
+    return _number(text, "a share from 0 to 1, such as 0.75", least=0, most=1)
+
+
+def duration(text: str) -> timedelta:
+    """Read seconds, more than 0."""
+    seconds = _number(text, f"seconds, more than 0 and at most {MAX_SECONDS}", least=0, most=MAX_SECONDS)
+    if seconds == 0:
+        raise ArgumentTypeError(f"{text!r} leaves no time; write seconds, more than 0")
+    return timedelta(seconds=seconds)
+
+
+def grace_period(text: str) -> timedelta:
+    """Read seconds, or `none` for a gate that holds to its deadline."""
+    if text == "none":
+        return UNTIL_DEADLINE
+    wanted = f"seconds, at most {MAX_SECONDS}, or `none` to hold to the deadline"
+    return timedelta(seconds=_number(text, wanted, least=0, most=MAX_SECONDS))
+
+
+def count(text: str) -> int:
+    """Read a number of runs."""
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_COUNT:
+        raise ArgumentTypeError(f"{text!r} is no number of runs; write one from 1 to {MAX_COUNT}")
+    return int(text)
+
+
+def moment(text: str) -> datetime:
+    """Read a date or a moment; UTC unless it says otherwise.
+
+    >>> moment("2026-11-22").isoformat()
+    '2026-11-22T00:00:00+00:00'
+    """
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(
+            f"{text!r} is no moment; write one such as 2026-11-22 or 2026-11-22T06:00+01:00"
+        ) from None
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def _number(text: str, wanted: str, *, least: float, most: float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not least <= number <= most:
+        raise ArgumentTypeError(f"{text!r} is not {wanted}")
+    return number
