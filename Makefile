@@ -26,7 +26,7 @@ status:  ## Show what runs, the address and the password
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo status || true; else echo "The stack is down."; fi
 
 ##@ Work on it
-.PHONY: setup test check format schemas bench constraints clean help
+.PHONY: setup test check mutants format schemas bench constraints clean help
 setup: $(READY)  ## Create .venv with everything that is needed (PYTHON=python3)
 
 test: $(READY)  ## Run all tests
@@ -38,6 +38,9 @@ check: $(READY)  ## Format, lint, types, layers, tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory test
+
+mutants: $(READY)  ## Break the code on purpose, in a copy, one way at a time: the tests must notice
+	@$(BIN)/python -m tests.mutants
 
 format: $(READY)  ## Format the code, and repair what the linter can
 	$(BIN)/ruff format

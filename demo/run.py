@@ -16,6 +16,7 @@ from airflow_orchestration.insights.narrative import sentence
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import RunKey, RunState
 from airflow_orchestration.workflow.gate import evaluate_sync_points
+from airflow_orchestration.workflow.reconcile import POLICY as RECONCILING
 from airflow_orchestration.workflow.step import read_spec
 from demo.api import FINAL_STATES
 from demo.scenarios import SCENARIOS, Landing, Scenario
@@ -142,7 +143,7 @@ def _show_published_rows(dsn: str, out: Console) -> None:
 def _show_weights(store: PostgresStore, key: RunKey, out: Console) -> None:
     """Print what each source counted in the merge (SEED 16, scaled by the author's weight)."""
     for _, decision in reversed(store.decisions(key)):
-        if decision["policy"] == "merging":
+        if decision["policy"] in {"merging", RECONCILING}:
             shares = sorted(decision["evidence"]["source_attribution"].items(), key=lambda pair: -pair[1])
             out.print("Weights: " + ", ".join(f"{feed} {share * 100:.0f} %" for feed, share in shares))
             return

@@ -89,7 +89,7 @@ class Degraded(Scenario):
         self.landing.deliver("aircodes", change=truncated)
 
     def on_event(self, event: str, detail: Mapping[str, object]) -> str | None:
-        if event != "intelligent_data_merge_completed":
+        if event != "run_finished":
             return None
         self.landing.deliver("vega")
         return "vega.csv arrives, too late for this run"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,12 +12,13 @@ from enum import StrEnum
 
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, StagedFile
-from airflow_orchestration.domain.pipeline import Feed
+from airflow_orchestration.domain.pipeline import Feed, Late, Stragglers
 from airflow_orchestration.domain.plan import Branch, Plan
 from airflow_orchestration.engine.ingest import Ingested, ingest
 from airflow_orchestration.engine.stopping import StoppedError
 from airflow_orchestration.exceptions import FeedError, OrchestrationError
 from airflow_orchestration.policies.quality import QualityScore
+from airflow_orchestration.policies.quorum_gate import GateAction
 from airflow_orchestration.storage.store import GateSnapshot
 from airflow_orchestration.workflow.members import arrived, is_over, standing_outcomes
 from airflow_orchestration.workflow.step import Step
@@ -53,8 +54,8 @@ def run_branch(
     """Process every batch that can be processed; return what the others wait for, in branch order.
 
     Each batch is registered as soon as it is done, so an arrival counts at the gate even while
-    its branch still waits for something else. Once the gate has decided nothing more is begun, and what
-    the `watch` stops is given up.
+    its branch still waits for something else. Once the gate has decided nothing more is waited for, and what
+    the `watch` stops is given up. What is there is still processed where late feeds are merged afterwards.
 
     A batch that ends in a fault of this machine (memory, disk, storage) does not keep the others from
     being processed. The fault is raised when they are done, for the task to be tried again; on the last
@@ -65,11 +66,12 @@ def run_branch(
         snapshot = step.store.gate_snapshot(step.run_key, step.round)
         branch = snapshot.round.plan.branch(branch_id)
         open_batches = [name for name in _open_batches(branch, lane, snapshot) if name not in faults]
-        if is_over(snapshot):
-            return tuple(Waiting(feed_id=late, kind=WaitsFor.NOTHING, on="") for late in open_batches)
+        over = is_over(snapshot)
+        if over and not _late_ones_count(step, snapshot):
+            return _late(open_batches)
         ready, found = _first_ready(step, open_batches, branch, snapshot)
         if ready is None:
-            return _wait(step, found, faults)
+            return _late(open_batches) if over and not faults else _wait(step, found, faults)
         try:
             process_batch(step, ready, branch_id, snapshot, watch=watch)
         except StoppedError:
@@ -82,6 +84,21 @@ def run_branch(
                 _register_failure(step, ready, branch_id, f"{ready}: {type(fault).__name__} on the last try")
             else:
                 faults[ready] = fault
+
+
+def _late(feeds: Iterable[str]) -> tuple[Waiting, ...]:
+    return tuple(Waiting(feed_id=feed_id, kind=WaitsFor.NOTHING, on="") for feed_id in feeds)
+
+
+def _late_ones_count(step: Step, snapshot: GateSnapshot) -> bool:
+    """Whether a batch that is processed after the verdict is of use: the run goes on, and merges it later."""
+    sync, verdict = step.spec.pipeline.sync, snapshot.round.verdict
+    return (
+        verdict is not None
+        and verdict["action"] != GateAction.TIMEOUT_RECOVERY
+        and sync.stragglers is Stragglers.LEAVE
+        and sync.late is not Late.DISCARD
+    )
 
 
 def _wait(step: Step, found: tuple[Waiting, ...], faults: Mapping[str, Exception]) -> tuple[Waiting, ...]:

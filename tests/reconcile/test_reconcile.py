@@ -10,7 +10,7 @@ from airflow_orchestration.exceptions import PublicationOvertakenError
 from airflow_orchestration.storage.publishing import Publication, Publisher
 from airflow_orchestration.workflow.reconcile import read_late_files, reconcile
 from tests.reconcile.conftest import Connect, MakeWorld
-from tests.reconcile.world import World
+from tests.reconcile.world import RUNNING, World
 
 HEAVY = "code,size,name\na,1,x\nb,2,\n"
 LIGHT = "code,size,name\nb,9,y\nc,3,z\nd,-1,bad\n"
@@ -126,6 +126,33 @@ def test_a_version_that_nobody_heard_of_is_found(make_world: MakeWorld) -> None:
     assert ("published", 2) == (manifest["state"], manifest["version"])
     assert rows == world.rows()
     assert world.reconcile(0) is None
+
+
+@pytest.mark.parametrize(
+    ("sync", "processed"),
+    [
+        ({"late": "reconcile"}, True),
+        ({"late": "next_run"}, True),
+        ({"late": "discard"}, False),
+        ({"late": "reconcile", "stragglers": "stop"}, False),
+    ],
+)
+def test_a_branch_goes_on_where_late_feeds_count(
+    make_world: MakeWorld, sync: dict[str, Any], processed: bool
+) -> None:
+    """After the gate has opened, a batch whose file is there is begun only if somebody merges it later."""
+    early = {"deadline": 60, "floor": 0.5, "grace_period": 0}
+    world = make_world("goes_on", FEEDS, FILES, sync={**early, **sync})
+    world.land([(0, "heavy")])
+    world.start(0)
+    world.work(0)
+    world.decide(0, RUNNING)
+    world.land([(0, "light")])
+    world.work(0)
+
+    arrived = {outcome.feed_id for outcome in world.store.outcomes(world.key(0))}
+    assert ({"heavy", "light"} if processed else {"heavy"}) == arrived
+    assert {"heavy"} == set(world.publish(0)["versions"][0]["feeds"])
 
 
 def test_repeating_it_changes_nothing(make_world: MakeWorld, connect: Connect) -> None:

@@ -45,6 +45,7 @@ CONTRACT = Contract(
 COMPARED = "code, size, name, _primary_source, _sources, _attribution, _agreement"
 FIRST_DAY = date(2026, 11, 20)
 ALL_OVER = {lane.value: "success" for lane in Lane}
+RUNNING = {lane.value: "running" for lane in Lane}
 LANES = {lane.value: lane.value for lane in Lane}
 
 Arrival = tuple[int, str]
@@ -84,27 +85,43 @@ class World:
     def run(self, number: int) -> dict[str, Any]:
         """Play a run with the files that are there, and publish it."""
         self.play(number)
-        with self.step(number, 0, "publish") as step:
-            publish(step, Publisher(self.connect))
-        with self.step(number, 0, "close_out") as step:
-            return close_out(step, Publisher(self.connect))
+        return self.publish(number)
 
     def play(self, number: int) -> None:
         """Play a run up to its approved merge."""
+        self.start(number)
+        self.work(number)
+        self.decide(number, ALL_OVER)
+
+    def start(self, number: int) -> None:
+        """Begin a run, and open its round."""
         self.played.append(number)
-        spec = self.spec(number)
         with self.step(number, 0, "analyze") as step:
-            analyze_batches(self.store, step.fence, spec)
+            analyze_batches(self.store, step.fence, self.spec(number))
         with self.step(number, 1, "plan") as step:
-            plan = plan_round(step).plan
+            plan_round(step)
+
+    def work(self, number: int) -> None:
+        """Let every branch process what is there."""
+        plan = self.store.rounds(self.key(number))[0].plan
         for lane in Lane:
             for branch_id in plan.branches_in(lane):
                 with self.step(number, 1, f"branch:{lane}:{branch_id}") as step:
                     run_branch(step, branch_id, lane)
-        assert decide_gate(self.store, self.key(number), spec, 1, LANES, ALL_OVER).is_open
+
+    def decide(self, number: int, states: Mapping[str, str]) -> None:
+        """Open the gate, and merge what arrived."""
+        assert decide_gate(self.store, self.key(number), self.spec(number), 1, LANES, states).is_open
         with self.step(number, 1, "merge") as step:
             merge_round(step)
             validate_quality(step)
+
+    def publish(self, number: int) -> dict[str, Any]:
+        """Publish the merge, and close the run."""
+        with self.step(number, 0, "publish") as step:
+            publish(step, Publisher(self.connect))
+        with self.step(number, 0, "close_out") as step:
+            return close_out(step, Publisher(self.connect))
 
     def reconcile(self, number: int, *, failed_too: bool = False) -> dict[str, Any] | None:
         """Bring in what came since."""
