@@ -89,7 +89,7 @@ class Degraded(Scenario):
         self.landing.deliver("aircodes", change=truncated)
 
     def on_event(self, event: str, detail: Mapping[str, object]) -> str | None:
-        if event != "run_finished":
+        if event != "run_finished" or (self.landing.folder / FEED_FILES["vega"]).exists():
             return None
         self.landing.deliver("vega")
         return "vega.csv arrives, too late for this run"

@@ -15,7 +15,7 @@ COLUMNS = ("feed", "state", "rows in", "published", "superseded", "quarantined",
 def manifest_view(manifest: Mapping[str, Any]) -> Group:
     """Return the verdict, a line per feed, and what is missing and why."""
     missing = [
-        Text(f"{line['feed']} ({line['state'].replace('_', ' ')}): {line['why']}", style="yellow")
+        Text(f"{line['feed']} ({line['state'].replace('_', ' ')}): {_reason(line)}", style="yellow")
         for line in manifest["missing"]
     ]
     why = [Text(f"Why: {manifest['why']}", style="yellow")] if manifest["why"] else []
@@ -37,6 +37,10 @@ def headline(manifest: Mapping[str, Any]) -> str:
     )
     share = manifest["usual_rows_missing_share"]
     return f"{sentence}; {share * 100:.1f} % of the usual rows are missing" if share else sentence
+
+
+def _reason(line: Mapping[str, Any]) -> str:
+    return str(line["why"]).removeprefix(f"{line['feed']}: ")
 
 
 def _feeds(feeds: list[Mapping[str, Any]]) -> Table:
