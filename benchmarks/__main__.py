@@ -7,9 +7,11 @@ import sys
 from benchmarks import (
     gates_immediate,
     gates_latency,
+    gates_rounds,
     gates_thousand,
     gates_verdict,
     ingest,
+    late,
     overhead,
     publish,
 )
@@ -18,9 +20,11 @@ BENCHMARKS = {
     "overhead": overhead.main,
     "ingest": ingest.main,
     "publish": publish.main,
+    "late": late.main,
     "gates-verdict": gates_verdict.main,
     "gates-latency": gates_latency.main,
     "gates-immediate": gates_immediate.main,
+    "gates-rounds": gates_rounds.main,
     "gates-thousand": gates_thousand.main,
 }
 

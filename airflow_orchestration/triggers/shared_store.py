@@ -16,6 +16,9 @@ from airflow_orchestration.triggers.poller import LOOK_SECONDS, Poller, shared
 
 Result = TypeVar("Result")
 
+CALL_SECONDS = LOOK_SECONDS - 5
+"""Less than a look may take: a thread that hangs must be noticed here."""
+
 _stores: dict[str, SharedStore] = {}
 _opening = Lock()
 
@@ -36,7 +39,7 @@ class SharedStore:
         thread, store = self._thread, self._store
         call = asyncio.get_running_loop().run_in_executor(thread, work, store)
         try:
-            return await asyncio.wait_for(call, LOOK_SECONDS)
+            return await asyncio.wait_for(call, CALL_SECONDS)
         except TimeoutError:
             if self._thread is thread:
                 thread.shutdown(wait=False)

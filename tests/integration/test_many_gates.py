@@ -12,7 +12,8 @@ pytestmark = pytest.mark.integration
 
 DAG_ID = "fifty_gates"
 GATES = 50
-BOUND_SECONDS = 60.0
+BOUND_SECONDS = 150.0
+"""Generous: the first look of a fresh triggerer imports for ten seconds, and machines are busy."""
 
 
 def test_fifty_gates_that_are_satisfied_already_open_at_once(stack: Stack) -> None:
