@@ -98,13 +98,13 @@ class GateFacts:
     @classmethod
     def recorded(cls, evidence: Mapping[str, Any]) -> GateFacts:
         """Make the facts again from a decision's evidence."""
-        weights, required = evidence["weights"], set(evidence["required_ids"])
-        since = evidence["since_floor_seconds"]
+        required, since = set(evidence["required_ids"]), evidence["since_floor_seconds"]
+        named = [(name, state) for state, ids in _EVIDENCE_OF_STATE.items() for name in evidence[ids]]
+        weights = evidence["weights"] or [1.0] * len(named)
         return cls(
             members=tuple(
-                Member(id=name, weight=weights.get(name, 1.0), required=name in required, state=state)
-                for state, ids in _EVIDENCE_OF_STATE.items()
-                for name in evidence[ids]
+                Member(id=name, weight=weight, required=name in required, state=state)
+                for (name, state), weight in zip(named, weights, strict=True)
             ),
             elapsed=timedelta(seconds=evidence["elapsed_seconds"]),
             since_floor=None if since is None else timedelta(seconds=since),
@@ -116,7 +116,8 @@ class GateDecision(Decision):
     """What the gate says.
 
     The evidence holds the metrics of SEED 14 except for the name and the time, which are the caller's. Its
-    lists of ids are complete: whoever merges takes exactly `arrived_ids`, not what has come since. Policy
+    lists of ids are complete: whoever merges takes exactly `arrived_ids`, not what has come since. `weights`
+    are in the order of arrived, failed and missing ids, and left out where heads are counted. Policy
     and facts can be made from it again (`QuorumGate.recorded`, `GateFacts.recorded`).
     """
 
@@ -193,7 +194,7 @@ class QuorumGate:
         )
 
     def _verdict(self, tally: _Tally, facts: GateFacts) -> _Verdict:
-        if len(tally.arrived) == tally.expected:
+        if tally.arrived == tally.expected:
             return _complete(tally)
         if self._covers_floor(tally.arrived_weight, tally) and not tally.required_missing:
             return self._at_floor(tally, facts)
@@ -285,11 +286,16 @@ def _seconds(duration: timedelta | None) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tally:
-    """The members by state, and what they weigh."""
+    """The members in the order of their states, and what they weigh.
 
-    arrived: Sequence[Member]
-    failed: Sequence[Member]
-    pending: Sequence[Member]
+    With thousands of members each list that is made counts: of ids and weights there is one, which is cut.
+    """
+
+    members: Sequence[Member]
+    arrived: int
+    failed: int
+    pending: int
+    weights: Sequence[float]
     required_missing: Sequence[Member]
     arrived_weight: float
     pending_weight: float
@@ -297,47 +303,47 @@ class _Tally:
 
     @property
     def expected(self) -> int:
-        return len(self.arrived) + len(self.failed) + len(self.pending)
+        return len(self.members)
 
     @classmethod
     def of(cls, members: Sequence[Member]) -> _Tally:
         """Weights are summed exactly (`fsum`), so that the order of the members can't matter."""
-        by_state: dict[MemberState, list[Member]] = {state: [] for state in MemberState}
-        for member in members:
-            by_state[member.state].append(member)
-        arrived, pending = by_state[MemberState.ARRIVED], by_state[MemberState.PENDING]
-        failed = by_state[MemberState.FAILED]
+        arrived, failed, pending = (
+            [member for member in members if member.state is state] for state in MemberState
+        )
+        weights = [member.weight for member in (*arrived, *failed, *pending)]
         return cls(
-            arrived=arrived,
-            failed=failed,
-            pending=pending,
+            members=(*arrived, *failed, *pending),
+            arrived=len(arrived),
+            failed=len(failed),
+            pending=len(pending),
+            weights=weights,
             required_missing=[member for member in (*pending, *failed) if member.required],
-            arrived_weight=math.fsum(member.weight for member in arrived),
-            pending_weight=math.fsum(member.weight for member in pending),
-            total_weight=math.fsum(member.weight for member in members),
+            arrived_weight=math.fsum(weights[: len(arrived)]),
+            pending_weight=math.fsum(weights[len(arrived) + len(failed) :]),
+            total_weight=math.fsum(weights),
         )
 
     def evidence(self) -> dict[str, Json]:
+        ids: list[Json] = _ids(self.members)
+        heads_count = self.weights.count(1.0) == self.expected
+        settled = self.arrived + self.failed
         return {
             "progress": self.arrived_weight / self.total_weight if self.expected else 1.0,
             "expected": self.expected,
-            "arrived": len(self.arrived),
-            "failed": len(self.failed),
-            "pending": len(self.pending),
+            "arrived": self.arrived,
+            "failed": self.failed,
+            "pending": self.pending,
             "expected_weight": self.total_weight,
             "arrived_weight": self.arrived_weight,
             "pending_weight": self.pending_weight,
-            "arrived_ids": _ids(self.arrived),
-            "failed_ids": _ids(self.failed),
-            "missing_ids": _ids(self.pending),
+            "arrived_ids": ids[: self.arrived],
+            "failed_ids": ids[self.arrived : settled],
+            "missing_ids": ids[settled:],
             "required_missing_ids": _ids(self.required_missing),
-            "required_ids": _ids([member for member in self._members if member.required]),
-            "weights": {member.id: member.weight for member in self._members if member.weight != 1},
+            "required_ids": [member.id for member in self.members if member.required],
+            "weights": [] if heads_count else [*self.weights],
         }
-
-    @property
-    def _members(self) -> list[Member]:
-        return [*self.arrived, *self.failed, *self.pending]
 
 
 def _ids(members: Sequence[Member]) -> list[Json]:

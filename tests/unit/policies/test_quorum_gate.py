@@ -166,7 +166,7 @@ def test_seed_14_metrics() -> None:
         "missing_ids": ["m4"],
         "required_missing_ids": [],
         "required_ids": [],
-        "weights": {"m1": 5.0, "m2": 3.0},
+        "weights": [5.0, 3.0, 1.0, 1.0],
         "elapsed_seconds": 60.0,
         "deadline_seconds": 600.0,
         "since_floor_seconds": 5.0,
