@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, time, timedelta
+from functools import cache
 from typing import Annotated
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BeforeValidator, WithJsonSchema
 
@@ -51,13 +52,15 @@ def time_of_day(text: str) -> tuple[time, ZoneInfo]:
         raise ValueError(
             f"{text!r} is no time of day; write seconds, or a time such as '06:00 Europe/Berlin'"
         )
-    try:
-        zone = ZoneInfo(read[3])
-    except (ZoneInfoNotFoundError, OSError):
-        raise ValueError(
-            f"there is no time zone {read[3]!r}; write one such as Europe/Berlin or UTC"
-        ) from None
-    return time(int(read[1]), int(read[2])), zone
+    if read[3] not in _zones():
+        raise ValueError(f"there is no time zone {read[3]!r}; write one such as Europe/Berlin or UTC")
+    return time(int(read[1]), int(read[2])), ZoneInfo(read[3])
+
+
+@cache
+def _zones() -> frozenset[str]:
+    """The zones that mean the same everywhere: without this machine's `localtime`."""
+    return frozenset(available_timezones()) - {"localtime"}
 
 
 def next_occurrence(text: str, after: datetime) -> datetime:

@@ -211,7 +211,8 @@ class Publish(Strict):
     """Where the merged rows go."""
 
     table: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}\.[a-z_][a-z0-9_]{0,62}$")]
-    """`schema.table` in PostgreSQL. Rows are inserted or updated by key; it is created when it is not there."""
+    """`schema.table` in PostgreSQL, in lower case. The schema must be there; the table is created when it is
+    not. Rows are inserted or updated by key."""
     conn_id: Annotated[str, Field(min_length=1, max_length=200)] = "orchestration_default"
     """The Airflow connection of the target database."""
 

@@ -11,7 +11,15 @@ from typing import Any
 from airflow_orchestration.domain.conf import BatchConf, RunConf
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.dependencies import cycle_in
-from airflow_orchestration.domain.pipeline import ALL_FEEDS, DATE_PLACEHOLDER, Feed, Pipeline, Strict, Sync
+from airflow_orchestration.domain.pipeline import (
+    ALL_FEEDS,
+    DATE_PLACEHOLDER,
+    Feed,
+    Late,
+    Pipeline,
+    Strict,
+    Sync,
+)
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 
 
@@ -76,7 +84,7 @@ def structure_problems(pipeline: Pipeline) -> Iterator[Problem]:
         if root not in pipeline.roots:
             yield _unknown_root(f"{path}.uri", root, pipeline)
     yield from _dependency_problems(pipeline.feeds, "feeds")
-    yield from _sync_point_problems(pipeline)
+    yield from _sync_problems(pipeline)
 
 
 def contract_problems(pipeline: Pipeline, contract: Contract) -> Iterator[Problem]:
@@ -115,8 +123,11 @@ def _dependency_problems(feeds: tuple[Feed, ...], prefix: str) -> Iterator[Probl
         yield Problem(path=prefix, message=f"depends_on goes round in a circle: {' -> '.join(cycle)}")
 
 
-def _sync_point_problems(pipeline: Pipeline) -> Iterator[Problem]:
+def _sync_problems(pipeline: Pipeline) -> Iterator[Problem]:
     known = {feed.id for feed in pipeline.feeds}
+    if pipeline.sync.reconcile_schedule is not None and pipeline.sync.late is not Late.RECONCILE:
+        message = f"is of no use with late: {pipeline.sync.late}; leave it out, or write late: reconcile"
+        yield Problem(path="sync.reconcile_schedule", message=message)
     for name, point in pipeline.sync.points.items():
         path = f"sync.points.{name}"
         if name == ALL_FEEDS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from airflow_orchestration.domain.deadline import deadline_at
@@ -29,6 +30,7 @@ class ManifestFacts:
     """What a manifest is made of. `standing` is what counts of each feed in the last round."""
 
     spec: RunSpec
+    started_at: datetime
     rounds: tuple[StoredRound, ...]
     standing: Mapping[str, FeedOutcome]
     merge: MergeRecord | None
@@ -77,7 +79,7 @@ def completeness_manifest(facts: ManifestFacts) -> dict[str, Any]:
             {name: line[name] for name in ("feed", "state", "why", "usual_rows")} for line in missing
         ],
         "feeds": feeds,
-        "disagreements": dict(facts.merge.disagreements) if facts.merge else {},
+        "disagreements": dict(facts.merge.disagreements) if facts.merge and not facts.versions[1:] else {},
         "versions": [
             {
                 "feeds": [
@@ -150,21 +152,24 @@ def _absence(feed: Feed, outcome: FeedOutcome | None, facts: ManifestFacts) -> t
         return "failed", outcome.error
     if facts.merge is None:
         return "unused", "arrived, but nothing was merged"
-    if feed.id in _last_evidence(facts).get("arrived_ids", ()):
-        standard = facts.spec.pipeline.quality.approve_at
+    standard = facts.spec.pipeline.quality.approve_at
+    if outcome.quality_score < standard:
         return "below_standard", f"quality {outcome.quality_score:.3f} is below {standard:g}"
     return "late", f"arrived after the gate had decided; {AFTERWARDS[facts.spec.pipeline.sync.late]}"
 
 
 def _never_came(feed: Feed, facts: ManifestFacts) -> tuple[str, str]:
+    path = facts.spec.location(feed.id)[1]
     if feed.id in facts.stopped:
         return (
             "late",
             f"still being processed when the gate decided, and stopped, {_at_the_latest(feed, facts)}",
         )
     if feed.id in _last_evidence(facts).get("failed_ids", ()) and not _missed_its_deadline(feed, facts):
-        return "failed", "its task ended without a result: see the task's log"
-    path = facts.spec.location(feed.id)[1]
+        return (
+            "failed",
+            f"nothing came of {path}: it was not there, or its task ended early; see the task's log",
+        )
     return "late", f"{path} had not arrived when the gate decided, {_at_the_latest(feed, facts)}"
 
 
@@ -179,8 +184,8 @@ def _missed_its_deadline(feed: Feed, facts: ManifestFacts) -> bool:
     last = facts.rounds[-1]
     if feed.deadline is None or last.decided_at is None:
         return False
-    run_started = facts.rounds[0].opened_at
-    return last.decided_at >= deadline_at(feed.deadline, started=last.opened_at, run_started=run_started)
+    moment = deadline_at(feed.deadline, started=last.opened_at, run_started=facts.started_at)
+    return last.decided_at >= moment
 
 
 def _at_the_latest(feed: Feed, facts: ManifestFacts) -> str:

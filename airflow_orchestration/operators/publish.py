@@ -17,13 +17,14 @@ from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.insights.completeness import DAG_RUN_NOTE, manifest_note
 from airflow_orchestration.operators.base import OrchestrationOperator, run_key
 from airflow_orchestration.operators.reconcile import Reconciler, late_versions
-from airflow_orchestration.storage.store import RunState
+from airflow_orchestration.storage.store import RunKey, RunState
 from airflow_orchestration.workflow.close_out import close_out
-from airflow_orchestration.workflow.publish import manifest_of, publish
+from airflow_orchestration.workflow.publish import manifest_of, publish, sentence_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
 
+NOT_STARTED = "The run did not start: see the log of analyze_batches."
 FINAL = (InputRefusedError, LedgerMismatchError, NotPublishedError, PublishConflictError)
 """What no retry of the same task can change."""
 
@@ -63,7 +64,7 @@ class FailOperator(OrchestrationOperator):
         with self.step(context, "fail") as step:
             decisions = step.store.decisions(step.run_key)
         why = "; ".join(
-            f"round {number}: {decision['policy']} said {decision['action']} because {decision['reason']}"
+            f"round {number}: {sentence_of(decision)}"
             for number, decision in decisions
             if decision["policy"] in {"quorum_gate", "quality_gate", "person"}
         )
@@ -90,31 +91,51 @@ class CloseOutOperator(OrchestrationOperator):
             try:
                 step.store.run(step.run_key)
             except KeyError:
-                raise AirflowFailException("The run did not start: see the log of analyze_batches.") from None
+                context["ti"].xcom_push(key=DAG_RUN_NOTE, value=NOT_STARTED)
+                raise AirflowFailException(NOT_STARTED) from None
             manifest = close_out(step, OrchestrationHook(self.publish_conn_id).publisher())
-        manifest = self._with_late_feeds(context, manifest)
-        context["ti"].xcom_push(key="manifest", value=manifest)
-        if (note := manifest_note(manifest)) is not None:
-            context["ti"].xcom_push(key=DAG_RUN_NOTE, value=note)
+        self._tell(context, manifest)
         if manifest["state"] == RunState.NOT_PUBLISHED:
             raise AirflowFailException(f"{NotPublishedError()} {manifest['why']}")
-        missing = ", ".join(f"{line['feed']} ({line['why']})" for line in manifest["missing"])
-        self.log.info("The run ended %s. Missing: %s", manifest["state"], missing or "nothing")
-        return manifest
+        repaired = self._with_late_feeds(context, manifest)
+        if repaired is not manifest:
+            self._tell(context, repaired)
+        missing = ", ".join(f"{line['feed']} ({line['why']})" for line in repaired["missing"])
+        self.log.info("The run ended %s. Missing: %s", repaired["state"], missing or "nothing")
+        return repaired
+
+    def _tell(self, context: Context, manifest: dict[str, Any]) -> None:
+        """Leave the manifest, and the note of a run that is not complete."""
+        context["ti"].xcom_push(key="manifest", value=manifest)
+        context["ti"].xcom_push(key=DAG_RUN_NOTE, value=manifest_note(manifest) or "")
 
     def _with_late_feeds(self, context: Context, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Merge what came late as the pipeline file asks; return this run's manifest after that."""
+        """Merge what came late as the pipeline file asks; return this run's manifest after that.
+
+        The run is published: that a repair fails is told in the log, and the next look tries it again.
+        """
+        own, last_try = run_key(context), context["ti"].try_number > context["ti"].max_tries
         reconciler = Reconciler(
             context,
             conn_id=self.orchestration_conn_id,
             publish_conn_id=self.publish_conn_id,
             asset=self.asset,
         )
-        own = run_key(context)
-        if self.late is Late.RECONCILE and manifest["state"] == RunState.PUBLISHED_DEGRADED:
-            return reconciler.run(own, read_files=False) or manifest
-        if self.late is Late.NEXT_RUN and manifest["state"] != RunState.NOT_PUBLISHED:
+        try:
+            if self.late is Late.RECONCILE and manifest["state"] == RunState.PUBLISHED_DEGRADED:
+                return reconciler.run(own, read_files=False) or manifest
+        except Exception:
+            if not last_try:
+                raise
+            self.log.exception("The late feeds of this run could not be merged")
+        if self.late is Late.NEXT_RUN:
             for key in reconciler.degraded_runs(own.dag_id):
                 if key != own:
-                    reconciler.run(key)
+                    self._repair(reconciler, key)
         return manifest
+
+    def _repair(self, reconciler: Reconciler, key: RunKey) -> None:
+        try:
+            reconciler.run(key)
+        except Exception:
+            self.log.exception("The late feeds of run %s could not be merged", key.run_id)

@@ -6,10 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_orchestration.exceptions import OrchestrationError
+from airflow_orchestration.exceptions import (
+    InputRefusedError,
+    LedgerMismatchError,
+    PublishConflictError,
+    StagedFileError,
+)
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
+from airflow_orchestration.insights.completeness import DAG_RUN_NOTE
 from airflow_orchestration.operators.base import OrchestrationOperator, open_step, run_key
 from airflow_orchestration.storage.store import RunKey
 from airflow_orchestration.workflow.reconcile import LOOK_BACK, read_late_files, reconcile
@@ -19,6 +25,10 @@ if TYPE_CHECKING:
 
 RUN_ID = "run_id"
 """The parameter that names one run; without it all degraded runs of the last days are looked at."""
+RUN_NAME = "{{ repaired_run }}"
+"""Shows a mapped task by the run that it repairs, which the task itself puts into its context."""
+FINAL = (InputRefusedError, LedgerMismatchError, PublishConflictError, StagedFileError)
+"""What no retry of the same task can change."""
 
 
 class Reconciler:
@@ -39,25 +49,34 @@ class Reconciler:
         """Bring in what came late to one run; return its new manifest if there was anything.
 
         With `read_files` it looks for files that came after the run, with `failed_too` it reads feeds
-        that failed again.
+        that failed again. An event is sent when the task ends well; a retry sends what an earlier try
+        has published and could not tell.
         """
         with OrchestrationHook(self._conn_id).store() as store:
             rounds = store.rounds(key)
-        if not rounds:
-            raise OrchestrationError(
-                f"the store knows no run {key.run_id!r} of {key.dag_id} that got to its feeds"
-            )
+            before = self._version_before(key, store.manifest(key))
         own = run_key(self._context)
         unit = f"reconcile:{own.dag_id}/{own.run_id}"
         with open_step(self._context, self._conn_id, rounds[-1].round, unit, key) as step:
             publisher = OrchestrationHook(self._publish_conn_id).publisher()
             if read_files:
                 read_late_files(step, publisher, failed_too=failed_too)
-            manifest = reconcile(step, publisher)
-        if manifest is not None:
-            extra = {**manifest, "run_id": key.run_id}
-            self._context["outlet_events"][late_versions(self._asset)].add(self._asset, extra=extra)
-        return manifest
+            manifest = reconcile(step, publisher) or step.store.manifest(key)
+        if manifest is None or manifest.get("version", 1) <= before:
+            return None
+        extra = {**manifest, "run_id": key.run_id}
+        self._context["outlet_events"][late_versions(self._asset)].add(self._asset, extra=extra)
+        return dict(manifest)
+
+    def _version_before(self, key: RunKey, manifest: Any) -> int:
+        """The version that the first try of this task found: kept where retries find it."""
+        kept: Any = self._context["task_state_store"]
+        name = f"version of {key.run_id}"
+        before = kept.get(name)
+        if before is None:
+            before = 1 if manifest is None else manifest.get("version", 1)
+            kept.set(name, before)
+        return int(before)
 
 
 def late_versions(asset: Asset) -> AssetAlias:
@@ -65,60 +84,78 @@ def late_versions(asset: Asset) -> AssetAlias:
     return AssetAlias(f"{asset.name} late")
 
 
+class FindLateOperator(OrchestrationOperator):
+    """Names the runs to look at: the one of parameter `run_id`, or the degraded ones of the last 7 days.
+
+    :param pipeline_id: id of the pipeline, which is the id of its Dag.
+    """
+
+    def __init__(self, *, pipeline_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pipeline_id = pipeline_id
+
+    def execute(self, context: Context) -> list[str]:
+        """Return run ids."""
+        conf: Any = getattr(context["dag_run"], "conf", None) or {}
+        unknown = sorted(set(conf) - {RUN_ID})
+        if unknown:
+            raise AirflowFailException(f"conf: {', '.join(unknown)} is unknown; write {RUN_ID}, or nothing")
+        named = context["params"].get(RUN_ID)
+        with OrchestrationHook(self.orchestration_conn_id).store() as store:
+            if named is None:
+                return [key.run_id for key in store.degraded_runs(self.pipeline_id, LOOK_BACK)]
+            if not store.rounds(RunKey(dag_id=self.pipeline_id, run_id=named)):
+                raise AirflowFailException(
+                    f"{RUN_ID}: the store knows no run {named!r} of {self.pipeline_id} that came to its feeds"
+                )
+        return [named]
+
+
 class ReconcileOperator(OrchestrationOperator):
-    """Looks for feeds that came after their run, and publishes each such run anew as a further version.
+    """Looks for feeds that came after their run, and publishes the run anew as a further version.
 
-    Without a parameter it looks at the degraded runs of the last 7 days. Parameter `run_id` names one run;
-    feeds of it that failed are then read again too.
+    When the parameter `run_id` named the run, feeds of it that failed are read again too.
 
+    :param late_run_id: a run of the pipeline; map the operator over what `FindLateOperator` returns.
     :param pipeline_id: id of the pipeline, which is the id of its Dag.
     :param publish_conn_id: the Airflow connection of the target database.
     :param asset: the asset that the published table is.
     """
 
-    def __init__(self, *, pipeline_id: str, publish_conn_id: str, asset: Asset, **kwargs: Any) -> None:
-        super().__init__(outlets=[late_versions(asset)], **kwargs)
+    def __init__(
+        self, *, late_run_id: str, pipeline_id: str, publish_conn_id: str, asset: Asset, **kwargs: Any
+    ) -> None:
+        kwargs.setdefault("map_index_template", RUN_NAME)
+        super().__init__(**kwargs)
+        self.late_run_id = late_run_id
         self.pipeline_id = pipeline_id
         self.publish_conn_id = publish_conn_id
         self.asset = asset
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Return run id -> version and state of the runs that got something."""
+    def execute(self, context: Context) -> dict[str, Any] | None:
+        """Return the run's new manifest, or None when nothing new has come."""
+        context["repaired_run"] = self.late_run_id  # type: ignore[typeddict-unknown-key]  # read by map_index_template
         reconciler = Reconciler(
             context,
             conn_id=self.orchestration_conn_id,
             publish_conn_id=self.publish_conn_id,
             asset=self.asset,
         )
-        named = context["params"].get(RUN_ID)
-        if named is not None:
-            runs: Sequence[RunKey] = [RunKey(dag_id=self.pipeline_id, run_id=named)]
-        else:
-            runs = reconciler.degraded_runs(self.pipeline_id)
-        done, failed = {}, []
-        for key in runs:
-            try:
-                manifest = reconciler.run(key, failed_too=named is not None)
-            except Exception:
-                self.log.exception("Run %s could not be repaired", key.run_id)
-                failed.append(key.run_id)
-                continue
-            self.log.info("Run %s: %s", key.run_id, _said(manifest))
-            if manifest is not None:
-                done[key.run_id] = {"version": manifest["version"], "state": manifest["state"]}
-        self._raise(failed, named)
-        return done
-
-    def _raise(self, failed: list[str], named: str | None) -> None:
-        if not failed:
-            return
-        message = f"Not repaired: {', '.join(failed)}; the reasons stand in the log above."
-        raise AirflowFailException(message) if named else AirflowException(message)
+        key = RunKey(dag_id=self.pipeline_id, run_id=self.late_run_id)
+        try:
+            manifest = reconciler.run(key, failed_too=context["params"].get(RUN_ID) is not None)
+        except FINAL as error:
+            raise AirflowFailException(str(error)) from error
+        said = f"Run {self.late_run_id}: {_said(manifest)}"
+        if manifest is not None:
+            context["ti"].xcom_push(key=DAG_RUN_NOTE, value=said)
+        self.log.info("%s", said)
+        return manifest
 
 
 def _said(manifest: dict[str, Any] | None) -> str:
     if manifest is None:
-        return "nothing new has come"
+        return "nothing new is merged; what was read and can't be used stands in the log above"
     last = manifest["versions"][-1]
     missing = ", ".join(line["feed"] for line in manifest["missing"]) or "nothing"
     return (

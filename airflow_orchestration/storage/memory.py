@@ -138,12 +138,13 @@ class MemoryStore:
         with self._reading(key) as run:
             return [run.rounds[number] for number in sorted(run.rounds)]
 
-    def register(self, fence: Fence, outcome: FeedOutcome) -> None:
+    def register(self, fence: Fence, outcome: FeedOutcome, *, keep_success: bool = False) -> None:
         """Record how a feed ended in its round; the newest epoch wins, and only once per epoch."""
         kept = rows.storable(outcome)
         with self._fenced(fence) as run:
             known = run.outcomes.get((kept.round, kept.feed_id))
-            if known is None or known.epoch < fence.epoch:
+            stays = known is not None and keep_success and known.outcome.status is OutcomeStatus.SUCCESS
+            if known is None or (known.epoch < fence.epoch and not stays):
                 registered = _Registered(fence.epoch, next(self._registrations), kept, self._clock())
                 run.outcomes[kept.round, kept.feed_id] = registered
                 self._tell(run, kept.round, events.feed_registered(kept))
@@ -292,11 +293,11 @@ class MemoryStore:
         with self._reading(key) as run:
             return run.manifest
 
-    def usual_rows(self, dag_id: str, feeds: Sequence[str]) -> Mapping[str, int]:
+    def usual_rows(self, dag_id: str, feeds: Sequence[str], before: datetime) -> Mapping[str, int]:
         """Median of the rows staged in each feed's last successes in ended runs, if there are enough."""
         found: dict[str, int] = {}
         for feed_id in feeds:
-            recent = [known.outcome for known in self._successes(dag_id, feed_id, usual=True)]
+            recent = [known.outcome for known in self._successes(dag_id, feed_id, before)]
             if len(recent) >= ENOUGH_SUCCESSES:
                 found[feed_id] = int(median(outcome.rows_staged for outcome in recent))
         return found
@@ -305,16 +306,16 @@ class MemoryStore:
         """Median seconds of each feed's last successes, for the feeds that have any."""
         found: dict[str, float] = {}
         for feed_id in feeds:
-            recent = self._successes(dag_id, feed_id, usual=False)
+            recent = self._successes(dag_id, feed_id)
             if recent:
                 found[feed_id] = median(known.outcome.elapsed.total_seconds() for known in recent)
         return found
 
-    def _successes(self, dag_id: str, feed_id: str, *, usual: bool) -> Sequence[_Registered]:
-        """The newest successes of a feed, newest first; of `usual` ones, the last of each ended run."""
+    def _successes(self, dag_id: str, feed_id: str, before: datetime | None = None) -> Sequence[_Registered]:
+        """The newest successes of a feed, newest first; with `before` the last of each run that had started then."""
         with self._lock:
             runs = [run for key, run in self._runs.items() if key.dag_id == dag_id]
-            found = [known for run in runs for known in _successes_in(run, feed_id, usual=usual)]
+            found = [known for run in runs for known in _successes_in(run, feed_id, before)]
         return sorted(found, key=lambda known: known.order, reverse=True)[:RECENT_SUCCESSES]
 
     @contextmanager
@@ -375,15 +376,16 @@ def _decided_gate(key: RunKey, run: _Run, known: StoredRound) -> DecidedGate:
     )
 
 
-def _successes_in(run: _Run, feed_id: str, *, usual: bool) -> Sequence[_Registered]:
+def _successes_in(run: _Run, feed_id: str, before: datetime | None) -> Sequence[_Registered]:
     found = [
         run.outcomes[at]
         for at in sorted(run.outcomes)
         if at[1] == feed_id and run.outcomes[at].outcome.status is OutcomeStatus.SUCCESS
     ]
-    if not usual:
+    if before is None:
         return found
-    return found[-1:] if run.manifest is not None else []
+    counts = run.manifest is not None and run.saved is not None and run.saved.started_at < before
+    return found[-1:] if counts else []
 
 
 def _plain(value: object) -> Any:

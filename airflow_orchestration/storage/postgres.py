@@ -116,10 +116,15 @@ class PostgresStore:
         """All opened rounds in order."""
         return [rows.round_of(row) for row in self._all("rounds", rows.of_run(key))]
 
-    def register(self, fence: Fence, outcome: FeedOutcome) -> None:
+    def register(self, fence: Fence, outcome: FeedOutcome, *, keep_success: bool = False) -> None:
         """Record how a feed ended in its round; the newest epoch wins, and only once per epoch."""
         kept = rows.storable(outcome)
-        content = {**rows.of_run(fence.unit.run), **rows.of_outcome(kept), "epoch": fence.epoch}
+        content = {
+            **rows.of_run(fence.unit.run),
+            **rows.of_outcome(kept),
+            "epoch": fence.epoch,
+            "keep_success": keep_success,
+        }
         with self._fenced(fence) as cursor:
             if cursor.execute(_SQL["register"], content).fetchone():
                 _tell(cursor, fence, kept.round, events.feed_registered(kept))
@@ -233,11 +238,12 @@ class PostgresStore:
         row = self._one("manifest", rows.of_run(key))
         return row["manifest"] if row else None
 
-    def usual_rows(self, dag_id: str, feeds: Sequence[str]) -> Mapping[str, int]:
+    def usual_rows(self, dag_id: str, feeds: Sequence[str], before: datetime) -> Mapping[str, int]:
         """Median of the rows staged in each feed's last successes in ended runs, if there are enough."""
         asked = {
             "dag_id": dag_id,
             "feeds": list(feeds),
+            "before": before,
             "successes": RECENT_SUCCESSES,
             "enough": ENOUGH_SUCCESSES,
         }

@@ -204,6 +204,11 @@ class History:
     later: Mapping[RunKey, tuple[str, ...]]
     newest: str | None
 
+    @property
+    def feeds(self) -> frozenset[str]:
+        """The feeds that are in."""
+        return frozenset(feed_id for version in self.versions for feed_id in version.feeds)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scratch:

@@ -98,7 +98,7 @@ SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 -- Read which publication of a table is the newest.
 SELECT publication_key FROM orchestration.publish_ledger
 WHERE target_table = %(target_table)s AND publication_key <> %(publication_key)s
-ORDER BY published_at DESC
+ORDER BY number DESC
 LIMIT 1;
 
 -- name: versions
@@ -116,7 +116,7 @@ ORDER BY version;
 SELECT later.dag_id, later.run_id, array_agg(DISTINCT feed_id) AS feeds
 FROM orchestration.publish_ledger AS own
 JOIN orchestration.publish_ledger AS later
-  ON later.target_table = own.target_table AND later.published_at > own.published_at AND later.version = 1
+  ON later.target_table = own.target_table AND later.number > own.number AND later.version = 1
 JOIN orchestration.publish_ledger AS any_version
   ON any_version.target_table = later.target_table
  AND (any_version.dag_id, any_version.run_id) = (later.dag_id, later.run_id)

@@ -155,7 +155,7 @@ SET epoch = excluded.epoch, branch_id = excluded.branch_id, status = excluded.st
     completeness = excluded.completeness, validity = excluded.validity, uniqueness = excluded.uniqueness,
     quality_score = excluded.quality_score, rejects = excluded.rejects, error = excluded.error,
     registered_at = excluded.registered_at
-WHERE known.epoch < excluded.epoch
+WHERE known.epoch < excluded.epoch AND NOT (%(keep_success)s AND known.status = 'success')
 RETURNING feed_id;
 
 -- name: outcomes
@@ -248,7 +248,7 @@ CROSS JOIN LATERAL (
     FROM orchestration.feed_outcome AS known
     JOIN orchestration.run USING (dag_id, run_id)
     WHERE known.dag_id = %(dag_id)s AND known.feed_id = asked.feed_id AND known.status = 'success'
-      AND run.state IS NOT NULL
+      AND run.state IS NOT NULL AND run.started_at < %(before)s
       AND NOT EXISTS (
           SELECT FROM orchestration.feed_outcome AS later
           WHERE later.dag_id = known.dag_id AND later.run_id = known.run_id AND later.feed_id = known.feed_id

@@ -220,12 +220,13 @@ CREATE TABLE orchestration.publish_ledger (
     published_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     version          integer NOT NULL DEFAULT 1 CHECK (version >= 1),
     rows_withdrawn   bigint NOT NULL DEFAULT 0 CHECK (rows_withdrawn >= 0),
+    number           bigint GENERATED ALWAYS AS IDENTITY,
     PRIMARY KEY (target_table, publication_key),
     CHECK (rows_in = rows_published + rows_superseded + rows_quarantined),
     CHECK (rows_published = rows_inserted + rows_updated + rows_unchanged)
 );
 CREATE INDEX publish_ledger_run ON orchestration.publish_ledger (target_table, dag_id, run_id, version);
-CREATE INDEX publish_ledger_newest ON orchestration.publish_ledger (target_table, published_at DESC);
+CREATE UNIQUE INDEX publish_ledger_number ON orchestration.publish_ledger (target_table, number DESC);
 COMMENT ON TABLE orchestration.publish_ledger IS 'What was published, committed together with the rows';
 
 CREATE TABLE orchestration.publish_ledger_feed (

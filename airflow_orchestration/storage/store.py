@@ -201,8 +201,11 @@ class Store(Protocol):
         """All opened rounds in order."""
         ...
 
-    def register(self, fence: Fence, outcome: FeedOutcome) -> None:
-        """Record how a feed ended in its round; the newest epoch wins, and only once per epoch."""
+    def register(self, fence: Fence, outcome: FeedOutcome, *, keep_success: bool = False) -> None:
+        """Record how a feed ended in its round; the newest epoch wins, and only once per epoch.
+
+        With `keep_success` a success that stands there stays: it may have been published.
+        """
         ...
 
     def set_waiting(self, fence: Fence, feeds: Sequence[str]) -> None:
@@ -285,10 +288,10 @@ class Store(Protocol):
         """The manifest that `finish` recorded, if it did."""
         ...
 
-    def usual_rows(self, dag_id: str, feeds: Sequence[str]) -> Mapping[str, int]:
+    def usual_rows(self, dag_id: str, feeds: Sequence[str], before: datetime) -> Mapping[str, int]:
         """Median of the rows staged in each feed's last 10 successes, from 3 successes on.
 
-        Only runs that have ended count, each once: a run does not judge itself.
+        Only runs that started before that moment and have ended count, each once: a run does not judge itself.
         """
         ...
 

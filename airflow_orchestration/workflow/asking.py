@@ -38,7 +38,7 @@ class PutQuestion:
     body: str
     offered: tuple[Choice, ...]
     otherwise: Choice
-    timeout: timedelta
+    answer_by: datetime
 
 
 def ask_after_gate(step: Step, verdict: Mapping[str, Any], route: Route) -> Route:
@@ -78,10 +78,15 @@ def ask_after_quality(step: Step, verdict: QualityDecision, route: Route) -> Rou
     return _ask(step, question.evaluate(facts), route)
 
 
-def put_question(step: Step, question: Question, now: datetime) -> PutQuestion:
-    """Write down that a person is asked, and return what they are told."""
+def put_question(
+    step: Step, question: Question, now: datetime, answer_by: datetime | None = None
+) -> PutQuestion:
+    """Return what a person is told, and write down that they are asked.
+
+    :param answer_by: until when they have time, where the same question was put and written down before.
+    """
     offered, otherwise = _asked(step, question)
-    timeout = timedelta(seconds=step.spec.pipeline.ask_timeout)
+    until = answer_by or now + timedelta(seconds=step.spec.pipeline.ask_timeout)
     facts = QuestionFacts(
         pipeline_id=step.spec.pipeline.id,
         round=step.round,
@@ -90,31 +95,25 @@ def put_question(step: Step, question: Question, now: datetime) -> PutQuestion:
         feeds=_feed_lines(step),
         offered=offered,
         otherwise=otherwise,
-        answer_by=now + timeout,
+        answer_by=until,
     )
-    step.store.add_event(
-        step.fence,
-        "person_asked",
-        {
-            "question": question.value,
-            "subject": subject(facts),
-            "offered": [LABELS[choice] for choice in offered],
-            "otherwise": LABELS[otherwise],
-            "answer_by": facts.answer_by.isoformat(),
-        },
+    put = PutQuestion(
+        subject=subject(facts), body=body(facts), offered=offered, otherwise=otherwise, answer_by=until
     )
-    return PutQuestion(
-        subject=subject(facts), body=body(facts), offered=offered, otherwise=otherwise, timeout=timeout
-    )
+    if answer_by is None:
+        _write_down(step, question, put)
+    return put
 
 
-def earlier_answer(step: Step, question: Question) -> Choice | None:
-    """What was answered since the question came up, if anything was: an answer outlives a lost task."""
-    latest = None
-    for number, decision in step.store.decisions(step.run_key):
-        if number == step.round and decision["evidence"].get("question") == question.value:
-            latest = Choice(decision["action"]) if decision["policy"] == "person" else None
-    return latest
+def times_asked(step: Step, question: Question) -> int:
+    """How often the question came up in this round: the answer to an earlier one is none to the latest."""
+    return sum(decision["policy"] == "asking" for decision in _said(step, question))
+
+
+def earlier_answer(step: Step, question: Question) -> Mapping[str, Any] | None:
+    """Return what was decided since the question came up, if anything was: an answer outlives a lost task."""
+    latest = _said(step, question)[-1:]
+    return latest[0] if latest and latest[0]["policy"] == "person" else None
 
 
 def take_answer(
@@ -137,6 +136,29 @@ def take_answer(
 def _ask(step: Step, decision: AskingDecision, route: Route) -> Route:
     step.store.record_decision(step.fence, decision)
     return Route.ASK if decision.action is AskingAction.ASK else route
+
+
+def _write_down(step: Step, question: Question, put: PutQuestion) -> None:
+    step.store.add_event(
+        step.fence,
+        "person_asked",
+        {
+            "question": question.value,
+            "subject": put.subject,
+            "offered": [LABELS[choice] for choice in put.offered],
+            "otherwise": LABELS[put.otherwise],
+            "answer_by": put.answer_by.isoformat(),
+        },
+    )
+
+
+def _said(step: Step, question: Question) -> list[Mapping[str, Any]]:
+    """What was decided about a question in this round, oldest first: whether to ask, and the answers."""
+    return [
+        decision
+        for number, decision in step.store.decisions(step.run_key)
+        if number == step.round and decision["evidence"].get("question") == question.value
+    ]
 
 
 def _asked(step: Step, question: Question) -> tuple[tuple[Choice, ...], Choice]:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, StagedFile
 from airflow_orchestration.domain.pipeline import Feed, Late, Stragglers
-from airflow_orchestration.domain.plan import Branch, Plan
+from airflow_orchestration.domain.plan import Branch
 from airflow_orchestration.engine.ingest import Ingested, ingest
 from airflow_orchestration.engine.stopping import StoppedError
 from airflow_orchestration.exceptions import FeedError, OrchestrationError
@@ -191,12 +191,10 @@ def process_batch(
 
     Raises `StoppedError` when the `watch` stopped it; then nothing of it is kept.
     """
-    feed = step.spec.feeds[feed_id]
     started = time.monotonic()
     try:
-        _refuse_failed_needs(feed, snapshot)
         with watch():
-            outcome = _staged_outcome(step, feed, branch_id, snapshot.round.plan, started)
+            outcome = staged_batch(step, feed_id, branch_id, snapshot)
     except FeedError as error:
         log.warning("Feed %s failed: %s", feed_id, error)
         _register_failure(step, feed_id, branch_id, str(error), _since(started))
@@ -218,7 +216,10 @@ def _register_failure(
     step.store.register(step.fence, outcome)
 
 
-def _staged_outcome(step: Step, feed: Feed, branch_id: str, plan: Plan, started: float) -> FeedOutcome:
+def staged_batch(step: Step, feed_id: str, branch_id: str, snapshot: GateSnapshot) -> FeedOutcome:
+    """Read, check and stage one feed; raises `FeedError` when it can't be used. Nothing is registered."""
+    feed, plan, started = step.spec.feeds[feed_id], snapshot.round.plan, time.monotonic()
+    _refuse_failed_needs(feed, snapshot)
     root, path = step.spec.location(feed.id)
     ingested = ingest(feed, root=root, path=path, contract=step.spec.contract, scratch=step.folder(feed.id))
     staged, quarantine = _store(step, feed.id, ingested)

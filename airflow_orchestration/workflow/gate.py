@@ -74,9 +74,14 @@ def gate_terms(spec: RunSpec, run_started_at: datetime) -> GateTerms:
 
 def time_is_over(spec: RunSpec, stored: StoredRound) -> bool:
     """Whether a round took all the time there is: no round can follow a deadline that is a time of day."""
-    if not isinstance(spec.pipeline.sync.deadline, str) or stored.decided_at is None:
+    if stored.verdict is None or stored.decided_at is None:
         return False
-    return stored.decided_at >= stored.deadline_at
+    decided_by = stored.verdict["evidence"].get("decided_by", ALL_FEEDS)
+    points = spec.pipeline.sync.points
+    deadline = points[decided_by].deadline if decided_by in points else None
+    if not isinstance(deadline or spec.pipeline.sync.deadline, str):
+        return False
+    return stored.decided_at >= stored.points[decided_by].deadline_at
 
 
 def rounds_allowed(spec: RunSpec, stored: StoredRound) -> int:

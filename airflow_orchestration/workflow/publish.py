@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, cast
 
 from airflow_orchestration.domain.outcome import FeedOutcome
@@ -29,14 +30,10 @@ def publish(step: Step, publisher: Publisher) -> Published:
         raise NotPublishedError("The quality gate has approved no merge of this run; nothing was published.")
     standing = standing_feeds(step)
     publication = _publication(step, record, standing)
-    columns = [column.name for column in step.spec.contract.columns]
-    merged = csv_chunks(
-        step.staging.fetch(record.staged, step.scratch),
-        [*columns, *MERGED_EXTRAS],
-        scratch=step.folder("merged"),
-    )
     published = publisher.publish(
-        publication, merged, quarantined_rows(step, sorted(record.published), standing)
+        publication,
+        merged_rows(step, step.staging.fetch(record.staged, step.scratch)),
+        quarantined_rows(step, sorted(record.published), standing),
     )
     step.store.add_event(step.fence, "published", asdict(published))
     return published
@@ -49,10 +46,12 @@ def publication_key(run: RunKey) -> str:
 
 def manifest_of(step: Step, *, published: bool, versions: Sequence[Version] = ()) -> dict[str, Any]:
     """Build the run's completeness manifest from what the store holds, and the versions in the ledger."""
-    usual = step.store.usual_rows(step.run_key.dag_id, list(step.spec.feeds))
+    started = step.run.started_at
+    usual = step.store.usual_rows(step.run_key.dag_id, list(step.spec.feeds), started)
     return completeness_manifest(
         ManifestFacts(
             spec=step.spec,
+            started_at=started,
             rounds=tuple(step.store.rounds(step.run_key)),
             standing=standing_feeds(step),
             merge=last_merge(step),
@@ -77,10 +76,17 @@ def _last_word(step: Step) -> str:
         if decision["policy"] == "person" and decision["evidence"]["by"] is not None:
             return f"person: {decision['evidence']['by']} said {decision['action']}"
         if decision["policy"] in {"quorum_gate", "quality_gate"}:
-            below = ", ".join(decision["evidence"].get("below_standard", []))
-            named = f" ({below})" if below else ""
-            return f"{decision['policy']}: {decision['action']} because {decision['reason']}{named}"
+            return sentence_of(decision)
     return ""
+
+
+def sentence_of(decision: Mapping[str, Any]) -> str:
+    """Say in one line what a gate or a quality gate decided, and over what."""
+    evidence = decision["evidence"]
+    below = ", ".join(evidence.get("below_standard", []))
+    point = f"sync point {evidence['decided_by']}" if "decided_by" in evidence else ""
+    named = f" ({below or point})" if below or point else ""
+    return f"{decision['policy']}: {decision['action']} because {decision['reason']}{named}"
 
 
 def last_merge(step: Step) -> MergeRecord | None:
@@ -128,6 +134,12 @@ def _publication(step: Step, record: MergeRecord, standing: dict[str, FeedOutcom
             for feed_id in record.published
         },
     )
+
+
+def merged_rows(step: Step, file: Path) -> Iterator[bytes]:
+    """The rows of a merged file, as CSV."""
+    columns = [column.name for column in step.spec.contract.columns]
+    return csv_chunks(file, [*columns, *MERGED_EXTRAS], scratch=step.folder("merged"))
 
 
 def quarantined_rows(step: Step, feeds: Sequence[str], standing: dict[str, FeedOutcome]) -> Iterator[bytes]:

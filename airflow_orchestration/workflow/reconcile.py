@@ -8,33 +8,34 @@ since are left to that run, as they would have been.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from airflow_orchestration.domain.dependencies import in_order
 from airflow_orchestration.domain.outcome import FeedOutcome
-from airflow_orchestration.domain.pipeline import DATE_PLACEHOLDER, Feed
-from airflow_orchestration.engine.export import csv_chunks
+from airflow_orchestration.domain.pipeline import DATE_PLACEHOLDER
 from airflow_orchestration.engine.fusing import Fused, FusionSource, fuse
 from airflow_orchestration.engine.keys import rows_gone, touched_keys
-from airflow_orchestration.exceptions import OrchestrationError, PublicationOvertakenError
-from airflow_orchestration.policies.merging import MergeDecision, Merging
+from airflow_orchestration.exceptions import (
+    FeedError,
+    FencedError,
+    OrchestrationError,
+    PublicationOvertakenError,
+)
+from airflow_orchestration.policies.merging import Merging
 from airflow_orchestration.storage.publication import FeedRows, History, Publication
 from airflow_orchestration.storage.publishing import Publisher
 from airflow_orchestration.storage.store import RunKey, RunState
-from airflow_orchestration.workflow.branch import process_batch
+from airflow_orchestration.workflow.branch import staged_batch
 from airflow_orchestration.workflow.members import arrived
-from airflow_orchestration.workflow.merge import (
-    content_hash,
-    fetch_rows,
-    fusion_sources,
-    merge_facts,
-)
+from airflow_orchestration.workflow.merge import content_hash, fetch_rows, fusion_sources, merge_facts
 from airflow_orchestration.workflow.publish import (
-    MERGED_EXTRAS,
     manifest_of,
+    merged_rows,
     publication_key,
     quarantined_rows,
     standing_feeds,
@@ -45,76 +46,82 @@ log = logging.getLogger(__name__)
 
 POLICY = "reconciling"
 """How the merge of a later version is named among the decisions."""
+RECONCILED = "reconciled"
+"""The line of the timeline about a later version."""
 LOOK_BACK = timedelta(days=7)
 """How long after its end a degraded run is still repaired."""
-TRIES = 5
-"""How often a version is made again because somebody else published to the table meanwhile."""
+PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0)
+"""Between tries, when somebody else has published to the table meanwhile."""
+
+Standing = Mapping[str, FeedOutcome]
 
 
 def reconcile(step: Step, publisher: Publisher) -> dict[str, Any] | None:
-    """Merge the run's late feeds, and return the new manifest; None when there is nothing to bring in."""
-    table = step.spec.pipeline.publish.table
-    for _ in range(TRIES):
-        history = publisher.history(table, step.run_key)
-        late = _late_feeds(step, history) if history.versions else []
+    """Merge the run's late feeds, and return the new manifest; None when there is nothing to bring in.
+
+    Raises `PublicationOvertakenError` when others publish to the table again and again meanwhile.
+    """
+    for pause in (*PAUSES_SECONDS, None):
+        history = publisher.history(step.spec.pipeline.publish.table, step.run_key)
+        late = late_feeds(step, history) if history.versions else []
         if not late:
             return _amend(step, history) if _is_news(step, history) else None
         try:
             _publish_version(step, publisher, history, late)
         except PublicationOvertakenError as overtaken:
+            if pause is None:
+                raise
             log.info("%s", overtaken)
-        else:
-            return _amend(step, publisher.history(table, step.run_key))
-    raise PublicationOvertakenError(
-        f"{table}: others published to it {TRIES} times meanwhile; try again later"
-    )
+            time.sleep(pause)
+    return None
 
 
 def read_late_files(step: Step, publisher: Publisher, *, failed_too: bool = False) -> None:
-    """Process the feeds whose file came after the run; with `failed_too` read those that failed again."""
+    """Process the feeds whose file came after the run; with `failed_too` read those that failed again.
+
+    A file that can't be used is not registered: it may still be on its way, and is read again the next time.
+    """
     history = publisher.history(step.spec.pipeline.publish.table, step.run_key)
     if not history.versions:
         return
-    again, found = failed_too, True
-    while found:
-        snapshot = step.store.gate_snapshot(step.run_key, step.round)
+    feeds = step.spec.feeds
+    for feed_id in in_order({feed_id: feed.depends_on for feed_id, feed in feeds.items()}):
         standing = standing_feeds(step)
-        found = False
-        for feed in step.spec.feeds.values():
-            known = standing.get(feed.id)
-            if known is not None and (arrived(known) or not again):
-                continue
-            if _may_be_read(step, feed, standing, history):
-                process_batch(step, feed.id, snapshot.round.plan.branch_of(feed.id), snapshot)
-                found = True
-        again = False
+        known = standing.get(feed_id)
+        if known is not None and (arrived(known) or not failed_too):
+            continue
+        if _may_be_read(step, feed_id, standing, history):
+            _read(step, feed_id)
 
 
-def _may_be_read(step: Step, feed: Feed, standing: dict[str, FeedOutcome], history: History) -> bool:
-    """Without a date in its name, a file that came after the next run's is the next run's."""
-    if history.later and DATE_PLACEHOLDER not in feed.uri:
-        return False
-    return all(needed in standing for needed in feed.depends_on) and step.spec.location(feed.id)[1].exists()
-
-
-def _late_feeds(step: Step, history: History) -> list[str]:
+def late_feeds(step: Step, history: History) -> list[str]:
     """The feeds that arrived, are good enough, and are in no version."""
-    already = {feed_id for version in history.versions for feed_id in version.feeds}
     approve_at = step.spec.pipeline.quality.approve_at
     return [
         feed_id
         for feed_id, outcome in standing_feeds(step).items()
-        if arrived(outcome) and feed_id not in already and outcome.quality_score >= approve_at
+        if arrived(outcome) and feed_id not in history.feeds and outcome.quality_score >= approve_at
     ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Remerged:
-    """The touched rows as they are with the late feeds, and as they were without them."""
+def _may_be_read(step: Step, feed_id: str, standing: Standing, history: History) -> bool:
+    """Without a date in its name, a file that came after the next run's is the next run's."""
+    feed = step.spec.feeds[feed_id]
+    if history.later and DATE_PLACEHOLDER not in feed.uri:
+        return False
+    return all(needed in standing for needed in feed.depends_on) and step.spec.location(feed_id)[1].exists()
 
-    now: Fused
-    before: Fused | None
-    withdrawn: int
+
+def _read(step: Step, feed_id: str) -> None:
+    snapshot = step.store.gate_snapshot(step.run_key, step.round)
+    try:
+        outcome = staged_batch(step, feed_id, snapshot.round.plan.branch_of(feed_id), snapshot)
+    except FeedError as error:
+        log.warning("Feed %s can't be used: %s", feed_id, error)
+        return
+    if outcome.quality_score < step.spec.pipeline.quality.approve_at:
+        log.warning("Feed %s stays outside: its quality is %.3f", feed_id, outcome.quality_score)
+    step.store.register(step.fence, outcome, keep_success=True)
 
 
 def _publish_version(step: Step, publisher: Publisher, history: History, late: Sequence[str]) -> None:
@@ -123,19 +130,31 @@ def _publish_version(step: Step, publisher: Publisher, history: History, late: S
     Nobody judges the whole again: what is in was approved, and a feed that meets the standard makes it no worse.
     """
     standing = standing_feeds(step)
-    already = {feed_id for version in history.versions for feed_id in version.feeds}
-    inputs = [standing[feed_id] for feed_id in step.spec.feeds if feed_id in already or feed_id in late]
+    inputs = [standing[feed_id] for feed_id in step.spec.feeds if feed_id in {*history.feeds, *late}]
     decision = Merging().evaluate(merge_facts(step, inputs, standing))
-    remerged = _remerge(step, history, decision, late)
-    publication = _publication(step, history, remerged, standing, late, content_hash(inputs, decision))
-    columns = [column.name for column in step.spec.contract.columns]
-    merged = csv_chunks(remerged.now.path, [*columns, *MERGED_EXTRAS], scratch=step.folder("merged"))
-    publisher.publish(publication, merged, quarantined_rows(step, sorted(late), standing))
     step.store.record_decision(step.fence, replace(decision, policy=POLICY))
+    remerged = _remerge(step, history, fusion_sources(step, decision, standing), late)
+    late_ones = {feed_id: standing[feed_id] for feed_id in late}
+    try:
+        publisher.publish(
+            _publication(step, history, remerged, late_ones, content_hash(inputs, decision)),
+            merged_rows(step, remerged.now.path),
+            quarantined_rows(step, sorted(late), dict(standing)),
+        )
+    except FencedError as fenced:
+        raise PublicationOvertakenError(str(fenced)) from fenced
 
 
-def _remerge(step: Step, history: History, decision: MergeDecision, late: Sequence[str]) -> _Remerged:
-    sources = fusion_sources(step, decision, standing_feeds(step))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Remerged:
+    """The touched rows as they are with the late feeds, and as they were without them."""
+
+    now: Fused
+    before: Fused
+    withdrawn: int
+
+
+def _remerge(step: Step, history: History, sources: Sequence[FusionSource], late: Sequence[str]) -> _Remerged:
     keys = touched_keys(
         [source.path for source in sources if source.feed_id in late],
         but_not_of=[path for run, feeds in history.later.items() for path in _rows_of(step, run, feeds)],
@@ -143,14 +162,9 @@ def _remerge(step: Step, history: History, decision: MergeDecision, late: Sequen
         scratch=step.folder("keys"),
     )
     now = _fused(step, sources, keys, "now")
-    on_time = [source for source in sources if source.feed_id not in late]
-    if not on_time:
-        return _Remerged(now=now, before=None, withdrawn=0)
-    before = _fused(step, on_time, keys, "before")
-    withdrawn = rows_gone(
-        before.path, now.path, contract=step.spec.contract, scratch=step.folder("withdrawn")
-    )
-    return _Remerged(now=now, before=before, withdrawn=withdrawn)
+    before = _fused(step, [source for source in sources if source.feed_id not in late], keys, "before")
+    gone = rows_gone(before.path, now.path, contract=step.spec.contract, scratch=step.folder("gone"))
+    return _Remerged(now=now, before=before, withdrawn=gone)
 
 
 def _fused(step: Step, sources: Sequence[FusionSource], keys: Path, name: str) -> Fused:
@@ -165,30 +179,23 @@ def _fused(step: Step, sources: Sequence[FusionSource], keys: Path, name: str) -
 
 def _rows_of(step: Step, run: RunKey, feeds: Sequence[str]) -> list[Path]:
     """The checked rows of the feeds that another run published."""
-    try:
-        other = step.reading(run)
-        standing = standing_feeds(other)
-        return [fetch_rows(other, standing[feed_id]) for feed_id in feeds]
-    except KeyError:
+    other = step.reading(run)
+    standing = standing_feeds(other)
+    unknown = [feed_id for feed_id in feeds if feed_id not in standing]
+    if unknown:
         raise OrchestrationError(
             f"{run.dag_id}/{run.run_id} has published to {step.spec.pipeline.publish.table} since, and this store "
-            "does not know with which rows; give one table to one store"
-        ) from None
+            f"does not know its rows of {', '.join(unknown)}; give one table to one store"
+        )
+    return [fetch_rows(other, standing[feed_id]) for feed_id in feeds]
 
 
 def _publication(
-    step: Step,
-    history: History,
-    remerged: _Remerged,
-    standing: dict[str, FeedOutcome],
-    late: Sequence[str],
-    content_sha256: str,
+    step: Step, history: History, remerged: _Remerged, late: Standing, content_sha256: str
 ) -> Publication:
-    replaced = remerged.before.published if remerged.before else {}
-    rows = {
-        feed_id: _feed_rows(
-            remerged.now, feed_id, standing[feed_id] if feed_id in late else None, replaced.get(feed_id, 0)
-        )
+    """The touched rows. Equal late feeds make an equal key: a version is published once, whoever makes it."""
+    counts = {
+        feed_id: _feed_rows(remerged, feed_id, late[feed_id].rows_quarantined if feed_id in late else 0)
         for feed_id in remerged.now.published
     }
     return Publication(
@@ -199,36 +206,36 @@ def _publication(
         epoch=step.fence.epoch,
         content_sha256=content_sha256,
         contract=step.spec.contract,
-        feeds={feed_id: counts for feed_id, counts in rows.items() if counts.rows_in or feed_id in late},
+        feeds={feed_id: rows for feed_id, rows in counts.items() if rows.rows_in or feed_id in late},
         version=len(history.versions) + 1,
         after=history.newest,
         rows_withdrawn=remerged.withdrawn,
     )
 
 
-def _feed_rows(now: Fused, feed_id: str, late: FeedOutcome | None, replaced: int) -> FeedRows:
+def _feed_rows(remerged: _Remerged, feed_id: str, quarantined: int) -> FeedRows:
     """A feed's rows among the touched keys; a late feed brings its quarantined rows as well."""
+    now = remerged.now
     staged = now.published[feed_id] + now.superseded[feed_id]
-    quarantined = late.rows_quarantined if late else 0
     return FeedRows(
         rows_in=staged + quarantined,
         rows_staged=staged,
         rows_quarantined=quarantined,
         published=now.published[feed_id],
         superseded=now.superseded[feed_id],
-        replaced=replaced,
+        replaced=remerged.before.published.get(feed_id, 0),
     )
 
 
 def _is_news(step: Step, history: History) -> bool:
     """Whether a version was published by an execution that died before it could say so."""
-    known = step.store.manifest(step.run_key)
-    return known is not None and known["version"] < len(history.versions)
+    told = [event.detail for event in step.store.timeline(step.run_key) if event.event == RECONCILED]
+    return max((int(str(detail["version"])) for detail in told), default=1) < len(history.versions)
 
 
 def _amend(step: Step, history: History) -> dict[str, Any]:
     """Record what the run has published now."""
     manifest = manifest_of(step, published=True, versions=history.versions)
-    step.store.add_event(step.fence, "reconciled", manifest["versions"][-1])
     step.store.finish(step.fence, RunState(manifest["state"]), manifest)
+    step.store.add_event(step.fence, RECONCILED, manifest["versions"][-1])
     return manifest

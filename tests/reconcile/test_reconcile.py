@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -256,6 +257,104 @@ def test_a_stale_look_publishes_nothing(make_world: MakeWorld) -> None:
     publisher = Interfering(world, times=8)
     with world.step(0, 1, "reconcile") as step:
         read_late_files(step, publisher)
-        with pytest.raises(PublicationOvertakenError, match="try again later"):
+        with pytest.raises(PublicationOvertakenError, match="try again"):
             reconcile(step, publisher)
     assert {"a", "b"} == set(values(world))
+
+
+def test_a_run_from_before_versions_is_looked_at(make_world: MakeWorld) -> None:
+    """A manifest that was recorded without a version is that of version 1."""
+    world = make_world("old", FEEDS, FILES)
+    world.land([(0, "heavy")])
+    world.run(0)
+    known = world.store._runs[world.key(0)]
+    known.manifest = {name: value for name, value in (known.manifest or {}).items() if name != "version"}
+
+    assert world.reconcile(0) is None
+    world.land([(0, "light")])
+    assert world.reconcile(0) is not None
+
+
+def test_two_at_once_publish_one_version(make_world: MakeWorld, connect: Connect) -> None:
+    """Of executions that reconcile the same feeds at once none fails, and one version comes of it."""
+    world = make_world("crowd", FEEDS, FILES)
+    world.land([(0, "heavy")])
+    world.run(0)
+    world.land([(0, "light")])
+    with world.step(0, 1, "reader") as step:
+        read_late_files(step, world.publisher)
+
+    def work(number: int) -> object:
+        with world.step(0, 1, f"reconcile:{number}") as step:
+            return reconcile(step, world.publisher)
+
+    with ThreadPoolExecutor(3) as pool:
+        ended = list(pool.map(work, range(3)))
+    assert any(ended)
+    with connect() as connection:
+        assert [(1,), (2,)] == connection.execute(
+            "SELECT version FROM orchestration.publish_ledger ORDER BY version"
+        ).fetchall()
+
+
+def test_what_depends_on_a_mended_feed_is_mended_with_it(make_world: MakeWorld) -> None:
+    """Feeds are read in the order of their dependencies, each with what is known then."""
+    feeds = {"heavy": 5.0, "alpha": 1.0, "beta": 1.0}
+    files = {(0, "heavy"): HEAVY, (0, "alpha"): "kode,size,name\nx,1,x\n", (0, "beta"): LIGHT}
+    world = make_world("chain", feeds, files)
+    world.depends_on = {"beta": ["alpha"]}
+    world.land(list(files))
+    assert {"alpha", "beta"} == {line["feed"] for line in world.run(0)["missing"]}
+    world.files = {**files, (0, "alpha"): LIGHT}
+    world.land([(0, "alpha")])
+    repaired = world.reconcile(0, failed_too=True)
+
+    assert repaired is not None
+    assert [] == repaired["missing"]
+
+
+def test_a_broken_late_file_is_read_again(make_world: MakeWorld) -> None:
+    """A file that is still on its way when the schedule looks is not given up."""
+    world = make_world("partial", FEEDS, {**FILES, (0, "light"): "kode\n"})
+    world.land([(0, "heavy")])
+    world.run(0)
+    world.land([(0, "light")])
+    assert world.reconcile(0) is None
+    world.files = FILES
+    world.land([(0, "light")])
+    assert world.reconcile(0) is not None
+
+
+def test_a_poor_straggler_is_called_so(make_world: MakeWorld) -> None:
+    """The manifest does not promise a merge to a feed that is not good enough."""
+    files = {**FILES, (0, "light"): "code,size,name\nb,-1,\nc,-2,\nd,3,z\n"}
+    sync = {"deadline": 60, "floor": 0.5, "grace_period": 0}
+    world = make_world("straggler", FEEDS, files, sync=sync, quality={"approve_at": 0.8, "fail_below": 0.1})
+    world.land([(0, "heavy")])
+    world.start(0)
+    world.work(0)
+    world.decide(0, RUNNING)
+    world.land([(0, "light")])
+    world.work(0)
+    (line,) = world.publish(0)["missing"]
+
+    assert "below_standard" == line["state"]
+    assert world.reconcile(0) is None
+
+
+def test_a_clock_that_is_set_back_changes_no_order(make_world: MakeWorld, connect: Connect) -> None:
+    """Publications are ordered by number: what a later run has published stays, whatever the clock said."""
+    world = make_world("clock", FEEDS, FILES)
+    world.land([(0, "heavy"), (1, "heavy")])
+    world.run(0)
+    world.run(1)
+    with connect() as connection:
+        connection.execute(
+            "UPDATE orchestration.publish_ledger SET published_at = published_at - interval '1 day' "
+            "WHERE run_id = %s",
+            [world.key(1).run_id],
+        )
+    world.land([(0, "light")])
+    world.reconcile(0)
+
+    assert (7.0, "n", "heavy") == values(world)["c"]

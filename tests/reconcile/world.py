@@ -65,6 +65,7 @@ class World:
     connect: Callable[[], psycopg.Connection[Any]]
     changes: Mapping[str, Any] = field(default_factory=dict)
     dated: bool = True
+    depends_on: Mapping[str, Sequence[str]] = field(default_factory=dict)
     store: MemoryStore = field(init=False)
     publisher: Publisher = field(init=False)
     played: list[int] = field(default_factory=list)
@@ -158,6 +159,7 @@ class World:
                             "format": "csv",
                             "columns": {name: name for name in ("code", "size", "name")},
                             "weight": weight,
+                            "depends_on": list(self.depends_on.get(feed_id, ())),
                         }
                         for feed_id, weight in self.feeds.items()
                     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -25,12 +25,15 @@ from tests.storage.builders import (
 )
 from tests.storage.conftest import StoreUnderTest
 
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
+
 
 def ended_run(store: Store, number: int, *feeds: tuple[str, int, float]) -> None:
     run = RunKey(dag_id=RUN.dag_id, run_id=f"run_{number:02}")
     fence = claimed(store, "branch:beta:b1", 1, run=run)
     for feed_id, rows, seconds in feeds:
         store.register(fence, delivered(feed_id, rows, seconds))
+    store.save_run(fence, {}, decision())
     store.finish(fence, RunState.PUBLISHED, {})
 
 
@@ -339,8 +342,8 @@ def test_usual_rows_are_the_median_of_ended_runs(store: Store) -> None:
         ended_run(store, number, ("a", rows, 1.0))
     for number in (50, 51):
         ended_run(store, number, ("rare", 5, 1.0))
-    assert {"a": 14} == store.usual_rows(RUN.dag_id, ["a", "rare", "unknown"])
-    assert {} == store.usual_rows("another", ["a"])
+    assert {"a": 14} == store.usual_rows(RUN.dag_id, ["a", "rare", "unknown"], LATER)
+    assert {} == store.usual_rows("another", ["a"], LATER)
 
 
 def test_a_run_does_not_judge_itself(store: Store) -> None:
@@ -353,8 +356,27 @@ def test_a_run_does_not_judge_itself(store: Store) -> None:
         store.register(
             claimed(store, "branch:beta:b1", number, run=twice), delivered("a", rows, round_number=number)
         )
-    store.finish(claimed(store, "close_out", run=twice), RunState.PUBLISHED, {})
-    assert {"a": 100} == store.usual_rows(RUN.dag_id, ["a"])
+    closing = claimed(store, "close_out", run=twice)
+    store.save_run(closing, {}, decision())
+    store.finish(closing, RunState.PUBLISHED, {})
+    assert {"a": 100} == store.usual_rows(RUN.dag_id, ["a"], LATER)
+
+
+def test_later_runs_do_not_judge_an_earlier_one(store: Store) -> None:
+    """What is usual for a run is what was so when it started, however late it is asked."""
+    for number in range(3):
+        ended_run(store, number, ("a", 100, 1.0))
+    started = store.run(RunKey(dag_id=RUN.dag_id, run_id="run_00")).started_at
+    assert {} == store.usual_rows(RUN.dag_id, ["a"], started)
+
+
+def test_a_success_may_be_kept(store: Store) -> None:
+    """Whoever reads a late file does not replace what another execution has registered of it."""
+    store.register(claimed(store, "branch:beta:b1", 1), delivered("a", 5))
+    late = claimed(store, "reconcile", 1)
+    store.register(late, delivered("a", 9), keep_success=True)
+    store.register(late, delivered("b", 9), keep_success=True)
+    assert {"a": 5, "b": 9} == {one.feed_id: one.rows_staged for one in store.outcomes(RUN)}
 
 
 def test_observed_seconds_are_the_median_of_successes(store: Store) -> None:

@@ -29,8 +29,20 @@ ALTER TABLE orchestration.publish_ledger
     ADD COLUMN version integer NOT NULL DEFAULT 1 CHECK (version >= 1),
     ADD COLUMN rows_withdrawn bigint NOT NULL DEFAULT 0 CHECK (rows_withdrawn >= 0);
 
+-- Publications are told apart by number: a clock may be set back between two of them.
+ALTER TABLE orchestration.publish_ledger ADD COLUMN number bigint;
+UPDATE orchestration.publish_ledger AS ledger SET number = counted.number
+FROM (SELECT target_table, publication_key, row_number() OVER (ORDER BY published_at) AS number
+      FROM orchestration.publish_ledger) AS counted
+WHERE (ledger.target_table, ledger.publication_key) = (counted.target_table, counted.publication_key);
+ALTER TABLE orchestration.publish_ledger
+    ALTER COLUMN number SET NOT NULL,
+    ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY;
+SELECT setval(pg_get_serial_sequence('orchestration.publish_ledger', 'number'),
+              (SELECT coalesce(max(number), 0) + 1 FROM orchestration.publish_ledger), false);
+
 CREATE INDEX publish_ledger_run ON orchestration.publish_ledger (target_table, dag_id, run_id, version);
-CREATE INDEX publish_ledger_newest ON orchestration.publish_ledger (target_table, published_at DESC);
+CREATE UNIQUE INDEX publish_ledger_number ON orchestration.publish_ledger (target_table, number DESC);
 
 ALTER TABLE orchestration.publish_ledger_feed
     ADD COLUMN rows_replaced bigint NOT NULL DEFAULT 0 CHECK (rows_replaced >= 0);
