@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE  # compiled bytecode halves every start of Airf
 .DEFAULT_GOAL := help
 
 ##@ Try it
-.PHONY: run up down status
+.PHONY: run up down status airflow
 run: $(READY)  ## Start the stack and play a scenario (SCENARIO=degraded, PORT=8080)
 	@$(BIN)/python -m demo run --scenario $(SCENARIO) --port $(PORT)
 
@@ -24,6 +24,9 @@ down:  ## Stop them; the data stays
 
 status:  ## Show what runs, the address and the password
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo status || true; else echo "The stack is down."; fi
+
+airflow: $(READY)  ## Run an airflow command against the stack (ARGS="orchestration replay")
+	@$(BIN)/python -m demo airflow $(ARGS)
 
 ##@ Work on it
 .PHONY: setup test check mutants format schemas bench constraints clean help

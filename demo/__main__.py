@@ -1,9 +1,10 @@
-"""The local stack from the command line: `python -m demo run | up | down | status`."""
+"""The local stack from the command line: `python -m demo run | up | down | status | airflow`."""
 
 from __future__ import annotations
 
 import argparse
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -73,16 +74,27 @@ def status(stack: Stack, _: argparse.Namespace) -> int:
     return 0
 
 
+def airflow(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Run an `airflow` command against the stack, for example: airflow orchestration replay."""
+    if "postgres" not in stack.running():
+        raise StackError("The stack is down. Start it with: make up")
+    command = [sys.executable, "-m", "airflow", *arguments.words]
+    return subprocess.run(command, env=stack.environment(), check=False).returncode
+
+
 def show_access(stack: Stack) -> None:
     """Tell a person how to get in, and how to stop it."""
     out.print(f"\n[bold green]Airflow is up[/] at [bold]{stack.url}[/]")
     out.print(f"User [bold]{stack.user}[/], password [bold]{stack.password}[/]")
     out.print(f"PostgreSQL: psql '{stack.warehouse_dsn}'", markup=False)
+    out.print('Command line: make airflow ARGS="orchestration replay"', markup=False)
     out.print("Stop it with [bold]make down[/].")
 
 
 Command = Callable[[Stack, argparse.Namespace], int]
-COMMANDS: Mapping[str, Command] = MappingProxyType({"run": run, "up": up, "down": down, "status": status})
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {"run": run, "up": up, "down": down, "status": status, "airflow": airflow}
+)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -105,6 +117,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser_of = commands.add_parser(name, help=command.__doc__, parents=[common])
         if name == "run":
             parser_of.add_argument("--scenario", choices=SCENARIOS, default="degraded")
+        if name == "airflow":
+            parser_of.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
     return parser.parse_args(arguments)
 
 
