@@ -32,7 +32,7 @@ def verdicts(members: int, rounds: int = ROUNDS) -> list[float]:
     gate = QuorumGate(deadline=timedelta(hours=1))
     facts = GateFacts(
         members=tuple(
-            Member(id=f"load[{number}]", weight=1 + number % 5, state=STATES[number % 3])
+            Member(id=f"load[{number}]", weight=1.0 + number % 5, state=STATES[number % 3])
             for number in range(members)
         ),
         elapsed=timedelta(minutes=1),

@@ -67,6 +67,7 @@ class AnswerReason(StrEnum):
 
     ANSWERED = "answered"
     NOBODY_ANSWERED = "nobody_answered"
+    NO_TIME_LEFT = "no_time_left"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +204,10 @@ class QualityQuestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerFacts:
-    """What was offered, and what came back: `by` is a user's name, None when the time was over."""
+    """What was offered, and what came back: `by` is a user's name, None when the time was over.
+
+    `round_left` says whether another round still has time, now that the answer is there.
+    """
 
     question: Question
     offered: tuple[Choice, ...]
@@ -211,6 +215,7 @@ class AnswerFacts:
     chosen: Choice
     by: str | None
     at: datetime
+    round_left: bool
 
     def __post_init__(self) -> None:
         if self.chosen not in self.offered:
@@ -220,7 +225,7 @@ class AnswerFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerDecision(Decision):
-    """What the run does after it asked; `by` is None when nobody answered."""
+    """What the run does after it asked; `by` is None when it is nobody's word that is followed."""
 
     action: Choice
     reason: AnswerReason
@@ -229,24 +234,36 @@ class AnswerDecision(Decision):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answering:
-    """Follows a person's word; without one, the run does what it would have done unasked."""
+    """Follows a person's word; without one, the run does what it would have done unasked.
+
+    Another round for which no time is left is not begun, whoever wanted it: it could only give up.
+    """
 
     def evaluate(self, facts: AnswerFacts) -> AnswerDecision:
         """Decide what the run does."""
-        answered = facts.by is not None
+        action, reason, by = self._verdict(facts)
         return AnswerDecision(
             policy="person",
-            action=facts.chosen if answered else facts.otherwise,
-            reason=AnswerReason.ANSWERED if answered else AnswerReason.NOBODY_ANSWERED,
-            by=facts.by,
+            action=action,
+            reason=reason,
+            by=by,
             evidence={
                 "question": facts.question.value,
-                "by": facts.by,
+                "by": by,
                 "at": facts.at.isoformat(),
                 "offered": [choice.value for choice in facts.offered],
                 "otherwise": facts.otherwise.value,
             },
         )
+
+    def _verdict(self, facts: AnswerFacts) -> tuple[Choice, AnswerReason, str | None]:
+        wanted = facts.otherwise if facts.by is None else facts.chosen
+        if wanted is Choice.NEXT_ROUND and not facts.round_left:
+            instead = Choice.STOP if facts.otherwise is Choice.NEXT_ROUND else facts.otherwise
+            return instead, AnswerReason.NO_TIME_LEFT, None
+        if facts.by is None:
+            return wanted, AnswerReason.NOBODY_ANSWERED, None
+        return wanted, AnswerReason.ANSWERED, facts.by
 
 
 def _offered(go_on: Choice, otherwise: Choice, *, round_left: bool) -> tuple[Choice, ...]:

@@ -296,7 +296,7 @@ class _Tally:
     failed: int
     pending: int
     weights: Sequence[float]
-    required_missing: Sequence[Member]
+    required: Sequence[Member]
     arrived_weight: float
     pending_weight: float
     total_weight: float
@@ -308,21 +308,30 @@ class _Tally:
     @classmethod
     def of(cls, members: Sequence[Member]) -> _Tally:
         """Weights are summed exactly (`fsum`), so that the order of the members can't matter."""
-        arrived, failed, pending = (
-            [member for member in members if member.state is state] for state in MemberState
-        )
-        weights = [member.weight for member in (*arrived, *failed, *pending)]
+        here, lost = MemberState.ARRIVED, MemberState.FAILED
+        arrived = [member for member in members if member.state is here]
+        others = [member for member in members if member.state is not here]
+        failed = [member for member in others if member.state is lost]
+        pending = [member for member in others if member.state is not lost]
+        ordered = [*arrived, *failed, *pending]
+        weights = [member.weight for member in ordered]
         return cls(
-            members=(*arrived, *failed, *pending),
+            members=ordered,
             arrived=len(arrived),
             failed=len(failed),
             pending=len(pending),
             weights=weights,
-            required_missing=[member for member in (*pending, *failed) if member.required],
+            required=[member for member in ordered if member.required],
             arrived_weight=math.fsum(weights[: len(arrived)]),
             pending_weight=math.fsum(weights[len(arrived) + len(failed) :]),
             total_weight=math.fsum(weights),
         )
+
+    @property
+    def required_missing(self) -> list[Member]:
+        """The required members that may still come, then those that can't."""
+        missing = [member for member in self.required if member.state is not MemberState.ARRIVED]
+        return sorted(missing, key=lambda member: member.state is MemberState.FAILED)
 
     def evidence(self) -> dict[str, Json]:
         ids: list[Json] = _ids(self.members)
@@ -341,7 +350,7 @@ class _Tally:
             "failed_ids": ids[self.arrived : settled],
             "missing_ids": ids[settled:],
             "required_missing_ids": _ids(self.required_missing),
-            "required_ids": [member.id for member in self.members if member.required],
+            "required_ids": _ids(self.required),
             "weights": [] if heads_count else [*self.weights],
         }
 
