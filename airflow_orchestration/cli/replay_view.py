@@ -93,7 +93,7 @@ def _figures(told: dict[str, Any]) -> Table:
         ("opened by the recorded deadline", "in_time", "{:,}".format),
         ("decided after, median", "median_seconds", "{:,.1f} s".format),
         ("weight there, mean", "mean_weight_share", "{:.1%}".format),
-        ("rows merged", "rows_merged", "{:,}".format),
+        ("rows arrived", "rows_merged", "{:,}".format),
     )
     for title, name, shown in lines:
         table.add_row(title, shown(before[name]), shown(after[name]))

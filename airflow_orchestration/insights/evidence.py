@@ -39,6 +39,7 @@ class QuestionFacts:
     """What a question rests on.
 
     `verdict` is the recorded decision that it is about, `feeds` are lines of the completeness manifest.
+    `round_until` is when it is too late for another round, None where that has no end.
     """
 
     pipeline_id: str
@@ -49,6 +50,7 @@ class QuestionFacts:
     offered: tuple[Choice, ...]
     otherwise: Choice
     answer_by: datetime
+    round_until: datetime | None = None
 
 
 def subject(facts: QuestionFacts) -> str:
@@ -67,7 +69,7 @@ def subject(facts: QuestionFacts) -> str:
 
 def body(facts: QuestionFacts) -> str:
     """Return the evidence in Markdown: what is so, the feeds, what is offered, and what happens by default."""
-    offers = [f"* **{LABELS[choice]}**: {CONSEQUENCES[choice]}." for choice in facts.offered]
+    offers = [f"* **{LABELS[choice]}**: {_consequence(choice, facts)}." for choice in facts.offered]
     return "\n".join(
         [
             _situation(facts),
@@ -76,7 +78,7 @@ def body(facts: QuestionFacts) -> str:
             "",
             *offers,
             "",
-            f"If nobody answers by {facts.answer_by:%Y-%m-%d %H:%M:%S %Z}: **{LABELS[facts.otherwise]}**.",
+            f"If nobody answers by {_moment(facts.answer_by)}: **{LABELS[facts.otherwise]}**.",
         ]
     )
 
@@ -92,6 +94,16 @@ def quoted(text: str) -> str:
     if not plain:
         return ""
     return f"`{plain[:LONGEST_TEXT]}…`" if len(plain) > LONGEST_TEXT else f"`{plain}`"
+
+
+def _consequence(choice: Choice, facts: QuestionFacts) -> str:
+    if choice is not Choice.NEXT_ROUND or facts.round_until is None:
+        return CONSEQUENCES[choice]
+    return f"{CONSEQUENCES[choice]}, if there is time: until {_moment(facts.round_until)}"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _situation(facts: QuestionFacts) -> str:

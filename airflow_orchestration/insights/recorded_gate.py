@@ -8,8 +8,8 @@
 a feed that is not in it was never registered. `decision` is what the gate said: with its evidence the
 policy and the facts can be made again.
 
-A line may also be such a decision alone, as a stand-alone gate leaves it in XCom `decision`: what had
-arrived is then known, and when is not.
+A line may also be such a decision alone, as a stand-alone gate returns it: what had arrived is then known,
+and when is not.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ from airflow_orchestration.storage.store import DecidedGate
 MAX_PROBLEMS = 20
 """Lines that are named before reading is given up."""
 
-Elapsed = Annotated[float, Field(ge=0)]
+LONGEST = 1e9
+"""Seconds, 30 years: what is longer is no record of a gate, and time can't be reckoned with much more."""
+
+Elapsed = Annotated[float, Field(ge=0, le=LONGEST)]
 """Seconds from the opening of the round; what was there before counts as 0."""
 
 
@@ -121,7 +124,7 @@ def gates_in(lines: Iterable[str], *, subject: str) -> list[RecordedGate]:
                 gates.append(_gate_in(line, number))
         except ValidationError as error:
             problems.extend(pydantic_problems(error, prefix=f"line {number}"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             problems.append(Problem(path=f"line {number}", message=f"is no JSON object: {error}"))
     if problems:
         raise InputRefusedError(subject, problems)

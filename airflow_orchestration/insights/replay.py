@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_orchestration.insights.recorded_gate import RecordedDecision, RecordedGate
+from airflow_orchestration.insights.recorded_gate import LONGEST, RecordedDecision, RecordedGate
 from airflow_orchestration.policies.quorum_gate import GateDecision, GateFacts, QuorumGate, together
+
+DURATIONS = ("elapsed_seconds", "deadline_seconds", "since_floor_seconds", "grace_period_seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,8 @@ def differences(gates: Iterable[RecordedGate]) -> Iterator[Difference]:
 def decided_again(decision: RecordedDecision) -> GateDecision:
     """Decide with the recorded facts and policies, of every sync point.
 
-    Raises `KeyError` for evidence that lacks something, `ValueError` for terms that no gate can have.
+    Raises `KeyError` for evidence that lacks something, `ValueError` for terms that no gate can have; what
+    is no evidence at all raises what Python raises.
     """
     evidence = decision.evidence
     points: Mapping[str, Any] = evidence.get("sync_points", {})
@@ -39,6 +42,9 @@ def decided_again(decision: RecordedDecision) -> GateDecision:
 
 
 def _decided_on(evidence: Mapping[str, Any]) -> GateDecision:
+    for name in DURATIONS:
+        if (evidence[name] or 0) > LONGEST:
+            raise ValueError(f"{name} {evidence[name]:g} is more than {LONGEST:g}, and no duration")
     return QuorumGate.recorded(evidence).evaluate(GateFacts.recorded(evidence))
 
 
@@ -48,7 +54,7 @@ def _differences_of(decision: RecordedDecision) -> Iterator[str]:
     except KeyError as error:
         yield f"evidence: has no {error}; it was recorded by another version"
         return
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError) as error:
         yield f"evidence: can't be read: {error}"
         return
     recorded = decision.as_json()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from airflow_orchestration.domain.conf import validated
 from airflow_orchestration.domain.pipeline import MAX_FEEDS
 from airflow_orchestration.exceptions import InputRefusedError
 from airflow_orchestration.insights.completeness import DAG_RUN_NOTE, percent
+from airflow_orchestration.insights.evidence import quoted
 from airflow_orchestration.policies.acceptance import Acceptance, AcceptanceDecision, AcceptanceFacts
 from airflow_orchestration.storage.store import RunState
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
 Word = Annotated[str, Field(max_length=1000)]
 NAMES_IN_A_LINE = 12
-LETTERS_OF_A_REASON = 120
+LONGEST_TEXT = 120
+"""Letters that are shown of each text that whoever created the event chose."""
 WHOLE = "in"
 
 
@@ -40,6 +43,20 @@ class _Manifest(BaseModel):
     weight_share: Annotated[float, Field(ge=0, le=1)]
     missing: Annotated[tuple[_Feed, ...], Field(max_length=MAX_FEEDS)]
     feeds: Annotated[tuple[_Feed, ...], Field(max_length=MAX_FEEDS)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> _Manifest:
+        names = Counter(line.feed for line in self.feeds)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"feeds names {_shown(twice[0])} more than once")
+        said, shown = (
+            Counter((line.feed, line.state) for line in lines)
+            for lines in (self.missing, [line for line in self.feeds if line.state != WHOLE])
+        )
+        if wrong := [*(said - shown), *(shown - said)]:
+            feed, state = map(_shown, wrong[0])
+            raise ValueError(f"missing and feeds contradict each other about {feed} ({state})")
+        return self
 
 
 class RequireCompleteness(BaseOperator):
@@ -79,7 +96,7 @@ class RequireCompleteness(BaseOperator):
         latest = dict(self._events(context))
         if not latest:
             self._refuse(["no asset that is judged here triggered this run; let its event trigger a run"])
-        judged = {name: self._judge(name, event) for name, event in latest.items()}
+        judged = {name: self._judge(event) for name, event in latest.items()}
         refused = [line for decision, line in judged.values() if decision is None or not decision.is_accepted]
         if refused:
             self._refuse(refused)
@@ -88,9 +105,9 @@ class RequireCompleteness(BaseOperator):
             context["ti"].xcom_push(key=DAG_RUN_NOTE, value=f"Made from degraded data: {' '.join(degraded)}")
         return {name: decision.as_json() for name, (decision, _) in judged.items() if decision}
 
-    def _judge(self, name: str, event: Any) -> tuple[AcceptanceDecision | None, str]:
+    def _judge(self, event: Any) -> tuple[AcceptanceDecision | None, str]:
         """Return the decision over one event and a line about it; no decision over what is no manifest."""
-        described = _described(name, event)
+        described = _described(event)
         try:
             manifest = validated(_Manifest, event.extra, subject=f"the extra of {described}")
         except InputRefusedError as error:
@@ -123,9 +140,10 @@ def _facts(manifest: _Manifest) -> AcceptanceFacts:
     )
 
 
-def _described(name: str, event: Any) -> str:
+def _described(event: Any) -> str:
+    partition = f"[{_shown(event.partition_key)}]" if event.partition_key else ""
     source = f"{event.source_dag_id}, run {event.source_run_id}" if event.source_dag_id else "no task"
-    return f"asset {name} from {source}"
+    return f"asset {event.asset.name}{partition} from {source}"
 
 
 def _told(decision: AcceptanceDecision, manifest: _Manifest) -> str:
@@ -134,7 +152,10 @@ def _told(decision: AcceptanceDecision, manifest: _Manifest) -> str:
     asked = (
         "nothing may be missing" if least is None else f"at least {percent(float(str(least)))} is asked for"
     )
-    missing = [f"{line.feed} ({line.state}: {_short(line.why)})" for line in manifest.missing]
+    missing = [
+        f"{_shown(line.feed)} ({_shown(line.state)}: {_shown(line.why or 'no reason given')})"
+        for line in manifest.missing
+    ]
     more = f" and {len(missing) - NAMES_IN_A_LINE} more" if len(missing) > NAMES_IN_A_LINE else ""
     required = decision.evidence["required_missing"]
     return (
@@ -144,6 +165,6 @@ def _told(decision: AcceptanceDecision, manifest: _Manifest) -> str:
     )
 
 
-def _short(why: str | None) -> str:
-    words = " ".join((why or "no reason given").split())
-    return words if len(words) <= LETTERS_OF_A_REASON else f"{words[: LETTERS_OF_A_REASON - 1]}…"
+def _shown(text: str) -> str:
+    """Quote a stranger's text, in one line: it goes into a Markdown note and into the log."""
+    return quoted(text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…")

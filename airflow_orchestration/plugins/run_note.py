@@ -2,7 +2,8 @@
 
 A task has no right to write the note, and Airflow has no state between success and failed
 (apache/airflow#50433). Listeners run where a run ends, in the scheduler, inside its transaction: so
-this reads by the primary key within a savepoint, writes nothing itself, and never raises.
+this reads and writes by the primary key within one savepoint of its connection, leaves nothing for the
+scheduler's own flush, and never raises.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from typing import Any
 from airflow.listeners import hookimpl
 
 KEY = "dag_run_note"
-MARK = "⚠ "
-"""Every line of ours begins so: a run that is cleared and ends anew gets new ones instead of more."""
+MARK = "⚠\N{NO-BREAK SPACE}"
+"""Every line of ours begins so: a run that is cleared and ends anew gets new ones instead of more.
+
+A person who types a warning sign puts a usual space after it, and keeps the line.
+"""
 MOST_LINES = 10
 MOST_CHARACTERS = 1000
 """The width of the column; a longer note would fail the scheduler's transaction."""
@@ -39,20 +43,22 @@ def on_dag_run_failed(dag_run: Any, msg: str) -> None:  # noqa: ARG001  # Airflo
 
 
 def put_note(dag_run: Any) -> None:
-    """Set the note when the run's tasks left lines for it; the session that ends the run writes it.
+    """Write the note when the run's tasks left lines for it, in the transaction that ends the run.
 
-    The run of `dag.test()` has no session, and gets no note.
+    The run of `dag.test()` has no session, and gets no note. A note that the session itself is about to
+    write, because a person ends the run and comments it in one request, is left as it is.
     """
-    from sqlalchemy.orm import object_session  # noqa: PLC0415  # only where runs end
+    from sqlalchemy.exc import IntegrityError  # noqa: PLC0415  # only where runs end
+    from sqlalchemy.orm import object_session  # noqa: PLC0415
 
     try:
         session = object_session(dag_run)
-        if session is None:
+        if session is None or _is_being_written(session, dag_run):
             return
-        lines, before = _lines(session, dag_run.id), dag_run.note
-        after = noted(before, lines)
-        if after != (before or ""):
-            dag_run.note = after
+        try:
+            _write(session, dag_run)
+        except IntegrityError:  # a person saved the first note in between; now it is seen
+            _write(session, dag_run)
     except Exception:
         log.warning("Could not write the note of a Dag run", exc_info=True)
 
@@ -60,8 +66,8 @@ def put_note(dag_run: Any) -> None:
 def noted(before: str | None, lines: Sequence[str]) -> str:
     """Return a note with these lines instead of earlier ones of ours; a person's words stay.
 
-    >>> noted("seen, Ada", ["Published degraded: 4 of 6 feeds."]).splitlines()
-    ['seen, Ada', '', '⚠ Published degraded: 4 of 6 feeds.']
+    >>> " ".join(noted("seen, Ada", ["Published degraded: 4 of 6 feeds."]).split())
+    'seen, Ada ⚠ Published degraded: 4 of 6 feeds.'
     """
     kept = _OURS.sub("", before or "")
     if kept != (before or ""):
@@ -74,12 +80,48 @@ def noted(before: str | None, lines: Sequence[str]) -> str:
 def _cut(marked: str, room: int) -> str:
     if len(marked) <= room:
         return marked
-    cut = marked[: max(room - 1, 0)].rstrip(f"{MARK}\n")
+    cut = marked[: max(room - 1, 0)].rstrip(f"{MARK} \n")
     return f"{cut}…" if cut else ""
 
 
-def _lines(session: Any, dag_run_id: int) -> list[str]:
-    """Ask on the connection: a savepoint of the session itself counts as a commit, which the scheduler forbids."""
+def _is_being_written(session: Any, dag_run: Any) -> bool:
+    from sqlalchemy import inspect  # noqa: PLC0415  # only where runs end
+
+    note = inspect(dag_run).attrs.dag_run_note
+    loaded = dag_run.__dict__.get("dag_run_note")
+    return note.history.has_changes() or (loaded is not None and session.is_modified(loaded))
+
+
+def _write(session: Any, dag_run: Any) -> None:
+    """Write on the connection: a savepoint of the session itself counts as a commit, which the scheduler forbids."""
+    from sqlalchemy import inspect  # noqa: PLC0415  # only where runs end
+
+    (dag_run_id,) = inspect(dag_run).identity  # an attribute may be loaded, for which the session may flush
+    connection = session.connection()
+    with connection.begin_nested():
+        _put(connection, dag_run_id, _lines(connection, dag_run_id))
+    if loaded := dag_run.__dict__.get("dag_run_note"):
+        session.expire(loaded)
+    session.expire(dag_run, ["dag_run_note"])
+
+
+def _put(connection: Any, dag_run_id: int, lines: Sequence[str]) -> None:
+    from airflow.models.dagrun import DagRunNote  # noqa: PLC0415, TID251  # a listener is part of the scheduler
+    from sqlalchemy import insert, select, update  # noqa: PLC0415
+
+    of_run = DagRunNote.dag_run_id == dag_run_id
+    found = connection.execute(select(DagRunNote.content).where(of_run).with_for_update()).one_or_none()
+    before = "" if found is None else found.content or ""
+    after = noted(before, lines)
+    if after == before:
+        return
+    if found is None:
+        connection.execute(insert(DagRunNote).values(dag_run_id=dag_run_id, content=after))
+    else:
+        connection.execute(update(DagRunNote).where(of_run).values(content=after))
+
+
+def _lines(connection: Any, dag_run_id: int) -> list[str]:
     from airflow.models.xcom import XComModel  # noqa: PLC0415, TID251  # a listener is part of the scheduler
     from sqlalchemy import select  # noqa: PLC0415
 
@@ -89,8 +131,5 @@ def _lines(session: Any, dag_run_id: int) -> list[str]:
         .order_by(XComModel.task_id, XComModel.map_index)
         .limit(MOST_LINES)
     )
-    connection = session.connection()
-    with connection.begin_nested():
-        return [
-            value for value in connection.execute(query).scalars() if isinstance(value, str) and value.strip()
-        ]
+    found = connection.execute(query).scalars()
+    return [value for value in found if isinstance(value, str) and value.strip()]

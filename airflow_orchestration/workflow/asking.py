@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from airflow_orchestration.domain.pipeline import ALL_FEEDS
+from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.insights.evidence import LABELS, QuestionFacts, body, subject
 from airflow_orchestration.policies.asking import (
     AnswerDecision,
     AnswerFacts,
     Answering,
+    AnswerReason,
     AskingAction,
     AskingDecision,
     Choice,
@@ -23,6 +26,8 @@ from airflow_orchestration.policies.asking import (
 )
 from airflow_orchestration.policies.quality import QualityAction, QualityDecision
 from airflow_orchestration.policies.quorum_gate import GateAction
+from airflow_orchestration.storage.store import StoredRound
+from airflow_orchestration.workflow.gate import time_is_over
 from airflow_orchestration.workflow.publish import manifest_of
 from airflow_orchestration.workflow.routes import CHOICES, Route, next_round_or_fail
 from airflow_orchestration.workflow.step import Step
@@ -96,6 +101,7 @@ def put_question(
         offered=offered,
         otherwise=otherwise,
         answer_by=until,
+        round_until=_round_until(step.spec, step.store.rounds(step.run_key)[step.round - 1]),
     )
     put = PutQuestion(
         subject=subject(facts), body=body(facts), offered=offered, otherwise=otherwise, answer_by=until
@@ -121,14 +127,27 @@ def take_answer(
 ) -> AnswerDecision:
     """Record what a person said, or that nobody did (`by` is None), and return what the run does."""
     offered, otherwise = _asked(step, question)
+    snapshot = step.store.gate_snapshot(step.run_key, step.round)
+    until = _round_until(step.spec, snapshot.round)
     decision = Answering().evaluate(
-        AnswerFacts(question=question, offered=offered, otherwise=otherwise, chosen=chosen, by=by, at=at)
+        AnswerFacts(
+            question=question,
+            offered=offered,
+            otherwise=otherwise,
+            chosen=chosen,
+            by=by,
+            at=at,
+            round_left=until is None or snapshot.now < until,
+        )
     )
+    told = LABELS[decision.action]
+    if decision.reason is AnswerReason.NO_TIME_LEFT:
+        told = f"{LABELS[Choice.NEXT_ROUND]}, for which no time was left: {told}"
     step.store.record_decision(step.fence, decision)
     step.store.add_event(
         step.fence,
         "person_answered",
-        {"question": question.value, "by": by, "answer": LABELS[decision.action], "at": at.isoformat()},
+        {"question": question.value, "by": by, "answer": told, "at": at.isoformat()},
     )
     return decision
 
@@ -136,6 +155,13 @@ def take_answer(
 def _ask(step: Step, decision: AskingDecision, route: Route) -> Route:
     step.store.record_decision(step.fence, decision)
     return Route.ASK if decision.action is AskingAction.ASK else route
+
+
+def _round_until(spec: RunSpec, stored: StoredRound) -> datetime | None:
+    """When a round after this one has no time any more; None where each round has a time of its own."""
+    decided_by = (stored.verdict or {"evidence": {}})["evidence"].get("decided_by", ALL_FEEDS)
+    last = stored.points[decided_by].deadline_at
+    return last if time_is_over(spec, replace(stored, decided_at=last)) else None
 
 
 def _write_down(step: Step, question: Question, put: PutQuestion) -> None:

@@ -71,20 +71,37 @@ def test_what_is_taken_degraded_is_noted() -> None:
     _, pushed = judge(event(DEGRADED), min_share=0.8)
 
     assert pushed["dag_run_note"].startswith("Made from degraded data: asset reference.airport")
-    assert "Missing: b (late: it came at seven)." in pushed["dag_run_note"]
+    assert "Missing: `b` (`late`: `it came at seven`)." in pushed["dag_run_note"]
 
 
 def test_degraded_is_refused_with_what_is_missing() -> None:
     """The refusal names asset, run, share, what is asked for and what is missing."""
     assert (
         "Not complete enough:\n- asset reference.airport from airport_reference, run manual__1 has 80 % of the "
-        "weight; nothing may be missing. Missing: b (late: it came at seven)."
+        "weight; nothing may be missing. Missing: `b` (`late`: `it came at seven`)."
     ) == refusal(event(DEGRADED))
 
 
 def test_required_feed_is_named() -> None:
     """A required feed that is missing is refused even when the share is enough."""
     assert "Required: b." in refusal(event(DEGRADED), min_share=0.5, require=["b"])
+
+
+def test_a_strangers_text_is_shown_and_not_obeyed() -> None:
+    """Whoever may create asset events chooses names, states and reasons: each is quoted, cut and in one line."""
+    text = f"x\n\n# Fine\n![](http://evil/p.png) <b>`a`</b> | {'y' * 500}"
+    line = {"feed": text, "state": text, "why": text}
+    strange = {**DEGRADED, "missing": [line], "feeds": [FULL, line]}
+    _, pushed = judge(event(strange, partition=text), min_share=0.8)
+
+    for told in (
+        pushed["dag_run_note"],
+        refusal(event(strange, partition=text)).removeprefix("Not complete enough:\n"),
+    ):
+        assert "\n" not in told
+        assert 4 == told.count("`x # Fine ![](http://evil/p.png) <b>'a'</b> ¦ yyy")
+        assert 8 == told.count("`")
+        assert 4 * 125 > sum(len(part) for part in told.split("`")[1::2])
 
 
 def test_refusing_can_skip() -> None:
@@ -133,6 +150,16 @@ NO_MANIFESTS: list[tuple[Any, str]] = [
     ({**COMPLETE, "missing": [7]}, r"missing[0]: must be"),
     ({**COMPLETE, "feeds": [{"feed": "a" * 5000, "state": "in"}]}, "feeds[0].feed: must have at most"),
     ({**COMPLETE, "feeds": {"a": "in"}}, "feeds: must be a valid"),
+    (
+        {**COMPLETE, "feeds": [LATE, {**LATE, "state": "in"}], "missing": [LATE]},
+        "feeds names `b` more than once",
+    ),
+    ({**COMPLETE, "feeds": [FULL, FULL]}, "feeds names `a` more than once"),
+    ({**COMPLETE, "feeds": [FULL, LATE]}, "missing and feeds contradict each other about `b` (`late`)"),
+    ({**COMPLETE, "missing": [LATE]}, "missing and feeds contradict each other about `b` (`late`)"),
+    ({**COMPLETE, "missing": [FULL]}, "missing and feeds contradict each other about `a` (`in`)"),
+    ({**DEGRADED, "missing": [LATE, LATE]}, "missing and feeds contradict each other about `b` (`late`)"),
+    ({**DEGRADED, "missing": [{**LATE, "state": "failed"}]}, "contradict each other about `b` (`failed`)"),
 ]
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from airflow_orchestration.domain.deadline import next_occurrence
+from airflow_orchestration.plugins.run_note import MARK
 from demo.errors import ApiError
 from demo.processes import end, family, wait_until
 from demo.stack import DAEMONS, Stack
@@ -101,7 +102,7 @@ def test_mapped_task_yellow(stack: Stack) -> None:
     assert "success" == run.states()["load", 2]  # it came, and was not taken
     assert "failed" == run.states()["load", 1]
     assert (
-        "watched by Ada\n\n⚠ quorum_gate opened with 3 of 5 members (60 % of the weight). "
+        f"watched by Ada\n\n{MARK}quorum_gate opened with 3 of 5 members (60 % of the weight). "
         "Missing: load[1] (failed), load[2] (late)."
     ) == run.read("note")
 
@@ -197,7 +198,7 @@ def test_downstream_refuses_what_is_degraded(stack: Stack) -> None:
 
     assert "success" == published.read("state")
     assert (
-        "⚠ Published degraded: 2 of 5 feeds (40 % of the weight). Missing: nightly (failed)"
+        f"{MARK}Published degraded: 2 of 5 feeds (40 % of the weight). Missing: nightly (failed)"
         in published.read("note")
     )
     assert "The run ended published_degraded. Missing: nightly (" in published.log("close_out")

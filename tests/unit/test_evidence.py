@@ -65,6 +65,17 @@ def test_subject_says_what_is_asked() -> None:
     )
 
 
+def test_the_end_of_the_time_for_another_round_is_told() -> None:
+    """Who chooses another round knows until when that can change anything."""
+    until = datetime(2026, 11, 22, 12, 5, tzinfo=UTC)
+
+    assert "is run again, if there is time: until 2026-11-22 12:05:00 UTC." in body(
+        replace(GATE, round_until=until)
+    )
+    assert "if there is time" not in body(GATE)
+    assert "if there is time" not in body(replace(QUALITY, round_until=until))
+
+
 def test_body_of_the_gates_question() -> None:
     """The body has the gate's figures, a line per feed with the missing ones first, the offers and the default."""
     assert body(GATE).splitlines() == [

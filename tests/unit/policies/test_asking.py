@@ -24,14 +24,15 @@ from tests.unit.policies.vectors import cases
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
-def answer(chosen: str, by: str | None) -> AnswerFacts:
+def answer(chosen: str, by: str | None, **facts: Any) -> AnswerFacts:
     return AnswerFacts(
         question=Question.GATE,
-        offered=(Choice.MERGE, Choice.STOP),
-        otherwise=Choice.MERGE,
+        offered=tuple(map(Choice, facts.get("offered", ["merge", "stop"]))),
+        otherwise=Choice(facts.get("otherwise", "merge")),
         chosen=Choice(chosen),
         by=by,
         at=NOON,
+        round_left=facts.get("round_left", True),
     )
 
 
@@ -85,7 +86,8 @@ def test_quality(row: dict[str, Any]) -> None:
 @cases("asking", "answer")
 def test_answer(row: dict[str, Any]) -> None:
     """The answer is a person's word, or what the run would have done unasked."""
-    decision = Answering().evaluate(answer(row["chosen"], row.get("by")))
+    facts = {name: row[name] for name in ("offered", "otherwise", "round_left") if name in row}
+    decision = Answering().evaluate(answer(row["chosen"], row.get("by"), **facts))
     expected = row["expected"]
 
     assert (expected["action"], expected["reason"]) == (decision.action, decision.reason)

@@ -16,7 +16,8 @@ from airflow_orchestration.insights.narrative import sentence
 from airflow_orchestration.policies.asking import Choice, Question
 from airflow_orchestration.policies.quality import QualityAction
 from airflow_orchestration.policies.quorum_gate import GateAction
-from airflow_orchestration.storage.store import WorkUnit
+from airflow_orchestration.storage.memory import MemoryStore
+from airflow_orchestration.storage.store import RunKey, WorkUnit
 from airflow_orchestration.workflow.analyze import analyze_batches
 from airflow_orchestration.workflow.asking import (
     ask_after_gate,
@@ -24,6 +25,7 @@ from airflow_orchestration.workflow.asking import (
     earlier_answer,
     put_question,
     take_answer,
+    times_asked,
 )
 from airflow_orchestration.workflow.gate import decide_gate
 from airflow_orchestration.workflow.in_process import ALL_OVER, ATTEMPT, LANES, InProcessRun
@@ -33,6 +35,7 @@ from airflow_orchestration.workflow.publish import _is_approved, _last_word
 from airflow_orchestration.workflow.quality import validate_quality
 from airflow_orchestration.workflow.routes import Route, after_gate, after_quality, next_round_or_fail
 from airflow_orchestration.workflow.step import Step
+from tests.corpus.rounds import play_round, spec_of
 
 GOOD = "code,size\na,1\nb,2\n"
 NEARLY = "code,size\n" + "".join(f"v{n},1\n" for n in range(5)) + "".join(f"i{n},-1\n" for n in range(6))
@@ -95,7 +98,7 @@ def test_a_conditional_opening_is_put_to_a_person(gated: Gated) -> None:
     assert Route.ASK is ask_at_gate(step)
     asked = put_question(step, Question.GATE, NOON)
     assert (Choice.MERGE, Choice.NEXT_ROUND, Choice.STOP) == asked.offered
-    assert (Choice.MERGE, timedelta(seconds=90)) == (asked.otherwise, asked.timeout)
+    assert (Choice.MERGE, NOON + timedelta(seconds=90)) == (asked.otherwise, asked.answer_by)
     assert "If nobody answers by 2026-11-22 12:01:30 UTC" in asked.body
     assert "| `four` | failed | 1 |" in asked.body
     assert "| `one` | in | 1 | 2 | 1.000 |  |" in asked.body
@@ -205,6 +208,33 @@ def test_what_was_offered_stays_offered(gated: Gated) -> None:
     assert "all_arrived" == verdict.reason
 
 
+@pytest.mark.parametrize(("minutes", "action"), [(10, "next_round"), (119, "next_round"), (121, "stop")])
+def test_no_round_is_begun_after_a_deadline_that_is_a_time_of_day(
+    tmp_path: Path, minutes: int, action: str
+) -> None:
+    """The gate gives up at four, the deadline is six: from then on another round could only give up as well."""
+    now = [datetime(2026, 11, 22, 3, tzinfo=UTC)]  # 04:00 in Berlin
+    store, run = MemoryStore(lambda: now[0]), RunKey(dag_id="night", run_id="1")
+    spec = spec_of({name: {} for name in "abcd"}, deadline="06:00 Europe/Berlin")
+    asking = spec.model_copy(
+        update={"pipeline": spec.pipeline.model_copy(update={"ask_when": (AskWhen.BELOW_FLOOR,)})}
+    )
+    play_round(store, run, asking, ended={"a": "failed", "b": "failed", "c": "success"})
+    fence = store.claim(WorkUnit(run=run, round=1, unit="decide"), ATTEMPT)
+    step = Step(store=store, fence=fence, scratch=tmp_path, open_staging=lambda _: StagingArea(tmp_path))
+
+    assert Route.ASK is ask_at_gate(step)
+    asked = put_question(step, Question.GATE, now[0])
+    assert "if there is time: until 2026-11-22 05:00:00 UTC" in asked.body
+    assert Choice.NEXT_ROUND is asked.otherwise
+    now[0] += timedelta(minutes=minutes)
+    answer = take_answer(step, Question.GATE, chosen=Choice.NEXT_ROUND, by="ada", at=now[0])
+    assert action == answer.action
+    told = sentence(store.timeline(run)[-1])[1]
+    assert told.startswith("by ada: Try another round")
+    assert told.endswith("Stop") == (action == "stop")
+
+
 def test_an_answer_outlives_the_task_that_asked(gated: Gated) -> None:
     """A task that starts again follows what was answered, until the question comes up anew."""
     step = gated({"one": GOOD, "two": GOOD, "three": GOOD, "four": ""}, ask_when=ALWAYS)
@@ -212,7 +242,30 @@ def test_an_answer_outlives_the_task_that_asked(gated: Gated) -> None:
 
     assert earlier_answer(step, Question.GATE) is None
     take_answer(step, Question.GATE, chosen=Choice.STOP, by="ada", at=NOON)
-    assert Choice.STOP is earlier_answer(step, Question.GATE)
+    earlier = earlier_answer(step, Question.GATE)
+    assert ("stop", "answered") == (earlier and earlier["action"], earlier and earlier["reason"])
     assert earlier_answer(step, Question.QUALITY) is None
     ask_at_gate(step)
     assert earlier_answer(step, Question.GATE) is None
+
+
+def test_a_question_that_is_put_again_leaves_the_time_that_is_left(gated: Gated) -> None:
+    """Another try of the task doesn't begin the time anew, and isn't told as another question."""
+    step = gated({"one": GOOD, "two": GOOD, "three": GOOD, "four": ""}, ask_when=ALWAYS, ask_timeout=90)
+    ask_at_gate(step)
+    first = put_question(step, Question.GATE, NOON)
+    again = put_question(step, Question.GATE, NOON + timedelta(seconds=60), first.answer_by)
+
+    assert first == again
+    assert 1 == sum(event.event == "person_asked" for event in step.store.timeline(step.run_key))
+
+
+def test_each_time_that_a_question_comes_up_is_counted(gated: Gated) -> None:
+    """The count grows with the question itself, and with no other question and no answer."""
+    step = gated({"one": GOOD, "two": GOOD, "three": GOOD, "four": ""}, ask_when=ALWAYS)
+    ask_at_gate(step)
+    take_answer(step, Question.GATE, chosen=Choice.STOP, by="ada", at=NOON)
+
+    assert (1, 0) == (times_asked(step, Question.GATE), times_asked(step, Question.QUALITY))
+    ask_at_gate(step)
+    assert 2 == times_asked(step, Question.GATE)
