@@ -68,5 +68,4 @@ class RoundGateSensor(BaseSensorOperator):
         if not decision.is_settled:
             return False
         self.log.info("%s", decision)
-        ti.xcom_push(key="decision", value=decision.as_json())
         return PokeReturnValue(is_done=True, xcom_value=decision.as_json())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,10 +81,24 @@ def _refuse_nonsense(tasks: Sequence[_Named], weights: Mapping[str, float], requ
     twice = sorted({task_id for task_id in ids if ids.count(task_id) > 1})
     if twice:
         raise ValueError(f"watch names tasks twice: {', '.join(twice)}")
+    _refuse_ambiguity(tasks)
     unknown = sorted({*weights, *required} - {name for task in tasks for name in task.names})
     if unknown:
         raise ValueError(f"weights and required name what is not watched: {', '.join(unknown)}")
     for name, weight in weights.items():
-        if isinstance(weight, str):
-            raise TypeError(f"the weight of {name} is the text {weight!r}; write a number")
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise TypeError(f"the weight of {name} is {weight!r}; write a number")
         Member(id=name, weight=weight)
+
+
+def _refuse_ambiguity(tasks: Sequence[_Named]) -> None:
+    """Airflow tells the state of instance 1 of `load` under the name `load_1`, as that of such a task."""
+    ids = {task.task_id for task in tasks}
+    for task in tasks:
+        alike = re.compile(rf"{re.escape(task.task_id)}_\d+")
+        other = next((name for name in sorted(ids) if task.mapped and alike.fullmatch(name)), None)
+        if other is not None:
+            raise ValueError(
+                f"Airflow can't tell the task {other} from an instance of the mapped task {task.task_id}; "
+                "rename one, or watch them with two gates"
+            )

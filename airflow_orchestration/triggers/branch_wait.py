@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ from airflow_orchestration.workflow.members import is_over, standing_outcomes
 FIRST_LOOK_SECONDS = 8.0
 """Airflow 3.3.2 fails about one in ten tasks whose trigger fires within moments of the deferral
 (apache/airflow#67287, #72716); none after 8 s."""
+
+FILES_SECONDS = 10.0
+"""A disk that takes longer is asked no further questions until it has answered this one."""
+_FILE_THREADS = ThreadPoolExecutor(max_workers=32, thread_name_prefix="files")
+"""Apart from the threads that everything else in a triggerer shares."""
 
 
 class BranchWaitTrigger(PollingTrigger[TriggerEvent]):
@@ -38,6 +44,7 @@ class BranchWaitTrigger(PollingTrigger[TriggerEvent]):
         self.orchestration_conn_id = orchestration_conn_id
         self.round_number = round_number
         self.waiting = [list(obstacle) for obstacle in waiting]
+        self._looking: asyncio.Future[TriggerEvent | None] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return plain data that makes this trigger again."""
@@ -65,23 +72,45 @@ class BranchWaitTrigger(PollingTrigger[TriggerEvent]):
             late = ", ".join(feed_id for feed_id, _, _ in self.waiting)
             self.log.info("The round went on without %s: late", late)
             return TriggerEvent({"late": late})
-        return await asyncio.to_thread(self._first_there, snapshot)  # files may stand on a slow disk
+        return self._first_recorded(snapshot) or await self._first_file()
 
-    def _first_there(self, snapshot: GateSnapshot) -> TriggerEvent | None:
+    def _first_recorded(self, snapshot: GateSnapshot) -> TriggerEvent | None:
         standing = set(standing_outcomes(snapshot.round.plan, snapshot.outcomes))
         for feed_id, kind, on in self.waiting:
-            if _is_there(WaitsFor(kind), on, standing, standing | snapshot.waiting):
+            if _is_recorded(WaitsFor(kind), on, standing, standing | snapshot.waiting):
                 return TriggerEvent({"feed_id": feed_id, "kind": kind})
         return None
 
+    async def _first_file(self) -> TriggerEvent | None:
+        """Look for files, in one thread at most: a disk that hangs holds it until it answers."""
+        if not self._files():
+            return None
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().run_in_executor(_FILE_THREADS, self._file_there)
+        await asyncio.wait({self._looking}, timeout=FILES_SECONDS)
+        if not self._looking.done():
+            self.log.warning(
+                "No answer from the disk of %s; look whether it hangs", [on for _, _, on in self._files()]
+            )
+            return None
+        looked, self._looking = self._looking, None
+        return looked.result()
 
-def _is_there(kind: WaitsFor, on: str, standing: set[str], settled: set[str]) -> bool:
+    def _file_there(self) -> TriggerEvent | None:
+        for feed_id, kind, on in self._files():
+            if Path(on).exists():
+                return TriggerEvent({"feed_id": feed_id, "kind": kind})
+        return None
+
+    def _files(self) -> list[list[str]]:
+        return [obstacle for obstacle in self.waiting if WaitsFor(obstacle[1]) is WaitsFor.FILE]
+
+
+def _is_recorded(kind: WaitsFor, on: str, standing: set[str], settled: set[str]) -> bool:
     match kind:
-        case WaitsFor.FILE:
-            return Path(on).exists()
         case WaitsFor.FEED:
             return on in standing
         case WaitsFor.TURN:
             return on in settled
-        case WaitsFor.NOTHING:
+        case WaitsFor.FILE | WaitsFor.NOTHING:
             return False

@@ -13,6 +13,9 @@ from airflow_orchestration.policies.quorum_gate import GateDecision
 from airflow_orchestration.triggers.poller import shared
 from airflow_orchestration.triggers.polling import PollingTrigger
 
+REPORT_SECONDS = 10.0
+"""An answer that has not come by then is lost: the others must not wait for it."""
+
 
 class GateTrigger(PollingTrigger[GateDecision]):
     """Evaluates until the decision is settled, then ends the task itself."""
@@ -44,4 +47,5 @@ class GateTrigger(PollingTrigger[GateDecision]):
         come: the looks of those that still wait must not stand behind the reports of hundreds.
         """
         async with shared("report", asyncio.Lock):
-            await XCom.aset(key="return_value", value=decision.as_json(), **self.coordinates())
+            async with asyncio.timeout(REPORT_SECONDS):
+                await XCom.aset(key="return_value", value=decision.as_json(), **self.coordinates())

@@ -14,6 +14,8 @@ from contextvars import Context
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
+from pydantic import ValidationError
+
 Question = TypeVar("Question", bound=Hashable)
 Answer = TypeVar("Answer")
 Shared = TypeVar("Shared")
@@ -29,8 +31,9 @@ ANSWERS_AT_ONCE = 50
 class Poller(Generic[Question, Answer]):
     """Answers the questions of many in one look after another.
 
-    :param look: answers a set of questions at once. What raises `TypeError` or `ValueError` is asked
-        again one by one, so that only the question which is nonsense fails.
+    :param look: answers a set of questions at once. An answer that is an exception is raised by who asked.
+        When the look itself raises nonsense, the questions are asked again one by one, so that only the
+        one which is nonsense fails.
     """
 
     def __init__(self, look: Callable[[frozenset[Question]], Awaitable[Mapping[Question, Answer]]]) -> None:
@@ -54,29 +57,37 @@ class Poller(Generic[Question, Answer]):
             while asked := [one for one in self._asked if not one[1].done()]:
                 self._asked = []
                 began = clock()
-                await self._answer(asked)
-                await asyncio.sleep(max(REST_SECONDS, clock() - began))
+                seen = await self._answer(asked)
+                await asyncio.sleep(max(REST_SECONDS, clock() - began) if seen else REST_SECONDS)
         finally:  # a triggerer that loses Airflow cancels what is under way: nobody may wait for ever
             for _, answered in (*asked, *self._asked):
                 answered.cancel()
             self._asked = []
 
-    async def _answer(self, asked: Sequence[tuple[Question, asyncio.Future[Answer]]]) -> None:
+    async def _answer(self, asked: Sequence[tuple[Question, asyncio.Future[Answer]]]) -> bool:
+        """Look and tell; false when the look failed."""
         questions = frozenset(question for question, _ in asked)
         try:
-            answers = await asyncio.wait_for(self._look(questions), LOOK_SECONDS)
+            async with asyncio.timeout(LOOK_SECONDS):
+                answers = await self._look(questions)
         except Exception as error:  # noqa: BLE001  # it is raised by everybody who asked
-            if isinstance(error, TypeError | ValueError) and len(questions) > 1:
+            if is_nonsense(error) and len(questions) > 1:
                 for one in asked:
                     await self._answer([one])
             else:
                 _tell([answered for _, answered in asked], error)
-            return
+            return False
         for number, (question, answered) in enumerate(asked, start=1):
             if not answered.done():
                 _tell([answered], answers.get(question, _unanswered(question)))
             if number % ANSWERS_AT_ONCE == 0:
                 await asyncio.sleep(0)
+        return True
+
+
+def is_nonsense(error: Exception) -> bool:
+    """Whether it was wrong to ask, and stays so; an answer that can't be read is a fault that passes."""
+    return isinstance(error, TypeError | ValueError) and not isinstance(error, ValidationError)
 
 
 def _unanswered(question: object) -> LookupError:

@@ -13,6 +13,8 @@ from typing import Any, Generic, TypeVar
 
 from airflow.triggers.base import BaseTrigger
 
+from airflow_orchestration.triggers.poller import is_nonsense
+
 Found = TypeVar("Found")
 Done = TypeVar("Done")
 
@@ -42,11 +44,11 @@ class PollingTrigger(BaseTrigger, Generic[Found]):
         began, warned = clock(), float("-inf")
         while True:
             try:
-                return await asyncio.wait_for(step(), STEP_SECONDS)
-            except (TypeError, ValueError):
-                raise
-            except Exception:
-                if clock() - began > GIVE_UP_SECONDS:
+                # Not `wait_for`, which in Python 3.11 may return its result instead of being cancelled.
+                async with asyncio.timeout(STEP_SECONDS):
+                    return await step()
+            except Exception as error:
+                if is_nonsense(error) or clock() - began > GIVE_UP_SECONDS:
                     raise
                 if clock() - warned > WARN_EVERY_SECONDS:
                     warned = clock()

@@ -13,7 +13,7 @@ from airflow_orchestration.insights.completeness import DAG_RUN_NOTE, gate_note
 from airflow_orchestration.policies.quorum_gate import GateDecision, GateStatus
 from airflow_orchestration.triggers.gate import GateTrigger
 from airflow_orchestration.triggers.task_states import TasksOfRun, task_states_poller
-from airflow_orchestration.triggers.watched_tasks import WatchedTasks
+from airflow_orchestration.triggers.watched_tasks import WatchedTasks, floor_moment
 
 FLOOR_REACHED_AT = "floor_reached_at"
 """XCom of the gate itself: a triggerer that takes over must not start the grace period anew."""
@@ -77,10 +77,9 @@ class QuorumGateTrigger(GateTrigger):
         if self.watched["grace_period"] is not None:  # nothing else depends on it
             where = self.coordinates()
             kept = await XCom.aget_one(key=FLOOR_REACHED_AT, **where)
-            before = started if kept is None else datetime.fromisoformat(str(kept))
-            if before > started:  # a run that was cleared has a new start, but its old XComs
-                reached = before
-            else:
+            before = floor_moment(kept, run_started_at=started)
+            reached = before or now
+            if before is None:
                 await XCom.aset(key=FLOOR_REACHED_AT, value=now.isoformat(), **where)
         self._floor_reached_at = reached
         return reached

@@ -68,7 +68,12 @@ class RoundGateTrigger(GateTrigger):
         where = self.coordinates()
         asked = TasksOfRun(run_id=where["run_id"], task_ids=tuple(self.lanes.values()))
         while True:
-            self._states = await self.persistently(lambda: task_states_poller(where["dag_id"]).answer(asked))
+            try:
+                self._states = await self.persistently(
+                    lambda: task_states_poller(where["dag_id"]).answer(asked)
+                )
+            except Exception:  # a gate may wait for longer than Airflow is away
+                self.log.exception("The states of %s are not known; trying again", ", ".join(asked.task_ids))
             await asyncio.sleep(TASK_STATES_EVERY_SECONDS)
 
     async def decide(self) -> GateDecision:

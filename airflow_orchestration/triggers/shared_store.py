@@ -7,7 +7,10 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
+from time import monotonic
 from typing import Any, Generic, TypeVar
+
+import psycopg
 
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.storage.postgres import PostgresStore
@@ -18,9 +21,25 @@ Result = TypeVar("Result")
 
 CALL_SECONDS = LOOK_SECONDS - 5
 """Less than a look may take: a thread that hangs must be noticed here."""
+STATEMENT_SECONDS = 10.0
+"""Less than a call may take: the server ends what hangs, and the connection stays of use."""
+LOCK_SECONDS = 2.0
+"""A round that somebody has locked is asked again, so that the others need not wait for it."""
+ANSWERING_SECONDS = 12.0
+"""Who has no answer by then asks again: with a statement at its limit, the call ends in time all the same."""
 
 _stores: dict[str, SharedStore] = {}
 _opening = Lock()
+
+
+class _HurriedStore(PostgresStore):
+    """A store that would rather fail than wait: many gates share it."""
+
+    def _opened(self) -> psycopg.Connection[Any]:
+        connection = super()._opened()
+        for name, seconds in (("statement_timeout", STATEMENT_SECONDS), ("lock_timeout", LOCK_SECONDS)):
+            connection.execute("SELECT set_config(%s, %s, false)", (name, f"{seconds * 1000:.0f}ms"))
+        return connection
 
 
 class SharedStore:
@@ -32,16 +51,18 @@ class SharedStore:
 
     def _begin(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"store {self._conn_id}")
-        self._store = OrchestrationHook(self._conn_id).store()
+        self._store = _HurriedStore(OrchestrationHook(self._conn_id).get_conn)
 
     async def call(self, work: Callable[[PostgresStore], Result]) -> Result:
         """Run work on the store; a thread that hangs is left behind with its connection."""
         thread, store = self._thread, self._store
         call = asyncio.get_running_loop().run_in_executor(thread, work, store)
         try:
-            return await asyncio.wait_for(call, CALL_SECONDS)
+            async with asyncio.timeout(CALL_SECONDS):
+                return await call
         except TimeoutError:
             if self._thread is thread:
+                thread.submit(store.close)  # should it ever come back
                 thread.shutdown(wait=False)
                 self._begin()
             raise
@@ -74,9 +95,22 @@ def rounds_poller(conn_id: str) -> Poller[AboutRound[Any], Any]:
 
 
 def _answers(store: Store, questions: Collection[AboutRound[Any]]) -> Mapping[AboutRound[Any], Any]:
+    until = monotonic() + ANSWERING_SECONDS
     facts = store.gate_snapshots({(asked.run, asked.number) for asked in questions})
     return {
-        asked: asked.answer(store, facts[asked.run, asked.number])
+        asked: _answer(store, asked, facts[asked.run, asked.number], until)
         for asked in questions
         if (asked.run, asked.number) in facts
     }
+
+
+def _answer(store: Store, asked: AboutRound[Any], facts: GateSnapshot, until: float) -> Any:
+    """Return the answer, or what went wrong with this round alone."""
+    if monotonic() > until:
+        return TimeoutError(f"no time was left for {asked.run}: other rounds of this connection are locked")
+    try:
+        return asked.answer(store, facts)
+    except Exception as error:
+        if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+            raise  # the connection is lost, for everybody
+        return error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,8 @@ def task_states_poller(dag_id: str) -> Poller[TasksOfRun, States]:
 
 
 Ids = tuple[str, ...]
+StatesByTask = Mapping[str, States]
+"""Task id -> its part of an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,8 @@ class _Seen:
 
     counts: Sequence[int]
     at: float
-    states: Mapping[str, States]
+    states: Mapping[str, StatesByTask]
+    """By run."""
 
 
 class _DagStates:
@@ -69,15 +73,20 @@ class _DagStates:
     async def look(self, questions: frozenset[TasksOfRun]) -> Mapping[TasksOfRun, States]:
         """Answer all questions of one moment."""
         run_ids = sorted({question.run_id for question in questions})
-        task_ids = sorted({task_id for question in questions for task_id in question.task_ids})
-        parts = [(runs, tasks) for runs in _fitting(run_ids) for tasks in _fitting(task_ids)]
+        task_ids = {task_id for question in questions for task_id in question.task_ids}
+        parts = [
+            (runs, tasks)
+            for alike in _told_apart(task_ids)
+            for runs in _fitting(run_ids)
+            for tasks in _fitting(alike)
+        ]
         found = await asyncio.gather(*(self._part(runs, tasks) for runs, tasks in parts))
         self._seen = dict(zip(parts, found, strict=True))
-        known: dict[str, dict[str, str | None]] = {run_id: {} for run_id in run_ids}
+        known: dict[str, dict[str, States]] = {run_id: {} for run_id in run_ids}
         for seen in found:
-            for run_id, states in seen.states.items():
-                known[run_id].update(states)
-        return {question: known[question.run_id] for question in questions}
+            for run_id, by_task in seen.states.items():
+                known[run_id].update(by_task)
+        return {question: _about(question.task_ids, known[question.run_id]) for question in questions}
 
     async def _part(self, runs: Ids, tasks: Ids) -> _Seen:
         before = self._seen.get((runs, tasks))
@@ -91,7 +100,8 @@ class _DagStates:
                 return before
         question = GetTaskStates(dag_id=self._dag_id, run_ids=list(runs), task_ids=list(tasks))
         answer: Any = await _asked(question)
-        return _Seen(counts=counts, at=now, states=answer.task_states)
+        found = {run_id: _by_task(tasks, states) for run_id, states in answer.task_states.items()}
+        return _Seen(counts=counts, at=now, states=found)
 
     async def _count(self, runs: Ids, tasks: Ids, states: list[str] | None) -> int:
         question = GetTICount(dag_id=self._dag_id, run_ids=list(runs), task_ids=list(tasks), states=states)
@@ -105,8 +115,36 @@ async def _asked(question: GetTaskStates | GetTICount) -> object:
     return answer
 
 
-def _size(states: Mapping[str, States]) -> int:
-    return sum(len(of_run) for of_run in states.values())
+def _size(states: Mapping[str, StatesByTask]) -> int:
+    return sum(len(of_task) for by_task in states.values() for of_task in by_task.values())
+
+
+def _told_apart(task_ids: Collection[str]) -> list[list[str]]:
+    """Put `load` and `load_1` into different questions: Airflow calls instance 1 of the one like the other."""
+    depths: dict[str, int] = {}
+    for task_id in sorted(task_ids, key=len):
+        depths[task_id] = depths.get(_without_number(task_id), -1) + 1
+    parts: list[list[str]] = [[] for _ in range(max(depths.values(), default=-1) + 1)]
+    for task_id in sorted(depths):
+        parts[depths[task_id]].append(task_id)
+    return parts
+
+
+def _without_number(name: str) -> str:
+    stem, _, number = name.rpartition("_")
+    return stem if number.isdecimal() else ""
+
+
+def _by_task(task_ids: Ids, states: States) -> StatesByTask:
+    asked = frozenset(task_ids)
+    found: defaultdict[str, dict[str, str | None]] = defaultdict(dict)
+    for name, state in states.items():
+        found[name if name in asked else _without_number(name)][name] = state
+    return found
+
+
+def _about(task_ids: Ids, by_task: StatesByTask) -> States:
+    return {name: state for one in task_ids for name, state in by_task.get(one, {}).items()}
 
 
 def _fitting(ids: Sequence[str]) -> Iterator[Ids]:
@@ -123,10 +161,16 @@ def _fitting(ids: Sequence[str]) -> Iterator[Ids]:
     yield tuple(part)
 
 
-def instances_of(task_id: str, states: States) -> dict[int, str | None]:
-    """Return map index -> state of one task; an unmapped or not yet expanded one has index -1."""
-    mapped = re.compile(rf"{re.escape(task_id)}_(\d+)")
-    found = {int(match[1]): state for key, state in states.items() if (match := mapped.fullmatch(key))}
+def instances_of(task_id: str, states: States, *, mapped: bool) -> dict[int, str | None]:
+    """Return map index -> state of one task; an unmapped or not yet expanded one has index -1.
+
+    :param mapped: whether the task is known to be mapped; another one that has a state of its own has no
+        instances, whatever other tasks are called.
+    """
+    if not mapped and task_id in states:
+        return {-1: states[task_id]}
+    instance = re.compile(rf"{re.escape(task_id)}_(\d+)")
+    found = {int(match[1]): state for key, state in states.items() if (match := instance.fullmatch(key))}
     if task_id in states:
         found[-1] = states[task_id]
     return found

@@ -16,7 +16,9 @@ from airflow_orchestration.policies.quorum_gate import (
     QuorumGate,
 )
 from airflow_orchestration.triggers.task_states import instances_of
-from airflow_orchestration.workflow.round_tasks import ENDED_WITHOUT_RESULT, SUCCESS, States
+from airflow_orchestration.workflow.round_tasks import ENDED_WITHOUT_RESULT, OVER, SUCCESS, States
+
+REMOVED = "removed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +46,19 @@ class WatchedTasks:
     def evaluate(self, states: States, *, elapsed: timedelta, since_floor: timedelta | None) -> GateDecision:
         """Decide over the states of one moment.
 
-        While a mapped task is not expanded nobody knows how many members it has: it then
+        While a mapped task may still expand nobody knows how many members it has: it then
         counts as one that is pending and required, so that the gate can't open without it
-        before the deadline.
+        before the deadline. One that was skipped as a whole has no members: its list was empty,
+        or what makes the list was skipped. If it is required, the gate never opens without any.
         """
-        unknown = [task.task_id for task in self.tasks if not instances_of(task.task_id, states)]
+        found = [(task, instances_of(task.task_id, states, mapped=task.mapped)) for task in self.tasks]
+        unknown = [task.task_id for task, instances in found if not instances]
         if unknown:
             raise ValueError(f"watch names tasks that this Dag run has not: {', '.join(unknown)}")
         late = elapsed >= self.gate.deadline
-        members = tuple(member for task in self.tasks for member in _members(task, states, certain=late))
+        members = tuple(
+            member for task, instances in found for member in _members(task, instances, certain=late)
+        )
         return self.gate.evaluate(GateFacts(members=members, elapsed=elapsed, since_floor=since_floor))
 
     @classmethod
@@ -88,16 +94,33 @@ def watch_terms(
     }
 
 
-def _members(task: WatchedTask, states: States, *, certain: bool) -> Iterator[Member]:
-    instances = instances_of(task.task_id, states)
-    unexpanded = task.mapped and -1 in instances
-    if unexpanded and instances[-1] == "skipped":
-        return  # expanded over an empty list: there is nobody to wait for
-    for index, state in sorted(instances.items()):
+def floor_moment(kept: object, *, run_started_at: datetime) -> datetime | None:
+    """When the floor was first reached in this run; None if that is not known.
+
+    A run that was cleared has a new start, but keeps what was written down before it.
+
+    :param kept: ISO time, or None.
+    """
+    before = None if kept is None else datetime.fromisoformat(str(kept))
+    return before if before is not None and before > run_started_at else None
+
+
+def _members(task: WatchedTask, instances: Mapping[int, str | None], *, certain: bool) -> Iterator[Member]:
+    present = {
+        index: state
+        for index, state in sorted(instances.items())
+        if state != REMOVED or not (task.mapped or index >= 0)  # the list has become shorter
+    }
+    unexpanded = task.mapped and -1 in present
+    if not present or (unexpanded and present[-1] == "skipped"):  # expanded over an empty list, or skipped
+        if task.required:
+            yield Member(id=task.task_id, weight=task.weight, required=True, state=MemberState.FAILED)
+        return
+    for index, state in present.items():
         yield Member(
             id=task.task_id if index < 0 else f"{task.task_id}[{index}]",
             weight=task.weight,
-            required=task.required or (unexpanded and not certain),
+            required=task.required or (unexpanded and not certain and state not in OVER),
             state=_state(state),
         )
 

@@ -18,14 +18,17 @@ from airflow.sdk.execution_time.comms import (
 )
 from airflow.triggers.base import TriggerEvent
 
+Tasks = dict[str, str | dict[int, str | None] | None]
+"""Task id -> state, or of a mapped task map index -> state."""
+
 
 class Airflow:
-    """The states of tasks by run, and XComs; `faults` are raised one after another by the next questions.
+    """The tasks of each run, and XComs; `faults` are raised one after another by the next questions.
 
     While `answers` is not set it answers nothing.
     """
 
-    def __init__(self, states: dict[str, dict[str, str | None]]) -> None:
+    def __init__(self, states: dict[str, Tasks]) -> None:
         self.states = states
         self.xcoms: dict[tuple[str, str, str], Any] = {}
         self.messages: list[Any] = []
@@ -58,17 +61,24 @@ class Airflow:
     def _watched(self, message: GetTaskStates | GetTICount) -> dict[str, dict[str, str | None]]:
         runs, tasks = set(message.run_ids or ()), set(message.task_ids or ())
         return {
-            run_id: {
-                name: state
-                for name, state in known.items()
-                if name in tasks or name.rpartition("_")[0] in tasks
-            }
+            run_id: answer_of({task_id: state for task_id, state in known.items() if task_id in tasks})
             for run_id, known in self.states.items()
             if run_id in runs
         }
 
     def asked(self, kind: type[Any]) -> int:
         return Counter(type(message) for message in self.messages)[kind]
+
+
+def answer_of(tasks: Tasks) -> dict[str, str | None]:
+    """What Airflow answers: names that are alike overwrite each other."""
+    answer: dict[str, str | None] = {}
+    for task_id, state in tasks.items():
+        if isinstance(state, dict):
+            answer.update({f"{task_id}_{index}": one for index, one in state.items()})
+        else:
+            answer[task_id] = state
+    return answer
 
 
 def placed(trigger: Any, *, dag_id: str = "dag", run_id: str = "run", task_id: str = "gate") -> Any:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import GetTaskStates, GetTICount, GetXCom, SetXCom
-from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
+from airflow.sdk.execution_time.comms import GetTaskStates, GetTICount, GetXCom, SetXCom, TaskStatesResult
+from airflow.triggers.base import TaskFailedEvent, TaskSuccessEvent, TriggerEvent
+from pydantic import ValidationError
 
 from airflow_orchestration.triggers.quorum_gate import FLOOR_REACHED_AT, QuorumGateTrigger
 from airflow_orchestration.triggers.task_states import (
@@ -20,7 +22,7 @@ from airflow_orchestration.triggers.task_states import (
     TasksOfRun,
     task_states_poller,
 )
-from tests.airflow.fake_airflow import Airflow, fired, placed
+from tests.airflow.fake_airflow import Airflow, answer_of, fired, placed
 from tests.airflow.quick_loop import run_quickly
 
 RUN_BEGAN = datetime.now(UTC) - timedelta(minutes=10)
@@ -34,11 +36,16 @@ def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
 
 
 def gate(
-    *watched: str, run_id: str = "run", task_id: str = "gate", dag_id: str = "dag", **terms: Any
+    *watched: str,
+    mapped: Collection[str] = (),
+    run_id: str = "run",
+    task_id: str = "gate",
+    dag_id: str = "dag",
+    **terms: Any,
 ) -> QuorumGateTrigger:
     known = {"floor": 1.0, "deadline": 3600.0, "grace_period": None, **terms}
     trigger = QuorumGateTrigger(
-        watched={"tasks": [[name, False, 1.0, False] for name in watched], **known},
+        watched={"tasks": [[name, name in mapped, 1.0, False] for name in watched], **known},
         run_started_at=RUN_BEGAN.isoformat(),
         soft_fail=False,
     )
@@ -72,8 +79,8 @@ async def many_gates(airflow: Airflow, seconds: float) -> list[TriggerEvent]:
     return await asyncio.gather(*waiting)
 
 
-@pytest.mark.parametrize("happens", [("t0", "success"), ("t0", "skipped"), ("new_0", None)])
-def test_many_states_are_read_when_one_has_changed(airflow: Airflow, happens: tuple[str, str | None]) -> None:
+@pytest.mark.parametrize("happens", [("t0", "success"), ("t0", "skipped"), ("new", {0: None})])
+def test_many_states_are_read_when_one_has_changed(airflow: Airflow, happens: tuple[str, Any]) -> None:
     """An instance that ends or is added is seen by the next look, also among many."""
     names = [f"t{number}" for number in range(MANY)]
     airflow.states = {"run": dict.fromkeys(names)}
@@ -84,7 +91,7 @@ def test_many_states_are_read_when_one_has_changed(airflow: Airflow, happens: tu
         for _ in range(3):
             await poller.answer(question)
         airflow.states["run"].update([happens])
-        return await poller.answer(question), dict(airflow.states["run"])
+        return await poller.answer(question), answer_of(airflow.states["run"])
 
     seen, there = run_quickly(play())
     assert there == seen
@@ -117,6 +124,99 @@ def test_a_gate_over_nothing_fails_alone() -> None:
     assert [TaskSuccessEvent, ValueError, TaskSuccessEvent] == [
         type(found) for found in (first, second, third)
     ]
+
+
+def members(airflow: Airflow, task_id: str) -> list[str]:
+    return list(airflow.xcoms["run", task_id, "return_value"]["evidence"]["arrived_ids"])
+
+
+def test_tasks_that_are_called_like_instances_are_no_instances(airflow: Airflow) -> None:
+    """Beside `load_1` a task `load` that is not mapped counts once: nobody is invented, and no failure covered."""
+    names = ("load", "load_1", "load_2")
+    airflow.states["run"] = {"load": "failed", "load_1": "success", "load_2": "success"}
+
+    event = run_quickly(fired(gate(*names, floor=0.75)))
+
+    decision = airflow.xcoms["run", "gate", "return_value"]
+    assert isinstance(event, TaskFailedEvent)
+    assert ("floor_unreachable", ["load_1", "load_2"]) == (decision["reason"], members(airflow, "gate"))
+
+
+def test_gates_of_a_dag_do_not_disturb_each_other(airflow: Airflow) -> None:
+    """Each gate sees its own tasks alone, though another one watches a task that is called like an instance."""
+    airflow.states["run"] = {
+        "load": {0: "success", 1: "success"},
+        "load_1": "failed",
+        "load_1_0": {0: "success"},
+    }
+
+    async def play() -> list[Any]:
+        gates = (
+            gate("load", mapped=["load"], task_id="first"),
+            gate("load_1", task_id="second"),
+            gate("load_1_0", mapped=["load_1_0"], task_id="third"),
+        )
+        return await asyncio.gather(*(fired(one) for one in gates))
+
+    assert [TaskSuccessEvent, TaskFailedEvent, TaskSuccessEvent] == [type(one) for one in run_quickly(play())]
+    assert ["load[0]", "load[1]"] == members(airflow, "first")
+    assert ["load_1_0[0]"] == members(airflow, "third")
+
+
+def test_an_answer_that_is_lost_holds_up_the_other_gates_briefly(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One gate after the other reports, and one whose report is never answered is passed by the rest."""
+    send, lost = airflow.asend, iter([True])
+
+    async def losing(message: Any) -> Any:
+        if isinstance(message, SetXCom) and next(lost, False):
+            await asyncio.Event().wait()
+        return await send(message)
+
+    monkeypatch.setattr(airflow, "asend", losing)
+
+    async def play() -> float:
+        waiting = [fired(gate("a", task_id=f"gate_{number}")) for number in range(100)]
+        await asyncio.gather(*waiting)
+        return asyncio.get_running_loop().time()
+
+    assert 20 >= run_quickly(play())
+
+
+def test_an_answer_that_cannot_be_read_is_asked_for_again(airflow: Airflow) -> None:
+    """A malformed answer is a fault of Airflow and no nonsense of the gate, so that it fails no gate."""
+    try:
+        TaskStatesResult.model_validate({"task_states": 1})
+    except ValidationError as error:
+        airflow.faults = [error] * 3
+
+    assert isinstance(run_quickly(fired(gate("a"))), TaskSuccessEvent)
+
+
+@pytest.mark.usefixtures("airflow")
+@pytest.mark.parametrize("turns", range(6))
+def test_who_is_cancelled_in_the_moment_of_an_answer_is_cancelled(turns: int) -> None:
+    """A trigger that is ended just when its answer comes does not go on asking for ever."""
+
+    async def play() -> bool:
+        answer, trigger = asyncio.Event(), gate("a")
+
+        async def watch() -> None:
+            while True:
+                await trigger.persistently(answer.wait)
+                await asyncio.sleep(5)
+
+        watching = asyncio.create_task(watch())
+        await asyncio.sleep(1)
+        answer.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        watching.cancel()
+        await asyncio.sleep(60)
+        return watching.done()
+
+    assert run_quickly(play())
 
 
 def test_a_gate_outlives_faults(airflow: Airflow) -> None:

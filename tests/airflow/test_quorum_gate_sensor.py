@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -61,7 +62,9 @@ MAPPED = WatchedTask(task_id="load", mapped=True)
         ({"load_0": "failed", "load_1": "running"}, 1, ("timeout_recovery", "floor_unreachable")),
         ({"load_0": "upstream_failed", "load_1": "running"}, 1, ("timeout_recovery", "floor_unreachable")),
         ({"load_0": "skipped", "load_1": "running"}, 1, ("timeout_recovery", "floor_unreachable")),
-        ({"load_0": "removed", "load_1": "running"}, 1, ("timeout_recovery", "floor_unreachable")),
+        ({"load_0": "success", "load_1": "removed"}, 1, ("proceed_to_data_merge", "all_arrived")),
+        ({"load_0": "success", "load": "removed"}, 1, ("proceed_to_data_merge", "all_arrived")),
+        ({"load_0": "removed"}, 1, ("proceed_to_data_merge", "nothing_expected")),
         ({"load_0": "success", "load_1": "deferred"}, 61, ("timeout_recovery", "deadline_below_floor")),
     ],
     ids=str,
@@ -80,11 +83,107 @@ def test_gate_never_opens_over_a_task_that_is_not_expanded() -> None:
     assert ("continue_waiting", "waiting_for_required") == decide(tasks, {"big": "success", "load": None})
 
 
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("upstream_failed", ("conditional_proceed", "only_failed_missing")),
+        ("scheduled", ("continue_waiting", "waiting_for_required")),
+    ],
+)
+def test_who_can_not_expand_any_more_is_one_that_failed(state: str, expected: tuple[str, str]) -> None:
+    """A mapped task whose upstream failed has no unknown members, so the gate may open without it."""
+    tasks = watched(*(WatchedTask(task_id=name) for name in "abc"), MAPPED, grace_period=timedelta(0))
+
+    assert expected == decide(tasks, {**dict.fromkeys("abc", "success"), "load": state})
+
+
+@pytest.mark.parametrize("states", [{"load": "skipped"}, {"load_0": "removed"}], ids=str)
+def test_a_required_task_without_members_has_not_come(states: dict[str, str | None]) -> None:
+    """Who requires a mapped task requires a member of it, also when it was skipped as a whole."""
+    required = WatchedTask(task_id="load", mapped=True, required=True)
+
+    assert ("timeout_recovery", "required_failed") == decide(watched(required), states)
+
+
+def test_a_task_that_left_the_dag_has_failed() -> None:
+    """Only instances may be removed without being missed: their list has become shorter."""
+    assert ("timeout_recovery", "floor_unreachable") == decide(
+        watched(WatchedTask(task_id="a")), {"a": "removed"}
+    )
+
+
 def test_state_keys_are_told_apart() -> None:
     """An instance of a mapped task is not taken for a task whose name only begins alike."""
     states = {"load_0": "success", "load_more_1": "failed", "load_x": "failed"}
 
-    assert {0: "success"} == instances_of("load", states)
+    assert {0: "success"} == instances_of("load", states, mapped=True)
+
+
+def test_a_task_with_a_state_of_its_own_has_no_instances() -> None:
+    """A task that is not mapped is itself alone, though others are called like instances of it."""
+    states = {"load": "failed", "load_1": "success"}
+
+    assert {-1: "failed"} == instances_of("load", states, mapped=False)
+
+
+def test_a_mapped_task_and_a_task_called_like_its_instance_are_refused() -> None:
+    """Airflow tells the states of both under one name, so no gate may count both."""
+    with DAG("d", schedule=None):
+        many = EmptyOperator.partial(task_id="load").expand(doc=["a", "b"])
+        load_1 = EmptyOperator(task_id="load_1")
+        with pytest.raises(ValueError, match="task load_1 from an instance of the mapped task load"):
+            watching(many, load_1)
+        assert [["load_1", False]] == [
+            term[:2] for term in QuorumGateSensor(task_id="g", watch=[load_1], deadline=1).watched["tasks"]
+        ]
+
+
+class Kept(dict[str, str]):
+    """The task's own store."""
+
+    def set(self, key: str, value: str) -> None:
+        self[key] = value
+
+
+def test_a_poked_gate_of_a_cleared_run_has_its_whole_grace_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A floor that was reached before the run began belongs to an earlier life of it, as in the triggerer."""
+    with DAG("d", schedule=None):
+        gate = QuorumGateSensor(
+            task_id="g", watch=["a", "b"], deadline=3600, floor=0.5, grace_period=600, deferrable=False
+        )
+    states = {"a": "success", "b": "running"}
+    monkeypatch.setattr("airflow_orchestration.sensors.quorum_gate.task_states", lambda *_: states)
+    began = datetime.now(UTC) - timedelta(minutes=1)
+    gate.run_started_at = began.isoformat()
+    kept = Kept(floor_reached_at=(began - timedelta(days=1)).isoformat())
+    context: Any = {"ti": SimpleNamespace(dag_id="d", run_id="r"), "task_state_store": kept}
+
+    assert gate.poke(context) is False
+    assert began < datetime.fromisoformat(kept["floor_reached_at"])
+
+
+def test_a_gate_that_has_shut_is_not_tried_again() -> None:
+    """Retries and time limits that a Dag gives to all its tasks are not for a gate; its own retries are."""
+    limits = {"retries": 3, "execution_timeout": timedelta(minutes=1)}
+    with DAG("d", schedule=None, default_args=limits):
+        gate = QuorumGateSensor(task_id="g", watch=["a"], deadline=60)
+        retried = QuorumGateSensor(task_id="h", watch=["a"], deadline=60, retries=2)
+        poked = QuorumGateSensor(task_id="p", watch=["a"], deadline=60, deferrable=False)
+
+    assert (0, 2, 3) == (gate.retries, retried.retries, poked.retries)
+    assert [None] * 3 == [one.execution_timeout for one in (gate, retried, poked)]
+
+
+def test_a_gate_is_not_mapped() -> None:
+    """A mapped gate would get no trigger, and is refused when the Dag is parsed."""
+    with DAG("d", schedule=None), pytest.raises(TypeError, match="QuorumGateSensor can't be mapped"):
+        QuorumGateSensor.partial(task_id="g", deadline=60)
+
+
+def test_an_id_that_the_dag_has_not_yet_is_named() -> None:
+    """A call can't draw an edge to a task that comes later, and says so instead of failing somewhere."""
+    with DAG("d", schedule=None), pytest.raises(ValueError, match="'later', which the Dag has not"):
+        quorum_gate(["later"], deadline=60)
 
 
 NONSENSE: list[tuple[dict[str, Any], type[Exception], str]] = [
@@ -103,6 +202,18 @@ NONSENSE: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"deadline": "06:00 Europe/Berlim"}, ValueError, "no time zone"),
     ({"deadline": None}, TypeError, "no duration"),
     ({"grace_period": -1}, ValueError, "grace_period"),
+    ({"grace_period": float("nan")}, ValueError, "too long"),
+    ({"deadline": float("inf")}, ValueError, "too long"),
+    ({"deadline": timedelta.max}, ValueError, "too long"),
+    ({"floor": "0.5"}, TypeError, "floor '0.5' is no number"),
+    ({"floor": True}, TypeError, "floor True is no number"),
+    ({"weights": {"a": True}}, TypeError, "the weight of a is True"),
+    ({"watch": ["gate"]}, ValueError, "watches itself"),
+    ({"timeout": 5}, TypeError, "no timeout .*deadline"),
+    ({"execution_timeout": timedelta(1)}, TypeError, "no execution_timeout .*deadline"),
+    ({"mode": "poke"}, TypeError, "no mode .*deferrable"),
+    ({"never_fail": True, "silent_fail": True}, TypeError, "no never_fail, silent_fail .*soft_fail"),
+    ({"exponential_backoff": True}, TypeError, "no exponential_backoff .*poke_interval"),
 ]
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Collection, Iterator
-from datetime import timedelta
+from datetime import date, timedelta
+from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -15,19 +17,24 @@ from airflow.sdk.execution_time import task_runner
 from airflow.triggers.base import TaskSuccessEvent
 from psycopg.conninfo import conninfo_to_dict
 
-from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
+from airflow_orchestration.domain.contract import Column, ColumnType, Contract
+from airflow_orchestration.domain.pipeline import Pipeline
+from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.postgres import PostgresStore
-from airflow_orchestration.storage.store import Attempt, GateTerms, RunKey, WorkUnit
-from airflow_orchestration.triggers import branch_wait, shared_store
+from airflow_orchestration.storage.store import GateTerms, RunKey
+from airflow_orchestration.triggers import branch_wait, polling, round_gate, shared_store
 from airflow_orchestration.triggers.branch_wait import BranchWaitTrigger
 from airflow_orchestration.triggers.poller import LOOK_SECONDS
 from airflow_orchestration.triggers.round_gate import RoundGateTrigger
-from benchmarks.gates_rounds import FEEDS, nobody_decides, round_plan, run_spec
+from demo.processes import wait_until
 from tests.airflow.fake_airflow import Airflow, fired, placed
+from tests.storage.builders import claimed, decision, outcome, plan
 
 CONN_ID = "rounds"
 LANE = "round_1.beta"
+FEEDS = ("a", "b", "c", "d")
+SOON_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -56,28 +63,37 @@ def store(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresSt
         yield opened
 
 
+def run_spec() -> RunSpec:
+    feed: dict[str, Any] = {"format": "csv", "columns": {"code": "code"}}
+    pipeline = {
+        "id": "pipeline",
+        "roots": {"landing": "/tmp"},
+        "staging": "/tmp/staging",
+        "contract": "unused",
+        "sync": {"deadline": 3600},
+        "publish": {"table": "public.thing"},
+        "feeds": [{"id": name, "uri": f"landing/{name}.csv", **feed} for name in FEEDS],
+    }
+    columns = (Column(name="code", type=ColumnType.STRING),)
+    return RunSpec(
+        pipeline=Pipeline.model_validate(pipeline),
+        contract=Contract(name="thing", key=("code",), columns=columns),
+        run_date=date(2026, 11, 22),
+    )
+
+
 def open_round(store: PostgresStore, run_id: str, deadline: float = 3600) -> RunKey:
     key = RunKey(dag_id="dag", run_id=run_id)
-    attempt = Attempt(try_number=1, ti_id="", process="")
-    fence = store.claim(WorkUnit(run=key, round=1, unit="plan"), attempt)
-    store.save_run(fence, run_spec().as_json(), nobody_decides())
-    store.open_round(fence, round_plan(1), GateTerms(deadline=timedelta(seconds=deadline)))
+    fence = claimed(store, "plan", 1, run=key)
+    store.save_run(fence, run_spec().as_json(), decision())
+    store.open_round(fence, plan(1, FEEDS), GateTerms(deadline=timedelta(seconds=deadline)))
     return key
 
 
 def arrive(store: PostgresStore, key: RunKey, feeds: Collection[str] = FEEDS) -> None:
-    fence = store.claim(
-        WorkUnit(run=key, round=1, unit="branch:beta:b1"), Attempt(try_number=1, ti_id="", process="")
-    )
+    fence = claimed(store, "branch:beta:b1", 1, run=key)
     for feed_id in feeds:
-        outcome = FeedOutcome(
-            feed_id=feed_id,
-            round=1,
-            branch_id="b1",
-            status=OutcomeStatus.SUCCESS,
-            elapsed=timedelta(seconds=1),
-        )
-        store.register(fence, outcome)
+        store.register(fence, outcome(feed_id))
 
 
 def gate(key: RunKey) -> Any:
@@ -125,9 +141,25 @@ def test_many_rounds_are_read_with_one_statement_over_one_connection(
 def test_a_task_that_died_before_it_could_tell_is_noticed(airflow: Airflow, store: PostgresStore) -> None:
     """A gate gives up on feeds whose task has ended without an outcome, long before the deadline."""
     key = open_round(store, "run")
-    airflow.states = {"run": {f"{LANE}_0": "failed"}}
+    airflow.states = {"run": {LANE: {0: "failed"}}}
 
     event = asyncio.run(fired(gate(key)))
+
+    assert isinstance(event, TaskSuccessEvent)
+    assert "floor_unreachable" == reason(store, key)
+
+
+def test_a_task_that_died_is_noticed_though_airflow_was_away_for_long(
+    airflow: Airflow, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long Airflow has not answered, a gate goes on asking for the states of its tasks."""
+    monkeypatch.setattr(polling, "GIVE_UP_SECONDS", -1.0)
+    monkeypatch.setattr(round_gate, "TASK_STATES_EVERY_SECONDS", 0.1)
+    key = open_round(store, "run")
+    airflow.faults = [ConnectionError("down")] * 3
+    airflow.states = {"run": {LANE: {0: "failed"}}}
+
+    event = asyncio.run(asyncio.wait_for(fired(gate(key)), SOON_SECONDS))
 
     assert isinstance(event, TaskSuccessEvent)
     assert "floor_unreachable" == reason(store, key)
@@ -152,8 +184,7 @@ def test_a_gate_decides_at_its_deadline_though_airflow_says_nothing(
 
 
 def until_decided(store: PostgresStore, key: RunKey) -> None:
-    while store.rounds(key)[0].verdict is None:
-        pass
+    assert wait_until(lambda: store.rounds(key)[0].verdict is not None, SOON_SECONDS)
 
 
 @pytest.mark.usefixtures("airflow")
@@ -179,8 +210,7 @@ def test_a_lost_connection_is_opened_again(store: PostgresStore, database: str) 
 def until_connected(database: str) -> None:
     query = "SELECT FROM pg_stat_activity WHERE application_name = 'triggers'"
     with psycopg.connect(database, autocommit=True) as connection:
-        while connection.execute(query).fetchone() is None:
-            pass
+        assert wait_until(lambda: connection.execute(query).fetchone() is not None, SOON_SECONDS)
 
 
 @pytest.mark.usefixtures("airflow")
@@ -204,6 +234,113 @@ def test_a_look_that_hangs_does_not_block_the_next(
         assert isinstance(asyncio.run(fired(gate(key))), TaskSuccessEvent)
     finally:
         never.set()
+
+
+@pytest.mark.usefixtures("airflow")
+def test_a_round_that_is_locked_holds_up_no_other(
+    store: PostgresStore, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While somebody holds the row of one round, the other gates of the connection decide; then that one does too."""
+    monkeypatch.setattr(shared_store, "LOCK_SECONDS", 0.2)
+    keys = [open_round(store, f"run_{number}") for number in range(5)]
+    for key in keys:
+        arrive(store, key)
+
+    async def play() -> tuple[int, list[Any]]:
+        with psycopg.connect(database) as holder:
+            holder.execute("SELECT FROM orchestration.round WHERE run_id = 'run_0' FOR UPDATE")
+            waiting = [asyncio.create_task(fired(gate(key))) for key in keys]
+            await asyncio.wait(waiting[1:], timeout=shared_store.STATEMENT_SECONDS)
+            decided = sum(one.done() for one in waiting)
+        return decided, await asyncio.wait_for(asyncio.gather(*waiting), SOON_SECONDS)
+
+    decided, events = asyncio.run(play())
+    assert 4 == decided
+    assert [TaskSuccessEvent] * 5 == [type(event) for event in events]
+
+
+@pytest.mark.usefixtures("airflow")
+def test_a_round_that_is_broken_fails_alone(
+    store: PostgresStore, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that can't be read fails the gate of its own round, and the others decide."""
+    monkeypatch.setattr(polling, "GIVE_UP_SECONDS", 1.0)
+    keys = [open_round(store, f"run_{number}") for number in range(3)]
+    with psycopg.connect(database) as connection:
+        connection.execute("UPDATE orchestration.run SET spec = '{}' WHERE run_id = 'run_0'")
+
+    async def play() -> list[Any]:
+        waiting = [asyncio.create_task(fired(gate(key))) for key in keys]
+        await asyncio.wait(waiting[:1], timeout=SOON_SECONDS)
+        for key in keys:
+            await asyncio.to_thread(arrive, store, key)
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    broken, *others = asyncio.run(play())
+    assert isinstance(broken, Exception)
+    assert [TaskSuccessEvent] * 2 == [type(event) for event in others]
+
+
+@pytest.mark.usefixtures("store")
+def test_the_server_ends_a_statement_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A statement ends before its call does, so that neither a thread nor a connection is left behind."""
+    assert shared_store.STATEMENT_SECONDS + shared_store.ANSWERING_SECONDS < shared_store.CALL_SECONDS
+    assert shared_store.LOCK_SECONDS < shared_store.STATEMENT_SECONDS
+    monkeypatch.setattr(shared_store, "STATEMENT_SECONDS", 0.2)
+
+    def hanging(asked: PostgresStore) -> None:
+        with asked._transaction() as cursor:
+            cursor.execute("SELECT pg_sleep(600)")
+
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        asyncio.run(shared_store.shared_store(CONN_ID).call(hanging))
+
+
+@pytest.mark.usefixtures("store")
+def test_a_thread_that_comes_back_closes_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was left behind is not kept for ever: its connection ends with the work that hung."""
+    monkeypatch.setattr(shared_store, "CALL_SECONDS", 0.5)
+    goes_on, opened = Event(), []
+
+    def hanging(asked: PostgresStore) -> None:
+        opened.append(asked._working_connection())
+        goes_on.wait(SOON_SECONDS)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(shared_store.shared_store(CONN_ID).call(hanging))
+    goes_on.set()
+
+    assert wait_until(lambda: opened[0].closed, SOON_SECONDS)
+
+
+@pytest.mark.usefixtures("airflow")
+def test_a_disk_that_hangs_holds_one_thread_of_a_branch(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A branch is late in time though its file can't be looked at, and its looks do not pile up in threads."""
+    monkeypatch.setattr(branch_wait, "FIRST_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(branch_wait, "FILES_SECONDS", 0.1)
+    goes_on, looks = Event(), []
+
+    def hanging(path: Path) -> bool:
+        looks.append(path)
+        return goes_on.wait(SOON_SECONDS)
+
+    monkeypatch.setattr(branch_wait, "Path", lambda name: SimpleNamespace(exists=lambda: hanging(name)))
+    key = open_round(store, "run", deadline=2)
+    waits = [["b", "file", "/hung/b.csv"]]
+    trigger = BranchWaitTrigger(orchestration_conn_id=CONN_ID, round_number=1, waiting=waits)
+
+    async def play() -> list[Any]:
+        branch = fired(placed(trigger, dag_id=key.dag_id, run_id=key.run_id))
+        return await asyncio.wait_for(asyncio.gather(branch, fired(gate(key))), SOON_SECONDS)
+
+    try:
+        late, _ = asyncio.run(play())
+    finally:
+        goes_on.set()
+    assert {"late": "b"} == late.payload
+    assert ["/hung/b.csv"] == looks
 
 
 @pytest.mark.usefixtures("airflow")
@@ -234,7 +371,7 @@ def test_branches_that_wait_share_the_look_of_the_gates(
 @pytest.mark.usefixtures("airflow", "store")
 def test_a_round_that_is_not_open_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gate of a round which the store does not know says so when it gives up."""
-    monkeypatch.setattr("airflow_orchestration.triggers.polling.GIVE_UP_SECONDS", -1.0)
+    monkeypatch.setattr(polling, "GIVE_UP_SECONDS", -1.0)
 
     with pytest.raises(LookupError, match="run_id='nowhere'"):
         asyncio.run(fired(gate(RunKey(dag_id="dag", run_id="nowhere"))))

@@ -131,6 +131,37 @@ def test_nonsense_fails_only_the_one_who_asked_it(kind: type[Exception]) -> None
     assert isinstance(found[3], kind)
 
 
+def test_an_answer_that_is_an_error_is_raised_by_who_asked() -> None:
+    """What is wrong with one question, whatever it is, is no news to the others of the same look."""
+
+    async def look(questions: frozenset[int]) -> Mapping[int, Any]:
+        return {number: KeyError("gone") if number == 3 else number for number in questions}
+
+    async def play() -> list[Any]:
+        poller = Poller(look)
+        return await asyncio.gather(*(poller.answer(number) for number in range(5)), return_exceptions=True)
+
+    found = run_quickly(play())
+    assert [0, 1, 2, 4] == [answer for answer in found if not isinstance(answer, Exception)]
+    assert isinstance(found[3], KeyError)
+
+
+def test_a_look_that_failed_is_followed_by_a_short_rest() -> None:
+    """A look that took its whole time to fail does not keep the gates waiting for as long again."""
+
+    async def play() -> tuple[float, Looks]:
+        looks = Looks(seconds=10**6)
+        poller = Poller(looks)
+        with pytest.raises(TimeoutError):
+            await poller.answer(1)
+        failed_at, looks.seconds = now(), 0
+        await poller.answer(2)
+        return failed_at, looks
+
+    failed_at, looks = run_quickly(play())
+    assert pytest.approx(failed_at + REST_SECONDS) == looks.asked[-1][0]
+
+
 def test_a_fault_is_told_to_all_and_passes() -> None:
     """A look that fails for everybody fails once for each, is not repeated one by one, and may be asked again."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from signal import SIGKILL
 from typing import Any
 from urllib.parse import quote
@@ -249,6 +249,7 @@ def test_deadline_survives_a_killed_triggerer(stack: Stack) -> None:
     run = start(stack, "gate_held_to_deadline")
     assert wait_until(lambda: run.states().get(("quick", -1)) == "success", 60, every=0.5)
     assert "deferred" == run.states()["quorum_gate", -1]
+    killed_after = (datetime.now(UTC) - datetime.fromisoformat(run.read("start_date"))).total_seconds()
     kill_triggerer(stack)
     assert wait_until(lambda: run.states()["quorum_gate", -1] == "success", 120, every=0.5)
     stack.api.patch(run.path, {"state": "failed"})  # nobody has to wait for the straggler
@@ -256,5 +257,6 @@ def test_deadline_survives_a_killed_triggerer(stack: Stack) -> None:
 
     assert "deadline_at_floor" == decision["reason"]
     assert ["quick"] == decision["evidence"]["arrived_ids"]
-    assert 75 <= decision["evidence"]["elapsed_seconds"] < 90
+    # Counted anew it would end 75 s after a new triggerer has started, which takes ten; machines are busy.
+    assert 75 <= decision["evidence"]["elapsed_seconds"] < 75 + max(15, killed_after)
     assert "Missing: slow (late)." in run.read("note")
