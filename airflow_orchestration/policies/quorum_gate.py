@@ -167,9 +167,13 @@ class QuorumGate:
         if not 0 <= self.floor <= 1:
             raise ValueError(f"floor {self.floor} is no share; use 0..1, 1 to wait for everybody")
         if self.deadline <= timedelta(0):
-            raise ValueError(f"deadline {self.deadline} is over before the round starts; use more than 0")
+            raise ValueError(
+                f"deadline {_told(self.deadline)} is over before the round starts; use more than 0"
+            )
         if self.grace_period is not None and self.grace_period < timedelta(0):
-            raise ValueError(f"grace_period {self.grace_period} is negative; use 0 for none, or leave it out")
+            raise ValueError(
+                f"grace_period {_told(self.grace_period)} is negative; use 0 for none, or leave it out"
+            )
 
     @classmethod
     def recorded(cls, evidence: Mapping[str, Any]) -> QuorumGate:
@@ -278,6 +282,10 @@ def _complete(tally: _Tally) -> _Verdict:
     if not tally.expected:
         return GateAction.PROCEED_TO_DATA_MERGE, GateStatus.COMPLETED, GateReason.NOTHING_EXPECTED
     return GateAction.PROCEED_TO_DATA_MERGE, GateStatus.COMPLETED, GateReason.ALL_ARRIVED
+
+
+def _told(duration: timedelta) -> str:
+    return f"{duration.total_seconds():g} s"
 
 
 def _seconds(duration: timedelta | None) -> float | None:

@@ -201,6 +201,8 @@ def _seconds(value: timedelta | float) -> float:
 def _share(value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"floor {value!r} is no number; write a share, such as 0.75")
+    if value == 0:
+        raise ValueError("floor 0 opens over nothing; write the share that is good enough, such as 0.75")
     return value
 
 

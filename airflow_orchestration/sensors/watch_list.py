@@ -33,6 +33,8 @@ def watched_tasks(
     for parameter, value in {"watch": watch, "required": required}.items():
         if isinstance(value, str):
             raise TypeError(f"{parameter} is the text {value!r}; write a list: [{value!r}]")
+        if not isinstance(value, list | tuple):
+            raise TypeError(f"{parameter} is a {type(value).__name__}; write a list, such as [load]")
     named = [task for item in watch for task in _named(found_in(dag, item))]
     _refuse_nonsense(named, weights, required)
     return tuple(

@@ -24,7 +24,7 @@ def gate_alone():
 
     @task
     def merge(decision: dict[str, Any]) -> list[str]:
-        return sorted(arrived(decision).values())  # by name: {"load[0]": "africa", "load[1]": "americas", ...}
+        return sorted(arrived(decision).values())  # {"load[0]": "africa", ...}
 
     loads = load.expand(region=regions())
     merge(quorum_gate([loads], floor=0.75, deadline=120))

@@ -205,7 +205,7 @@ def test_downstream_refuses_what_is_degraded(stack: Stack) -> None:
     assert "failed" == downstream.read("state")
     assert "upstream_failed" == downstream.states()["report", -1]
     log = downstream.log("complete")
-    assert "has 40 % of the weight; at least 90 % is asked for. Missing: nightly (failed" in log
+    assert "has 40 % of the weight; at least 90 % is asked for. Missing: `nightly` (`failed`" in log
     assert "Required: nightly." in log
 
 

@@ -205,7 +205,7 @@ def test_a_decision_survives_json() -> None:
         ({"floor": 1.5}, "floor 1.5 is no share; use 0..1, 1 to wait for everybody"),
         ({"floor": -0.1}, "floor -0.1 is no share"),
         ({"floor": math.nan}, "floor nan is no share"),
-        ({"deadline": timedelta(0)}, "deadline 0:00:00 is over before the round starts; use more than 0"),
+        ({"deadline": timedelta(0)}, "deadline 0 s is over before the round starts; use more than 0"),
         ({"grace_period": timedelta(seconds=-1)}, "is negative; use 0 for none, or leave it out"),
     ],
 )
