@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from airflow_orchestration.engine.stopping import check_stop
-
 BLOCK = 1024 * 1024
 MAX_LINE = 1024 * 1024
 """Bytes of the longest line that is read; a longer one is put aside."""
@@ -32,7 +30,6 @@ def blocks(file: IO[bytes], start: int = 0) -> Iterator[Block]:
     file.seek(start)
     offset, rest = start, b""
     while piece := file.read(BLOCK):
-        check_stop()
         data = rest + piece
         cut = data.rfind(b"\n") + 1
         if data.find(b"\n", 0, MAX_LINE + 1) < 0 and len(data) > MAX_LINE:
@@ -52,7 +49,6 @@ def _after_line(file: IO[bytes], data: bytes) -> tuple[int, bytes]:
     """Skip to the next line: how many bytes the line had with its end, and what was read behind it."""
     skipped = 0
     while (end := data.find(b"\n")) < 0:
-        check_stop()
         skipped += len(data)
         data = file.read(BLOCK)
         if not data:

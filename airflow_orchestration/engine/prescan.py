@@ -16,7 +16,6 @@ from typing import IO, Protocol
 
 from airflow_orchestration.engine.csv_grammar import CsvGrammar, Defect
 from airflow_orchestration.engine.lines import Block, LineIndex, blocks, shown
-from airflow_orchestration.engine.stopping import check_stop
 
 _LAST_COMMAS = (b",}", b",]", b", }", b", ]")
 """The engine overlooks a comma behind the last value."""
@@ -222,7 +221,6 @@ class _Scan:
             self.clean.write(b"\n".join([*lines, b""]))
 
     def _put_aside(self, line: bytes, number: int, block: Block) -> bool:
-        check_stop()
         blank = not block.overlong and self.judge.is_blank(line)
         defect = Defect.LONG if block.overlong else self.judge.defect(line)
         if not blank and defect is None:
@@ -245,7 +243,6 @@ class _Scan:
             file.seek(self.start)
             left = offset - self.start
             while left and (piece := file.read(min(left, 1024 * 1024))):
-                check_stop()
                 self.clean.write(piece)
                 left -= len(piece)
 

@@ -13,7 +13,6 @@ from airflow_orchestration.engine.checking import DUPLICATE_KEY, MALFORMED, OUT_
 from airflow_orchestration.engine.prescan import Prescan
 from airflow_orchestration.engine.reading import Reading
 from airflow_orchestration.engine.sqltext import literal
-from airflow_orchestration.engine.stopping import check_stop, interruptible
 
 _FETCH = 10_000
 
@@ -77,16 +76,16 @@ def gaps(connection: duckdb.DuckDBPyConnection, staged: Path, first: int, last: 
     Staged rows stand in the order of their positions, so rows without a gap between them share the
     difference between position and row number.
     """
+    cursor = connection.cursor()
+    cursor.execute(
+        "SELECT min(_position), max(_position) FROM (SELECT _position, _position - file_row_number AS run "
+        f"FROM read_parquet({literal(staged)}, file_row_number = true)) GROUP BY run ORDER BY 1"
+    )
     expected = first
-    with connection.cursor() as cursor, interruptible(cursor):
-        cursor.execute(
-            "SELECT min(_position), max(_position) FROM (SELECT _position, _position - file_row_number AS run "
-            f"FROM read_parquet({literal(staged)}, file_row_number = true)) GROUP BY run ORDER BY 1"
-        )
-        while runs := cursor.fetchmany(_FETCH):
-            for start, end in runs:
-                yield from range(expected, start)
-                expected = end + 1
+    while runs := cursor.fetchmany(_FETCH):
+        for start, end in runs:
+            yield from range(expected, start)
+            expected = end + 1
     yield from range(expected, last + 1)
 
 
@@ -94,9 +93,7 @@ def without(positions: Iterator[int], aside: Sequence[int]) -> Iterator[int]:
     """Leave out positions that are known already; both are ascending."""
     known = iter(aside)
     skip = next(known, None)
-    for number, position in enumerate(positions):
-        if number % _FETCH == 0:
-            check_stop()
+    for position in positions:
         while skip is not None and skip < position:
             skip = next(known, None)
         if position != skip:

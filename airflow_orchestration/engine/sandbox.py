@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 import duckdb
 
 from airflow_orchestration.engine.sqltext import listed, literal
-from airflow_orchestration.engine.stopping import interruptible
 
 MEMORY_MB = 512
 THREADS = 2
@@ -31,8 +30,7 @@ def sandbox(
         try:
             for statement in _settings(readable, scratch, Path(spill), memory_mb, threads):
                 connection.execute(statement)
-            with interruptible(connection):
-                yield connection
+            yield connection
         finally:
             connection.close()
 

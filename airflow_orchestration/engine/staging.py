@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
 from airflow_orchestration.domain.outcome import StagedFile
-from airflow_orchestration.engine.stopping import check_stop
 from airflow_orchestration.exceptions import StagedFileError
 
 PIECE = 1024 * 1024
@@ -23,15 +22,15 @@ class StoragePath(Protocol):
     def open(self, mode: str, /) -> IO[Any]:
         """Open the file."""
 
+    def unlink(self, *, missing_ok: bool) -> None:
+        """Delete the file."""
+
     @property
     def parent(self) -> StoragePath:
         """The folder."""
 
     def mkdir(self, *, parents: bool, exist_ok: bool) -> None:
         """Make the folder; object stores have none and do nothing."""
-
-    def unlink(self, *, missing_ok: bool) -> None:
-        """Delete the file."""
 
 
 class StagingArea:
@@ -79,8 +78,12 @@ class StagingArea:
         return target
 
     def discard(self, key: str) -> None:
-        """Delete what stands at `key`, if anything does: of a store that was stopped, or of its companion."""
-        self._below(key).unlink(missing_ok=True)
+        """Delete what stands at `key`, and what a store of it that was ended has left beside it."""
+        target = self._below(key)
+        target.unlink(missing_ok=True)
+        if isinstance(target, Path):
+            for partial in target.parent.glob(f".{target.name}.*.partial"):
+                partial.unlink(missing_ok=True)
 
     def _below(self, key: str) -> Path | StoragePath:
         parts = key.split("/")
@@ -115,7 +118,6 @@ def _copy(source: IO[bytes], sink: IO[bytes]) -> tuple[int, str]:
     """Copy, and tell how many bytes there were and their SHA-256."""
     size, digest = 0, hashlib.sha256()
     while piece := source.read(PIECE):
-        check_stop()
         sink.write(piece)
         digest.update(piece)
         size += len(piece)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import socket
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,11 +17,10 @@ from airflow_orchestration.exceptions import InputRefusedError, Problem
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.storage.store import Attempt, RunKey, WorkUnit
 from airflow_orchestration.workflow.step import Step
+from airflow_orchestration.workflow.stopping import die_with_parent
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-PR_SET_PDEATHSIG = 1
 
 
 class OrchestrationOperator(BaseOperator):
@@ -102,12 +98,6 @@ def refuse_native_rendering(context: Context) -> None:
     if dag.render_template_as_native_obj:
         problem = Problem(path="render_template_as_native_obj", message="must be False for these operators")
         raise InputRefusedError(f"Dag {dag.dag_id}", [problem])
-
-
-def die_with_parent() -> None:
-    """Ask Linux to end this process with its supervisor: an orphan would work on beside its successor."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _process_start() -> str:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_orchestration.domain.batch import Lane
-from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.operators.base import OrchestrationOperator
 from airflow_orchestration.triggers.branch_wait import BranchWaitTrigger
 from airflow_orchestration.workflow.branch import Waiting, WaitsFor, failed_feeds, run_branch
-from airflow_orchestration.workflow.stopping import straggler_watch
+from airflow_orchestration.workflow.stopping import straggler_worker
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -45,8 +44,9 @@ class ProcessBranchOperator(OrchestrationOperator):
             self._name(context, step)
             ti = context["ti"]
             last_try = ti.try_number > ti.max_tries
-            watch = straggler_watch(step, OrchestrationHook(self.orchestration_conn_id).store)
-            waiting = run_branch(step, self.branch_id, self.lane, last_try=last_try, watch=watch)
+            waiting = run_branch(
+                step, self.branch_id, self.lane, last_try=last_try, worker=straggler_worker(step)
+            )
             failed = failed_feeds(step, self.branch_id, self.lane)
         if any(obstacle.kind is not WaitsFor.NOTHING for obstacle in waiting):
             self._wait(waiting)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -15,14 +14,13 @@ from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, Sta
 from airflow_orchestration.domain.pipeline import Feed, Late, Stragglers
 from airflow_orchestration.domain.plan import Branch
 from airflow_orchestration.engine.ingest import Ingested, ingest
-from airflow_orchestration.engine.stopping import StoppedError
 from airflow_orchestration.exceptions import FeedError, OrchestrationError
 from airflow_orchestration.policies.quality import QualityScore
 from airflow_orchestration.policies.quorum_gate import GateAction
 from airflow_orchestration.storage.store import GateSnapshot
 from airflow_orchestration.workflow.members import arrived, is_over, standing_outcomes
 from airflow_orchestration.workflow.step import Step
-from airflow_orchestration.workflow.stopping import BRANCH_STOPPED, Watch
+from airflow_orchestration.workflow.stopping import BRANCH_STOPPED, StoppedError, Worker, here
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +47,13 @@ class Waiting:
 
 
 def run_branch(
-    step: Step, branch_id: str, lane: Lane, *, last_try: bool = True, watch: Watch = nullcontext
+    step: Step, branch_id: str, lane: Lane, *, last_try: bool = True, worker: Worker = here
 ) -> tuple[Waiting, ...]:
     """Process every batch that can be processed; return what the others wait for, in branch order.
 
     Each batch is registered as soon as it is done, so an arrival counts at the gate even while
     its branch still waits for something else. Once the gate has decided nothing more is waited for, and what
-    the `watch` stops is given up. What is there is still processed where late feeds are merged afterwards.
+    the `worker` stops is given up. What is there is still processed where late feeds are merged afterwards.
 
     A batch that ends in a fault of this machine (memory, disk, storage) does not keep the others from
     being processed. The fault is raised when they are done, for the task to be tried again; on the last
@@ -73,7 +71,7 @@ def run_branch(
         if ready is None:
             return _late(open_batches) if over and not faults else _wait(step, found, faults)
         try:
-            process_batch(step, ready, branch_id, snapshot, watch=watch)
+            process_batch(step, ready, branch_id, snapshot, worker=worker)
         except StoppedError:
             return _give_up(step, ready, open_batches)
         except OrchestrationError:
@@ -185,16 +183,19 @@ def _refuse_failed_needs(feed: Feed, snapshot: GateSnapshot) -> None:
 
 
 def process_batch(
-    step: Step, feed_id: str, branch_id: str, snapshot: GateSnapshot, *, watch: Watch = nullcontext
+    step: Step, feed_id: str, branch_id: str, snapshot: GateSnapshot, *, worker: Worker = here
 ) -> None:
     """Read, check and stage one feed, and register what came of it.
 
-    Raises `StoppedError` when the `watch` stopped it; then nothing of it is kept.
+    Raises `StoppedError` when the `worker` stopped it; then nothing of it is kept.
     """
     started = time.monotonic()
     try:
-        with watch():
-            outcome = staged_batch(step, feed_id, branch_id, snapshot)
+        outcome = worker(lambda: staged_batch(step, feed_id, branch_id, snapshot))
+    except StoppedError:
+        for key in _staged_keys(step, feed_id):
+            step.staging.discard(key)
+        raise
     except FeedError as error:
         log.warning("Feed %s failed: %s", feed_id, error)
         _register_failure(step, feed_id, branch_id, str(error), _since(started))
@@ -250,18 +251,17 @@ def staged_batch(step: Step, feed_id: str, branch_id: str, snapshot: GateSnapsho
 
 
 def _store(step: Step, feed_id: str, ingested: Ingested) -> tuple[StagedFile, StagedFile | None]:
+    rows, quarantine = _staged_keys(step, feed_id)
+    staged = step.staging.store(ingested.staged, rows, rows=ingested.rows_staged)
+    if ingested.quarantine is None:
+        return staged, None
+    return staged, step.staging.store(ingested.quarantine, quarantine, rows=ingested.rows_quarantined)
+
+
+def _staged_keys(step: Step, feed_id: str) -> tuple[str, str]:
+    """Where this execution stages a feed's rows, and those that it puts aside."""
     prefix = f"{step.staging_prefix}/{feed_id}/e{step.fence.epoch}"
-    rows, quarantine = f"{prefix}-rows.parquet", f"{prefix}-quarantine.parquet"
-    try:
-        staged = step.staging.store(ingested.staged, rows, rows=ingested.rows_staged)
-        if ingested.quarantine is None:
-            return staged, None
-        aside = step.staging.store(ingested.quarantine, quarantine, rows=ingested.rows_quarantined)
-    except StoppedError:
-        step.staging.discard(rows)
-        step.staging.discard(quarantine)
-        raise
-    return staged, aside
+    return f"{prefix}-rows.parquet", f"{prefix}-quarantine.parquet"
 
 
 def _since(started: float) -> timedelta:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -17,19 +20,17 @@ from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, StagedFile
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.run_spec import RunSpec
-from airflow_orchestration.engine import reading
-from airflow_orchestration.engine.prescan import prescan
 from airflow_orchestration.engine.staging import StagingArea
 from airflow_orchestration.insights.narrative import sentence
 from airflow_orchestration.storage.memory import MemoryStore
 from airflow_orchestration.storage.store import Attempt, Fence, RunKey, WorkUnit
 from airflow_orchestration.workflow.analyze import analyze_batches
-from airflow_orchestration.workflow.branch import Waiting, WaitsFor, run_branch
+from airflow_orchestration.workflow.branch import Waiting, WaitsFor, process_batch, run_branch
 from airflow_orchestration.workflow.gate import decide_gate
 from airflow_orchestration.workflow.in_process import ALL_OVER, ATTEMPT, LANES
 from airflow_orchestration.workflow.plan import plan_round
 from airflow_orchestration.workflow.step import Step
-from airflow_orchestration.workflow.stopping import Watch, stopped_at_verdict, straggler_watch
+from airflow_orchestration.workflow.stopping import StoppedError, Worker, here, straggler_worker, until
 from tests.unit.workflow.conftest import COLUMNS, CONTRACT
 
 KEY = RunKey(dag_id="things", run_id="1")
@@ -48,8 +49,6 @@ class Bench:
     def __init__(self, folder: Path, stragglers: str = "stop") -> None:
         self.folder = folder
         self.decided_at = 0.0
-        self.stores_opened = 0
-        self.faults: list[Exception] = []
         self.store = MemoryStore(lambda: datetime.now(UTC))
         self.spec = RunSpec(
             pipeline=pipeline(folder, stragglers), contract=CONTRACT, run_date=date(2026, 11, 22)
@@ -72,26 +71,20 @@ class Bench:
     def open_staging(self, root: str) -> StagingArea:
         return StagingArea(Path(root))
 
-    @contextmanager
-    def second_store(self) -> Iterator[MemoryStore]:
-        self.stores_opened += 1
-        if self.faults:
-            raise self.faults.pop()
-        yield self.store
-
     def decide(self) -> None:
         """The gate decides without the feed."""
         decide_gate(self.store, KEY, self.spec, 1, LANES, ALL_OVER)
         self.decided_at = time.monotonic()
 
-    def run(self, text: str, watch: Watch | None = None) -> tuple[Waiting, ...]:
+    def land(self, text: str) -> None:
         (self.folder / "big.csv").write_text(text)
-        watch = watch or straggler_watch(self.step, self.second_store)
-        return run_branch(self.step, "b1", Lane.BETA, watch=watch)
 
-    @property
-    def quick_watch(self) -> Watch:
-        return partial(stopped_at_verdict, KEY, 1, self.second_store, look_every=0.1)
+    def run(self, text: str, worker: Worker | None = None) -> tuple[Waiting, ...]:
+        self.land(text)
+        return self.work(worker)
+
+    def work(self, worker: Worker | None = None) -> tuple[Waiting, ...]:
+        return run_branch(self.step, "b1", Lane.BETA, worker=worker or straggler_worker(self.step))
 
     @property
     def staged(self) -> list[Path]:
@@ -112,17 +105,6 @@ def pipeline(folder: Path, stragglers: str) -> Pipeline:
     )
 
 
-def decide_when_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the gate decide when the file begins to be read."""
-    real: Callable[..., Any] = prescan
-
-    def decided(*positional: Any, **named: Any) -> Any:
-        bench.decide()
-        return real(*positional, **named)
-
-    monkeypatch.setattr(reading, "prescan", decided)
-
-
 def huge() -> str:
     """More than 20 seconds of work."""
     block = "".join(f"key {number} that is repeated,{number}\n" for number in range(30_000))
@@ -138,14 +120,17 @@ def run_in_a_thread(run: Callable[[], tuple[Waiting, ...]]) -> tuple[Waiting, ..
         return pool.submit(run).result()
 
 
+@pytest.mark.parametrize("after", [0.5, 2.0, 4.0])
 @pytest.mark.parametrize("runner", [run_here, run_in_a_thread])
 def test_straggler_is_stopped_within_seconds_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: Callable[..., tuple[Waiting, ...]]
+    tmp_path: Path, runner: Callable[..., tuple[Waiting, ...]], after: float
 ) -> None:
-    """Whatever thread it runs in: no outcome, no staged file, a line in the timeline, and a free lease."""
-    bench, text = Bench(tmp_path), huge()
-    decide_when_begun(bench, monkeypatch)
-    waiting = runner(lambda: bench.run(text))
+    """Whatever it is doing, and in whatever thread: no outcome, no file, a line in the timeline, a free lease."""
+    bench = Bench(tmp_path)
+    bench.land(huge())
+    decision = Timer(after, bench.decide)
+    decision.start()
+    waiting = runner(bench.work)
     seconds = time.monotonic() - bench.decided_at
     event = bench.store.timeline(KEY)[-1]
 
@@ -155,68 +140,93 @@ def test_straggler_is_stopped_within_seconds_and_leaves_nothing(
     assert ("branch_stopped", {"unit": "branch:beta:b1", "feeds": ["big"]}) == (event.event, event.detail)
     assert "big: still at work when the gate decided; nothing of it is kept" == sentence(event)[1]
     assert bench.store.claim(BRANCH, ELSEWHERE).epoch > bench.step.fence.epoch
+    assert [] == multiprocessing.active_children()
 
 
-def test_straggler_is_left_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With `leave` the batch ends in its own time and is registered; nobody looks for the verdict."""
+def test_straggler_is_left_by_default(tmp_path: Path) -> None:
+    """With `leave` the batch is worked on in this very process, to its end."""
     bench = Bench(tmp_path, stragglers="leave")
-    decide_when_begun(bench, monkeypatch)
 
+    assert here is straggler_worker(bench.step)
     assert () == bench.run(GOOD)
     assert [OutcomeStatus.SUCCESS] == [outcome.status for outcome in bench.store.outcomes(KEY)]
-    assert 0 == bench.stores_opened
+
+
+class Slow(StagingArea):
+    """Stages the rows, and takes for ever over the quarantine, of which it has written a part."""
+
+    def store(self, local: Path, key: str, *, rows: int) -> StagedFile:
+        if key.endswith("-quarantine.parquet"):
+            target = Path(str(self.root)) / key
+            target.with_name(f".{target.name}.1.partial").write_text("a part")
+            time.sleep(60)
+        return super().store(local, key, rows=rows)
 
 
 def test_stop_between_two_files_leaves_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows that were already staged are deleted when the copying of the quarantine is stopped."""
+    """Rows that were already staged, and half a file, are deleted when the copying of the quarantine is stopped."""
     bench = Bench(tmp_path)
-
-    class DecidedMidway(StagingArea):
-        def store(self, local: Path, key: str, *, rows: int) -> StagedFile:
-            if key.endswith("-quarantine.parquet"):
-                assert 1 == len(bench.staged)
-                with local.open("r+b") as file:
-                    file.truncate(4 * 1024**3)
-                bench.decide()
-            return super().store(local, key, rows=rows)
-
-    monkeypatch.setattr(bench, "open_staging", lambda root: DecidedMidway(Path(root)))
+    monkeypatch.setattr(bench, "open_staging", lambda root: Slow(Path(root)))
     bench.step = bench.opened(bench.step.fence)
+    over = iter([False, False, False, True])
 
-    assert STOPPED == bench.run(MIXED, bench.quick_watch)
+    assert STOPPED == bench.run(MIXED, partial(until, lambda: next(over), look_every=0.5))
     assert ([], []) == (list(bench.store.outcomes(KEY)), bench.staged)
 
 
-def test_outcome_that_is_being_registered_is_registered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A verdict that comes after the last file was staged stops nothing: the batch has arrived, or is late."""
-    bench = Bench(tmp_path)
-    real = bench.store.register
-
-    def decided(fence: Fence, outcome: FeedOutcome) -> None:
-        bench.decide()
-        real(fence, outcome)
-
-    monkeypatch.setattr(bench.store, "register", decided)
-
-    assert () == bench.run(GOOD, bench.quick_watch)
-    assert ["big"] == [outcome.feed_id for outcome in bench.store.outcomes(KEY)]
-
-
-def test_quick_batch_costs_no_connection(tmp_path: Path) -> None:
-    """The watch opens its store when it first looks, after two seconds."""
+def test_what_is_done_in_time_is_registered(tmp_path: Path) -> None:
+    """A batch that ends before the verdict arrives, with all its figures, as if it had been worked on here."""
     bench = Bench(tmp_path)
 
-    assert () == bench.run(GOOD)
-    assert 0 == bench.stores_opened
+    assert () == bench.run(MIXED)
+    (outcome,) = bench.store.outcomes(KEY)
+    assert (2, 1, 1) == (outcome.rows_in, outcome.rows_staged, outcome.rows_quarantined)
+    assert 2 == len(bench.staged)
 
 
-def test_watch_that_lost_its_store_looks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that can't be read once stops nothing and breaks nothing; the next look finds the verdict."""
+def test_a_feed_that_fails_says_why(tmp_path: Path) -> None:
+    """The reason comes through from the other process."""
+    bench = Bench(tmp_path)
+
+    assert () == bench.run("kode\nx\n")
+    (outcome,) = bench.store.outcomes(KEY)
+    assert outcome.error is not None
+    assert "code" in outcome.error
+
+
+def test_a_process_that_dies_is_a_fault(tmp_path: Path) -> None:
+    """A worker that the kernel ends, for its memory, is tried again like any fault, and not taken for stopped."""
+    bench = Bench(tmp_path)
+
+    def dying() -> FeedOutcome:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    with pytest.raises(ChildProcessError, match="ended without a word"):
+        until(lambda: False, dying, look_every=0.1)
+    with pytest.raises(RuntimeError, match="OSError: disk"):
+        until(lambda: False, failing, look_every=0.1)
+    assert [] == bench.staged
+
+
+def failing() -> FeedOutcome:
+    raise OSError("disk")
+
+
+def test_a_store_that_is_lost_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verdict that can't be read once is looked for again."""
     bench, text = Bench(tmp_path), huge()
-    bench.faults.append(ConnectionError("the server restarts"))
-    decide_when_begun(bench, monkeypatch)
+    bench.decide()
+    real, faults = bench.store.rounds, [ConnectionError("the server restarts")]
 
-    assert STOPPED == bench.run(text, bench.quick_watch)
-    assert bench.stores_opened > 1
+    def rounds(key: RunKey) -> Any:
+        if faults:
+            raise faults.pop()
+        return real(key)
+
+    monkeypatch.setattr(bench.store, "rounds", rounds)
+    snapshot = bench.store.gate_snapshot(KEY, 1)
+    (tmp_path / "big.csv").write_text(text)
+    with pytest.raises(StoppedError):
+        process_batch(bench.step, "big", "b1", snapshot, worker=straggler_worker(bench.step))
+    assert [] == faults
