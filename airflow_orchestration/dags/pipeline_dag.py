@@ -7,12 +7,12 @@ skipped neighbours, and only `close_out`, the one leaf, runs whatever happened.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, Asset, TriggerRule
 
+from airflow_orchestration.dags.arguments import dag_arguments
 from airflow_orchestration.dags.params import trigger_params
 from airflow_orchestration.dags.reconcile_dag import reconcile_dag
 from airflow_orchestration.dags.round_group import Round, round_group
@@ -21,8 +21,6 @@ from airflow_orchestration.domain.pipeline_file import read_pipeline_file
 from airflow_orchestration.operators.analyze_batches import AnalyzeBatchesOperator
 from airflow_orchestration.operators.publish import CloseOutOperator, FailOperator, PublishOperator
 
-START_DATE = datetime(2026, 1, 1, tzinfo=UTC)
-RETRY_DELAY = timedelta(seconds=5)
 AHEAD_OF_WORK = 100
 """Priority weight of the tasks that everything waits for, so that stragglers never keep them from a slot."""
 
@@ -44,17 +42,12 @@ def pipeline_dag(path: Path | str) -> DAG:
         description=pipeline.description.strip().partition("\n")[0] or None,
         doc_md=pipeline.description or None,
         schedule=pipeline.schedule,
-        start_date=START_DATE,
-        catchup=False,
-        max_active_runs=1,  # runs publish into one table in order
-        tags=list(pipeline.tags),
         params=trigger_params(pipeline),
-        render_template_as_native_obj=False,
-        default_args={"owner": pipeline.owner, "retries": pipeline.retries, "retry_delay": RETRY_DELAY},
+        **dag_arguments(pipeline),
     ) as dag:
         _build(dag, pipeline, found.path.resolve())
     if pipeline.sync.late is Late.RECONCILE:
-        reconcile_dag(pipeline, _asset(pipeline), {"orchestration_conn_id": pipeline.store_conn_id})
+        reconcile_dag(pipeline, _asset(pipeline))
     return dag
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Asset, Param
 
+from airflow_orchestration.dags.arguments import dag_arguments
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.operators.reconcile import (
     RUN_ID,
@@ -18,21 +18,16 @@ from airflow_orchestration.operators.reconcile import (
 
 DOC = """Looks for feeds that came after their run, and publishes each such run anew as a further version.
 Trigger it to look now, or with a run id to repair one run, feeds that failed included."""
-START_DATE = datetime(2026, 1, 1, tzinfo=UTC)
-RETRY_DELAY = timedelta(seconds=5)
 
 
-def reconcile_dag(pipeline: Pipeline, asset: Asset, common: dict[str, Any]) -> DAG:
-    """Build the Dag `<pipeline>__reconcile`. `common` are arguments of its task."""
+def reconcile_dag(pipeline: Pipeline, asset: Asset) -> DAG:
+    """Build the Dag `<pipeline>__reconcile`; `asset` is the published table."""
+    store: dict[str, Any] = {"orchestration_conn_id": pipeline.store_conn_id}
     with DAG(
         dag_id=f"{pipeline.id}__reconcile",
         description=f"Merges feeds that came late to runs of {pipeline.id}",
         doc_md=DOC,
         schedule=pipeline.sync.reconcile_schedule,
-        start_date=START_DATE,
-        catchup=False,
-        max_active_runs=1,
-        tags=list(pipeline.tags),
         params={
             RUN_ID: Param(
                 None,
@@ -43,10 +38,9 @@ def reconcile_dag(pipeline: Pipeline, asset: Asset, common: dict[str, Any]) -> D
                 "of the last 7 days.",
             )
         },
-        render_template_as_native_obj=False,
-        default_args={"owner": pipeline.owner, "retries": pipeline.retries, "retry_delay": RETRY_DELAY},
+        **dag_arguments(pipeline),
     ) as dag:
-        find = FindLateOperator(task_id="find_late", pipeline_id=pipeline.id, **common)
+        find = FindLateOperator(task_id="find_late", pipeline_id=pipeline.id, **store)
         ReconcileOperator.partial(
             task_id="reconcile",
             pipeline_id=pipeline.id,
@@ -54,6 +48,6 @@ def reconcile_dag(pipeline: Pipeline, asset: Asset, common: dict[str, Any]) -> D
             asset=asset,
             outlets=[late_versions(asset)],
             map_index_template=RUN_NAME,
-            **common,
+            **store,
         ).expand(late_run_id=find.output)
     return dag
