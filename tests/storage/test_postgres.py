@@ -184,6 +184,7 @@ def test_a_hot_query_uses_its_index(full: Target, name: str) -> None:
         "dag_ids": ["airports"],
         "run_ids": ["run_7"],
         "rounds": [1],
+        "before": "2100-01-01",
         "successes": 10,
         "enough": 3,
     }
