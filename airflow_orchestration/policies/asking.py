@@ -6,12 +6,12 @@ is what is possible, and the run goes on by itself when nobody answers.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from airflow_orchestration.domain.decision import Decision
+from airflow_orchestration.domain.decision import Decision, Json
 from airflow_orchestration.domain.defaults import APPROVE_AT, FAIL_BELOW, NEAR_MISS
 from airflow_orchestration.domain.pipeline import AskWhen
 
@@ -108,18 +108,12 @@ class GateQuestion:
 
     def evaluate(self, facts: GateQuestionFacts) -> AskingDecision:
         """Decide whether a person is asked before the gate's verdict is followed."""
-        action, reason = self._verdict(facts)
-        offered = _offered(Choice.MERGE, facts.otherwise, round_left=facts.round_left)
-        return AskingDecision(
-            policy="asking",
-            action=action,
-            reason=reason,
-            offered=offered,
-            otherwise=facts.otherwise,
-            evidence={
-                "question": Question.GATE.value,
-                "offered": [choice.value for choice in offered],
-                "otherwise": facts.otherwise.value,
+        return _asking(
+            self._verdict(facts),
+            Question.GATE,
+            _offered(Choice.MERGE, facts.otherwise, round_left=facts.round_left),
+            facts.otherwise,
+            {
                 "opened": facts.opened,
                 "arrived": facts.arrived,
                 "missing": facts.missing,
@@ -173,18 +167,12 @@ class QualityQuestion:
 
     def evaluate(self, facts: QualityQuestionFacts) -> AskingDecision:
         """Decide whether a person is asked before the quality gate's verdict is followed."""
-        action, reason = self._verdict(facts)
-        offered = _offered(Choice.PUBLISH, facts.otherwise, round_left=facts.round_left)
-        return AskingDecision(
-            policy="asking",
-            action=action,
-            reason=reason,
-            offered=offered,
-            otherwise=facts.otherwise,
-            evidence={
-                "question": Question.QUALITY.value,
-                "offered": [choice.value for choice in offered],
-                "otherwise": facts.otherwise.value,
+        return _asking(
+            self._verdict(facts),
+            Question.QUALITY,
+            _offered(Choice.PUBLISH, facts.otherwise, round_left=facts.round_left),
+            facts.otherwise,
+            {
                 "overall": facts.overall,
                 "approve_at": self.approve_at,
                 "near_miss": self.near_miss,
@@ -269,3 +257,26 @@ class Answering:
 def _offered(go_on: Choice, otherwise: Choice, *, round_left: bool) -> tuple[Choice, ...]:
     possible = {go_on, otherwise, Choice.STOP} | ({Choice.NEXT_ROUND} if round_left else set())
     return tuple(choice for choice in Choice if choice in possible)
+
+
+def _asking(
+    verdict: tuple[AskingAction, GateQuestionReason | QualityQuestionReason],
+    question: Question,
+    offered: tuple[Choice, ...],
+    otherwise: Choice,
+    facts: Mapping[str, Json],
+) -> AskingDecision:
+    action, reason = verdict
+    return AskingDecision(
+        policy="asking",
+        action=action,
+        reason=reason,
+        offered=offered,
+        otherwise=otherwise,
+        evidence={
+            "question": question.value,
+            "offered": [choice.value for choice in offered],
+            "otherwise": otherwise.value,
+            **facts,
+        },
+    )

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow_orchestration.domain.pipeline import ALL_FEEDS
-from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.insights.evidence import LABELS, QuestionFacts, body, subject
 from airflow_orchestration.policies.asking import (
     AnswerDecision,
@@ -26,8 +24,7 @@ from airflow_orchestration.policies.asking import (
 )
 from airflow_orchestration.policies.quality import QualityAction, QualityDecision
 from airflow_orchestration.policies.quorum_gate import GateAction
-from airflow_orchestration.storage.store import StoredRound
-from airflow_orchestration.workflow.gate import time_is_over
+from airflow_orchestration.workflow.gate import end_of_time
 from airflow_orchestration.workflow.publish import manifest_of
 from airflow_orchestration.workflow.routes import CHOICES, Route, next_round_or_fail
 from airflow_orchestration.workflow.step import Step
@@ -101,7 +98,7 @@ def put_question(
         offered=offered,
         otherwise=otherwise,
         answer_by=until,
-        round_until=_round_until(step.spec, step.store.rounds(step.run_key)[step.round - 1]),
+        round_until=end_of_time(step.spec, step.store.rounds(step.run_key)[step.round - 1]),
     )
     put = PutQuestion(
         subject=subject(facts), body=body(facts), offered=offered, otherwise=otherwise, answer_by=until
@@ -128,7 +125,7 @@ def take_answer(
     """Record what a person said, or that nobody did (`by` is None), and return what the run does."""
     offered, otherwise = _asked(step, question)
     snapshot = step.store.gate_snapshot(step.run_key, step.round)
-    until = _round_until(step.spec, snapshot.round)
+    until = end_of_time(step.spec, snapshot.round)
     decision = Answering().evaluate(
         AnswerFacts(
             question=question,
@@ -155,13 +152,6 @@ def take_answer(
 def _ask(step: Step, decision: AskingDecision, route: Route) -> Route:
     step.store.record_decision(step.fence, decision)
     return Route.ASK if decision.action is AskingAction.ASK else route
-
-
-def _round_until(spec: RunSpec, stored: StoredRound) -> datetime | None:
-    """When a round after this one has no time any more; None where each round has a time of its own."""
-    decided_by = (stored.verdict or {"evidence": {}})["evidence"].get("decided_by", ALL_FEEDS)
-    last = stored.points[decided_by].deadline_at
-    return last if time_is_over(spec, replace(stored, decided_at=last)) else None
 
 
 def _write_down(step: Step, question: Question, put: PutQuestion) -> None:

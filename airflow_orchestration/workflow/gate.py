@@ -74,14 +74,18 @@ def gate_terms(spec: RunSpec, run_started_at: datetime) -> GateTerms:
 
 def time_is_over(spec: RunSpec, stored: StoredRound) -> bool:
     """Whether a round took all the time there is: no round can follow a deadline that is a time of day."""
-    if stored.verdict is None or stored.decided_at is None:
-        return False
-    decided_by = stored.verdict["evidence"].get("decided_by", ALL_FEEDS)
+    last = end_of_time(spec, stored)
+    return last is not None and stored.decided_at is not None and stored.decided_at >= last
+
+
+def end_of_time(spec: RunSpec, stored: StoredRound) -> datetime | None:
+    """When a round after this one has no time any more; None where each round has a time of its own."""
+    evidence = stored.verdict["evidence"] if stored.verdict else {}
+    decided_by = evidence.get("decided_by", ALL_FEEDS)
     points = spec.pipeline.sync.points
     deadline = points[decided_by].deadline if decided_by in points else None
-    if not isinstance(deadline or spec.pipeline.sync.deadline, str):
-        return False
-    return stored.decided_at >= stored.points[decided_by].deadline_at
+    timed = isinstance(deadline or spec.pipeline.sync.deadline, str)
+    return stored.points[decided_by].deadline_at if timed else None
 
 
 def rounds_allowed(spec: RunSpec, stored: StoredRound) -> int:

@@ -84,14 +84,14 @@ def read_late_files(step: Step, publisher: Publisher, *, failed_too: bool = Fals
     history = publisher.history(step.spec.pipeline.publish.table, step.run_key)
     if not history.versions:
         return
-    feeds = step.spec.feeds
+    feeds, standing = step.spec.feeds, standing_feeds(step)
     for feed_id in in_order({feed_id: feed.depends_on for feed_id, feed in feeds.items()}):
-        standing = standing_feeds(step)
         known = standing.get(feed_id)
         if known is not None and (arrived(known) or not failed_too):
             continue
         if _may_be_read(step, feed_id, standing, history):
             _read(step, feed_id)
+            standing = standing_feeds(step)
 
 
 def late_feeds(step: Step, history: History) -> list[str]:

@@ -56,6 +56,19 @@ CONTRACT = Contract(
 )
 
 
+def outcome_of(name: str, number: int, how: str, rows: int) -> FeedOutcome:
+    """How a feed ended in a round: `success` with rows, or `failed`."""
+    return FeedOutcome(
+        feed_id=name,
+        round=number,
+        branch_id=name,
+        status=OutcomeStatus(how),
+        elapsed=timedelta(seconds=1),
+        rows_in=rows,
+        rows_staged=rows,
+    )
+
+
 @dataclass
 class Clock:
     """A clock that is moved by hand."""
@@ -139,15 +152,7 @@ class Recorder:
         states[f"lane_{feeds.index(name)}"] = "failed" if how == "died" else "success"
         if how != "died":
             count = self.dice.randrange(20_000) if how == "success" else 0
-            outcome = FeedOutcome(
-                feed_id=name,
-                round=number,
-                branch_id=name,
-                status=OutcomeStatus(how),
-                elapsed=timedelta(seconds=1),
-                rows_in=count,
-                rows_staged=count,
-            )
+            outcome = outcome_of(name, number, how, count)
             self.store.register(self._claim(run, number, f"branch:beta:{name}"), outcome)
 
     def _claim(self, run: RunKey, number: int, unit: str) -> Fence:

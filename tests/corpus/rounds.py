@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from airflow_orchestration.domain.batch import Lane, WorkflowMode
 from airflow_orchestration.domain.decision import Decision
-from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.plan import Branch, Plan, PlannedBatch
 from airflow_orchestration.domain.run_spec import RunSpec
@@ -16,7 +15,7 @@ from airflow_orchestration.policies.quorum_gate import GateDecision
 from airflow_orchestration.policies.workflow_mode import ModeReason
 from airflow_orchestration.storage.store import Attempt, RunKey, Store, WorkUnit
 from airflow_orchestration.workflow.gate import decide_gate, gate_terms
-from tests.corpus.record import CONTRACT, LANES
+from tests.corpus.record import CONTRACT, LANES, outcome_of
 
 ROWS = 100
 MODE = Decision(
@@ -70,16 +69,7 @@ def play_round(
 def _end(store: Store, run: RunKey, number: int, name: str, how: str) -> None:
     rows = ROWS if how == "success" else 0
     fence = store.claim(WorkUnit(run=run, round=number, unit=f"branch:beta:{name}"), _attempt())
-    outcome = FeedOutcome(
-        feed_id=name,
-        round=number,
-        branch_id=name,
-        status=OutcomeStatus(how),
-        elapsed=timedelta(seconds=1),
-        rows_in=rows,
-        rows_staged=rows,
-    )
-    store.register(fence, outcome)
+    store.register(fence, outcome_of(name, number, how, rows))
 
 
 def _attempt() -> Attempt:
