@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import duckdb
 
 from airflow_orchestration.domain.contract import Contract
-from airflow_orchestration.domain.pipeline import Feed
+from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.engine.ingest import ingest
 
 ROWS = 1_000_000

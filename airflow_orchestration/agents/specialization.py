@@ -24,8 +24,8 @@ from airflow_orchestration.domain.agent import (
     WholeSeconds,
 )
 from airflow_orchestration.domain.defaults import APPROVE_AT, MAX_ROUNDS
-from airflow_orchestration.domain.pipeline import Share, Strict
 from airflow_orchestration.domain.problems import pydantic_problems
+from airflow_orchestration.domain.strict import Share, Strict
 from airflow_orchestration.exceptions import InputRefusedError
 from airflow_orchestration.policies.merging import CONFIDENCE_LEVEL
 

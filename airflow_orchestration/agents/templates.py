@@ -17,7 +17,7 @@ from airflow_orchestration.agents.agent import (
     DataValidationSpecialist,
 )
 from airflow_orchestration.domain.agent import AgentOutcome, Capability, ResourceRequirements
-from airflow_orchestration.domain.pipeline import IDENTIFIER
+from airflow_orchestration.domain.strict import IDENTIFIER
 from airflow_orchestration.exceptions import UnknownAgentTypeError
 from airflow_orchestration.policies.agent_selection import AgentCandidate, resource_efficiency
 

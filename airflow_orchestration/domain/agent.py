@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue, field_validator
 
-from airflow_orchestration.domain.pipeline import IDENTIFIER, Share, Strict
+from airflow_orchestration.domain.strict import IDENTIFIER, Share, Strict
 
 DEFAULT_BATCH_TYPE = "general"
 """SEED 26: what a batch is that doesn't say."""

@@ -40,8 +40,8 @@ _DESCRIPTIVE = {
 }
 
 
-def read_contract(path: Path) -> Contract:
-    """Read the one schema object of a contract file; raises `InputRefusedError` with every problem."""
+def read_contracts(path: Path) -> tuple[Contract, ...]:
+    """Read every schema object of a contract file; raises `InputRefusedError` with every problem."""
     # The ODCS model takes 0.3 s to import; tasks that only read a stored run never need it.
     from open_data_contract_standard.model import OpenDataContractStandard  # noqa: PLC0415
 
@@ -53,16 +53,19 @@ def read_contract(path: Path) -> Contract:
     problems = list(_refused(document))
     if problems:
         raise InputRefusedError(f"dataset contract {path.name}", problems)
-    return _contract(document, path)
+    return tuple(_contract(table, path) for table in document["schema"])
 
 
 def _refused(document: dict[str, Any]) -> Iterator[Problem]:
     if not str(document.get("apiVersion", "")).startswith("v3."):
         yield Problem(path="apiVersion", message="only v3 of the standard is read; write for example v3.1.0")
     schema = document.get("schema") or []
-    if len(schema) != 1:
-        yield Problem(path="schema", message=f"one schema object is needed, {len(schema)} are there")
-    for index, table in enumerate(schema[:1]):
+    if not schema:
+        yield Problem(path="schema", message="a schema object is needed, none is there")
+    names = [table.get("name") for table in schema]
+    for index, table in enumerate(schema):
+        if table.get("name") in names[:index]:
+            yield Problem(path=f"schema[{index}].name", message=f"{table.get('name')!r} stands twice")
         if table.get("quality"):
             yield _unsupported(f"schema[{index}].quality")
         for position, declared in enumerate(table.get("properties") or []):
@@ -82,8 +85,7 @@ def _unsupported(path: str) -> Problem:
     return Problem(path=path, message="this part of the standard is not supported yet; remove it")
 
 
-def _contract(document: dict[str, Any], path: Path) -> Contract:
-    table = document["schema"][0]
+def _contract(table: dict[str, Any], path: Path) -> Contract:
     declared = table.get("properties") or []
     keys = sorted(
         (item for item in declared if item.get("primaryKey")),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from airflow_orchestration.domain.conf import validated
 from airflow_orchestration.domain.contract import Contract
-from airflow_orchestration.domain.odcs import read_contract
+from airflow_orchestration.domain.odcs import read_contracts
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.run_spec import contract_problems, structure_problems
 from airflow_orchestration.domain.yaml_file import read_yaml
@@ -27,11 +27,11 @@ class PipelineFile:
         """The dataset contract beside the pipeline file."""
         return Path(self.pipeline.contract)
 
-    def read_contract(self) -> Contract:
-        """Read the contract and check the pipeline against it; raises `InputRefusedError`."""
-        contract = read_contract(self.contract_path)
-        _raise_all(contract_problems(self.pipeline, contract), self.path)
-        return contract
+    def read_contracts(self) -> tuple[Contract, ...]:
+        """Read the contract's schema objects and check the pipeline against them; raises `InputRefusedError`."""
+        contracts = read_contracts(self.contract_path)
+        _raise_all(contract_problems(self.pipeline, contracts), self.path)
+        return contracts
 
 
 def read_pipeline_file(path: Path) -> PipelineFile:
@@ -40,13 +40,16 @@ def read_pipeline_file(path: Path) -> PipelineFile:
     _raise_all(structure_problems(pipeline), path)
     folder = path.resolve().parent
     changes = {
-        "roots": {name: str((folder / root).resolve()) for name, root in pipeline.roots.items()},
-        "staging": pipeline.staging
-        if "://" in pipeline.staging
-        else str((folder / pipeline.staging).resolve()),
+        "roots": {name: _place(folder, root) for name, root in pipeline.roots.items()},
+        "staging": _place(folder, pipeline.staging),
         "contract": str((folder / pipeline.contract).resolve()),
     }
     return PipelineFile(pipeline=pipeline.model_copy(update=changes), path=path)
+
+
+def _place(folder: Path, named: str) -> str:
+    """An object storage URI as it is, a folder as an absolute path."""
+    return named if "://" in named else str((folder / named).resolve())
 
 
 def _raise_all(found: Iterator[Problem], path: Path) -> None:

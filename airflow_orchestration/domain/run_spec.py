@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -11,23 +12,30 @@ from typing import Any
 from airflow_orchestration.domain.conf import BatchConf, RunConf
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.dependencies import cycle_in
-from airflow_orchestration.domain.pipeline import (
-    ALL_FEEDS,
-    DATE_PLACEHOLDER,
-    Feed,
-    Late,
-    Pipeline,
-    Strict,
-    Sync,
-)
+from airflow_orchestration.domain.feed import DATE_PLACEHOLDER, Feed
+from airflow_orchestration.domain.merge import Merge
+from airflow_orchestration.domain.pipeline import ALL_FEEDS, DatasetTerms, Late, Pipeline, Sync
+from airflow_orchestration.domain.publish import Publish
+from airflow_orchestration.domain.strict import Strict
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Rows of one kind: what they look like, which feeds bring them, how they are merged, where they go."""
+
+    name: str
+    contract: Contract
+    merge: Merge
+    publish: Publish
+    feeds: tuple[str, ...]
+
+
 class RunSpec(Strict):
-    """A pipeline, its contract and the run's date; every path in it is absolute."""
+    """A pipeline, its contracts and the run's date; every path in it is absolute."""
 
     pipeline: Pipeline
-    contract: Contract
+    contracts: tuple[Contract, ...]
     run_date: date
     left_out: tuple[Feed, ...] = ()
     """The declared feeds that conf did not choose: this run does without them, and must say so."""
@@ -36,6 +44,32 @@ class RunSpec(Strict):
     def feeds(self) -> dict[str, Feed]:
         """The feeds of this run by id, in the order of the pipeline file."""
         return {feed.id: feed for feed in self.pipeline.feeds}
+
+    @cached_property
+    def datasets(self) -> dict[str, Dataset]:
+        """The datasets that feeds of this run bring rows of, by name, in the order of the contract."""
+        terms = terms_of(self.pipeline, self.contracts)
+        brought = {
+            contract.name: tuple(
+                id for id, feed in self.feeds.items() if named(feed, self.contracts) == contract.name
+            )
+            for contract in self.contracts
+        }
+        return {
+            contract.name: Dataset(
+                name=contract.name,
+                contract=contract,
+                merge=terms[contract.name].merge,
+                publish=terms[contract.name].publish,
+                feeds=brought[contract.name],
+            )
+            for contract in self.contracts
+            if brought[contract.name]
+        }
+
+    def dataset_of(self, feed_id: str) -> Dataset:
+        """The dataset that a feed brings rows of."""
+        return self.datasets[named(self.feeds[feed_id], self.contracts) or ""]
 
     def location(self, feed_id: str) -> tuple[Path, Path]:
         """The root of a feed and the file below it that this run reads."""
@@ -48,7 +82,20 @@ class RunSpec(Strict):
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
-def resolve(pipeline: Pipeline, contract: Contract, conf: RunConf, run_date: date) -> RunSpec:
+def named(feed: Feed, contracts: Sequence[Contract]) -> str | None:
+    """The name of a feed's dataset; None when the feed names none and there are several."""
+    return feed.dataset or (contracts[0].name if len(contracts) == 1 else None)
+
+
+def terms_of(pipeline: Pipeline, contracts: Sequence[Contract]) -> Mapping[str, DatasetTerms]:
+    """How each dataset is merged and published, by its name."""
+    if pipeline.publish is None:
+        return pipeline.datasets
+    terms = DatasetTerms(merge=pipeline.merge, publish=pipeline.publish)
+    return {contract.name: terms for contract in contracts}
+
+
+def resolve(pipeline: Pipeline, contracts: tuple[Contract, ...], conf: RunConf, run_date: date) -> RunSpec:
     """Apply a run's conf to a pipeline; raises `InputRefusedError` with every problem and its path."""
     problems = list(_conf_problems(pipeline, conf))
     if problems:
@@ -67,7 +114,10 @@ def resolve(pipeline: Pipeline, contract: Contract, conf: RunConf, run_date: dat
     if conf.quality_approve_at is not None:
         changes["quality"] = pipeline.quality.model_copy(update={"approve_at": conf.quality_approve_at})
     return RunSpec(
-        pipeline=pipeline.model_copy(update=changes), contract=contract, run_date=run_date, left_out=left_out
+        pipeline=pipeline.model_copy(update=changes),
+        contracts=contracts,
+        run_date=run_date,
+        left_out=left_out,
     )
 
 
@@ -80,36 +130,58 @@ def structure_problems(pipeline: Pipeline) -> Iterator[Problem]:
             yield Problem(
                 path=f"{path}.id", message=f"{feed.id!r} is already the id of feeds[{first[feed.id]}]"
             )
-        root = feed.uri.partition("/")[0]
-        if root not in pipeline.roots:
+        root = (feed.uri or "").partition("/")[0]
+        if root and root not in pipeline.roots:
             yield _unknown_root(f"{path}.uri", root, pipeline)
     yield from _dependency_problems(pipeline.feeds, "feeds")
     yield from _sync_problems(pipeline)
 
 
-def contract_problems(pipeline: Pipeline, contract: Contract) -> Iterator[Problem]:
-    """What a pipeline file asks of its dataset contract in vain, each with its path."""
+def contract_problems(pipeline: Pipeline, contracts: Sequence[Contract]) -> Iterator[Problem]:
+    """What a pipeline file asks of its data contract in vain, each with its path."""
+    known = {contract.name: contract for contract in contracts}
     for index, feed in enumerate(pipeline.feeds):
-        yield from _column_problems(feed, contract, f"feeds[{index}].columns")
+        contract = known.get(named(feed, contracts) or "")
+        if contract is None:
+            names = ", ".join(known)
+            yield Problem(
+                path=f"feeds[{index}].dataset", message=f"must be one of the contract's objects: {names}"
+            )
+        else:
+            yield from _column_problems(feed, contract, f"feeds[{index}].columns")
+    if pipeline.publish is not None and len(contracts) > 1:
+        yield Problem(
+            path="publish", message="the contract has several schema objects; write datasets instead"
+        )
+        return
+    yield from _dataset_problems(pipeline, known)
+
+
+def _dataset_problems(pipeline: Pipeline, known: Mapping[str, Contract]) -> Iterator[Problem]:
+    prefixes = {name: f"datasets.{name}." if pipeline.datasets else "" for name in known}
+    for name in pipeline.datasets:
+        if name not in known:
+            yield Problem(path=f"datasets.{name}", message="is no schema object of the contract")
+    terms = terms_of(pipeline, tuple(known.values()))
+    tables: dict[str, str] = {}
+    for name, contract in known.items():
+        if name not in terms:
+            yield Problem(path="datasets", message=f"lacks {name!r}, a schema object of the contract")
+            continue
+        yield from _merge_problems(terms[name].merge, contract, prefixes[name])
+        first = tables.setdefault(f"{terms[name].publish.conn_id} {terms[name].publish.table}", name)
+        if first != name:
+            yield Problem(path=f"datasets.{name}.publish.table", message=f"is the table of {first!r} already")
+
+
+def _merge_problems(merge: Merge, contract: Contract, prefix: str) -> Iterator[Problem]:
     numeric = {column.name for column in contract.attributes if column.type in {"integer", "number"}}
-    for name in pipeline.merge.tolerance:
+    for name in merge.tolerance:
         if name not in numeric:
             yield Problem(
-                path=f"merge.tolerance.{name}", message="is no numeric attribute of the dataset contract"
+                path=f"{prefix}merge.tolerance.{name}",
+                message="is no numeric attribute of the dataset contract",
             )
-
-
-def _column_problems(feed: Feed, contract: Contract, path: str) -> Iterator[Problem]:
-    for name in feed.columns:
-        if name not in contract.by_name:
-            yield Problem(path=f"{path}.{name}", message="is no column of the dataset contract")
-    for column in contract.columns:
-        if column.name in feed.columns:
-            continue
-        if column.name in contract.key:
-            yield Problem(path=path, message=f"maps nothing to {column.name!r}, which is part of the key")
-        elif column.required:
-            yield Problem(path=path, message=f"maps nothing to {column.name!r}, which the contract requires")
 
 
 def _dependency_problems(feeds: tuple[Feed, ...], prefix: str) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from airflow_orchestration.domain.contract import Column, ColumnType, Contract
-from airflow_orchestration.domain.pipeline import Feed, FeedFormat, KeylessRows, SourceColumn
+from airflow_orchestration.domain.feed import Feed, FeedFormat, KeylessRows, SourceColumn
 from airflow_orchestration.engine.sqltext import identifier, literal
 
 SQL_TYPES: Mapping[ColumnType, str] = {

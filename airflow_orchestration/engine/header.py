@@ -7,7 +7,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_orchestration.domain.pipeline import Feed
+from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.engine.source import Source, first_bytes
 from airflow_orchestration.exceptions import FeedError
 

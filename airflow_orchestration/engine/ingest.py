@@ -16,8 +16,8 @@ from typing import Any
 import duckdb
 
 from airflow_orchestration.domain.contract import Contract
+from airflow_orchestration.domain.feed import Feed, FeedFormat
 from airflow_orchestration.domain.outcome import QualityMeasures
-from airflow_orchestration.domain.pipeline import Feed, FeedFormat
 from airflow_orchestration.engine.checking import DUPLICATE_KEY, MALFORMED, OUT_OF_SCOPE, Checks
 from airflow_orchestration.engine.quarantine import Rejected, collect, write_quarantine
 from airflow_orchestration.engine.reading import Reading, absent_keys, readings

@@ -16,7 +16,7 @@ from typing import Protocol
 import duckdb
 
 from airflow_orchestration.domain.contract import Contract
-from airflow_orchestration.domain.pipeline import Feed, FeedFormat
+from airflow_orchestration.domain.feed import Feed, FeedFormat
 from airflow_orchestration.engine.checking import Checks, checks
 from airflow_orchestration.engine.csv_grammar import CsvGrammar
 from airflow_orchestration.engine.header import (

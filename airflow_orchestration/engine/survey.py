@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
-from airflow_orchestration.domain.pipeline import Feed, FeedFormat
+from airflow_orchestration.domain.feed import Feed, FeedFormat
 from airflow_orchestration.engine.sandbox import sandbox
 from airflow_orchestration.engine.source import GZIP_MAGIC, OpenedFile, open_regular
 from airflow_orchestration.engine.sqltext import literal

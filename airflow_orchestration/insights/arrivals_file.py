@@ -15,7 +15,9 @@ from pydantic import Field, model_validator
 
 from airflow_orchestration.domain.conf import validated
 from airflow_orchestration.domain.deadline import MAX_SECONDS
-from airflow_orchestration.domain.pipeline import IDENTIFIER, MAX_FEEDS, Share, Strict, Weight
+from airflow_orchestration.domain.feed import Weight
+from airflow_orchestration.domain.pipeline import MAX_FEEDS
+from airflow_orchestration.domain.strict import IDENTIFIER, Share, Strict
 from airflow_orchestration.domain.yaml_file import read_yaml
 
 MAX_SHARE_SUM = 1 + 1e-9

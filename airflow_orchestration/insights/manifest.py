@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from airflow_orchestration.domain.deadline import deadline_at
+from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.outcome import FeedOutcome
-from airflow_orchestration.domain.pipeline import Feed, Late
+from airflow_orchestration.domain.pipeline import Late
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.storage.publication import Version
 from airflow_orchestration.storage.store import MergeRecord, RunState, StoredRound

@@ -22,8 +22,8 @@ from pydantic import Field, ValidationError
 
 from airflow_orchestration.domain.deadline import deadline_at
 from airflow_orchestration.domain.outcome import OutcomeStatus
-from airflow_orchestration.domain.pipeline import Strict
 from airflow_orchestration.domain.problems import pydantic_problems
+from airflow_orchestration.domain.strict import Strict
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 from airflow_orchestration.storage.store import DecidedGate
 

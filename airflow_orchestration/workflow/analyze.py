@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_orchestration.domain.batch import ModeChoice, WorkflowMode
-from airflow_orchestration.domain.pipeline import Feed
+from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.engine.survey import FeedVolume
 from airflow_orchestration.policies.workflow_mode import (

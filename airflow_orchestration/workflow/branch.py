@@ -10,8 +10,9 @@ from datetime import timedelta
 from enum import StrEnum
 
 from airflow_orchestration.domain.batch import Lane
+from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, StagedFile
-from airflow_orchestration.domain.pipeline import Feed, Late, Stragglers
+from airflow_orchestration.domain.pipeline import Late, Stragglers
 from airflow_orchestration.domain.plan import Branch
 from airflow_orchestration.engine.ingest import Ingested, ingest
 from airflow_orchestration.exceptions import FeedError, OrchestrationError

@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 from airflow_orchestration.domain.deadline import deadline_at, next_occurrence
+from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.outcome import FeedOutcome
-from airflow_orchestration.domain.pipeline import ALL_FEEDS, Feed
+from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.policies.quorum_gate import (
     GateDecision,

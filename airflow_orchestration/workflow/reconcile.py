@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_orchestration.domain.dependencies import in_order
+from airflow_orchestration.domain.feed import DATE_PLACEHOLDER
 from airflow_orchestration.domain.outcome import FeedOutcome
-from airflow_orchestration.domain.pipeline import DATE_PLACEHOLDER
 from airflow_orchestration.engine.fusing import Fused, FusionSource, fuse
 from airflow_orchestration.engine.keys import rows_gone, touched_keys
 from airflow_orchestration.exceptions import (

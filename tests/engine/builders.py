@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from airflow_orchestration.domain.contract import Contract
-from airflow_orchestration.domain.pipeline import Feed
+from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.engine.ingest import Ingested, ingest
 
 PLACES = Contract.model_validate(

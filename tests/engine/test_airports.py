@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_orchestration.domain.contract import Contract
-from airflow_orchestration.domain.pipeline import Feed
+from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.engine.fusing import FusionSource, fuse
 from airflow_orchestration.engine.ingest import Ingested, ingest
 from tests.engine.builders import balanced, rows_of

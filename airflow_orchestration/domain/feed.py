@@ -1,0 +1,206 @@
+"""One source of rows: where they are, how they are written, which columns they fill, what the feed counts."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from airflow_orchestration.domain.batch import BatchType, Priority, SourceType
+from airflow_orchestration.domain.deadline import Deadline
+from airflow_orchestration.domain.source import Aggregate, Database, Kafka, Outbox
+from airflow_orchestration.domain.strict import Identifier, Seconds, Strict
+
+DATE_PLACEHOLDER = "{date}"
+
+Weight = Annotated[float, Field(gt=0, le=1000)]
+
+
+class FeedFormat(StrEnum):
+    """How the bytes of a feed are written. Each may be gzipped (`.gz`)."""
+
+    CSV = "csv"
+    JSON = "json"
+    NDJSON = "ndjson"
+    PARQUET = "parquet"
+
+
+class KeylessRows(StrEnum):
+    """What a row is whose key is empty or not of the contract's form."""
+
+    INVALID = "invalid"
+    OUT_OF_SCOPE = "out_of_scope"
+
+
+class Encoding(StrEnum):
+    """How the letters of a CSV file are written."""
+
+    UTF_8 = "utf-8"
+    UTF_16 = "utf-16"
+    LATIN_1 = "latin-1"
+    WINDOWS_1252 = "windows-1252"
+
+
+SOURCES = ("uri", "database", "outbox", "kafka", "aggregate")
+"""Where rows come from; a feed names one of them."""
+
+
+class SourceColumn(Strict):
+    """Where a column of the contract comes from in the feed: a column of it, or an expression over its columns."""
+
+    column: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """The name of the column in the feed; in a CSV without a header its number, from 1. In JSON a path into
+    nested objects too: `$.position.latitude`."""
+    extract: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """A regular expression whose first group is the value, for example `POINT \\((\\S+) \\S+\\)`."""
+    expression: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+    """A computed column: a scalar SQL expression over the feed's columns, which are texts unless the feed is
+    Parquet, for example `make_date(year::INTEGER, month::INTEGER, day::INTEGER)`."""
+
+    @field_validator("extract")
+    @classmethod
+    def _one_group(cls, extract: str | None) -> str | None:
+        try:
+            groups = re.compile(extract).groups if extract else 1
+        except re.error as error:
+            raise ValueError(f"is not a regular expression: {error}") from None
+        if groups != 1:
+            raise ValueError(f"needs exactly one group in round brackets, has {groups}")
+        return extract
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> SourceColumn:
+        if (self.column is None) == (self.expression is None):
+            raise ValueError("needs a column or an expression, and not both")
+        if self.extract is not None and self.column is None:
+            raise ValueError("extract goes with a column; use regexp_extract inside the expression")
+        return self
+
+
+class Limits(Strict):
+    """What a feed may cost at most; a feed that would cost more fails, and nothing else does."""
+
+    rows: Annotated[int, Field(ge=1)] = 1_000_000_000
+    bytes: Annotated[int, Field(ge=1)] = 50 * 1024**3
+    """Of the data as it is when it is unpacked."""
+    seconds: Seconds = 4 * 3600.0
+    """Of work, from the moment the feed is there."""
+
+
+class Feed(Strict):
+    """One source of rows, and what it means to the pipeline."""
+
+    id: Identifier
+    """Its name: lower case letters, digits and underscores."""
+    dataset: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """The schema object of the contract that its rows are rows of; left out where the contract has one."""
+    uri: Annotated[str, Field(min_length=3, max_length=1000)] | None = None
+    """`<root>/<path below it>`; `{date}` in it stands for the run's date, written 2026-11-22. `*` and `?` in the
+    last part stand for many files."""
+    format: FeedFormat | None = None
+    """How the files are written."""
+    database: Database | None = None
+    outbox: Outbox | None = None
+    kafka: Kafka | None = None
+    aggregate: Aggregate | None = None
+    columns: Annotated[dict[str, SourceColumn], Field(min_length=1)] = {}
+    """Column of the contract -> column of the feed. What is not named here stays empty. A feed that is an
+    aggregate may leave it out: its columns have the contract's names."""
+    type: BatchType = BatchType.DATA_INGESTION
+    source_type: SourceType = SourceType.BATCH
+    priority: Priority = Priority.MEDIUM
+    weight: Weight = 1.0
+    """What the feed counts at the gate, and how far it is trusted when feeds disagree."""
+    required: bool = False
+    """Without a required feed nothing is published."""
+    depends_on: tuple[str, ...] = ()
+    """Feeds that must have arrived before this one is processed."""
+    deadline: Deadline | None = None
+    """How long this feed is waited for: seconds from the start of a round, or a time of day with its time
+    zone, as `06:00 Europe/Berlin`. The gate's deadline ends it too."""
+    usual_rows: Annotated[int, Field(ge=1)] | None = None
+    """Valid rows on a usual day, until the store has seen enough runs to know better."""
+    keyless_rows: KeylessRows = KeylessRows.INVALID
+    """`out_of_scope` puts rows without a proper key aside without counting them against quality."""
+    delimiter: Annotated[str, Field(pattern=r"^[\t !#-~]$")] = ","
+    """CSV only, as the next four."""
+    quote: Annotated[str, Field(pattern=r"^[!-~]?$")] = '"'
+    """Around a field that holds the delimiter; doubled inside it. Empty: nothing is quoted."""
+    header: bool = True
+    """Whether the first line names the columns."""
+    encoding: Encoding = Encoding.UTF_8
+    decimal: Annotated[str, Field(pattern=r"^[.,]$")] = "."
+    """What stands between the whole and the fraction of a number."""
+    null_words: Annotated[tuple[str, ...], Field(max_length=20)] = ()
+    """Words that mean "no value", beside the empty text."""
+    limits: Limits = Limits()
+    quality_task: Annotated[str, Field(min_length=1, max_length=250)] | None = None
+    """A task of the Dag whose XCom is the result of another quality tool: it enters the feed's score."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _columns_of_an_aggregate(cls, feed: object) -> object:
+        if not isinstance(feed, dict) or "columns" in feed or not isinstance(feed.get("aggregate"), dict):
+            return feed
+        made = feed["aggregate"]
+        names = [*(made.get("group_by") or ()), *(made.get("measures") or ())]
+        return {**feed, "columns": {str(name): str(name) for name in names}}
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _short_form(cls, columns: object) -> object:
+        if not isinstance(columns, dict):
+            return columns
+        return {
+            name: {"column": source} if isinstance(source, str) else source
+            for name, source in columns.items()
+        }
+
+    @field_validator("uri")
+    @classmethod
+    def _stays_below_its_root(cls, uri: str | None) -> str | None:
+        return None if uri is None else checked_uri(uri)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Feed:
+        named = [name for name in SOURCES if getattr(self, name) is not None]
+        if len(named) != 1:
+            found = f"has {', '.join(named)}" if named else "has none"
+            raise ValueError(f"needs one of {', '.join(SOURCES)}; {found}")
+        if (self.uri is None) != (self.format is None):
+            raise ValueError("format goes with uri: name both, or neither")
+        if not self.columns and self.aggregate is None:
+            raise ValueError(
+                "needs columns: which column of the contract comes from which column of the feed"
+            )
+        return self
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether its rows have positions that are read once."""
+        return self.outbox is not None or self.kafka is not None
+
+
+def checked_uri(uri: str) -> str:
+    """Return `<root>/<path>` unchanged, or raise `ValueError` when it could leave its root.
+
+    >>> checked_uri("landing/2026/airports.csv")
+    'landing/2026/airports.csv'
+    """
+    if any(ord(letter) < ord(" ") for letter in uri) or "\\" in uri or "\x7f" in uri:
+        raise ValueError("holds a control character or a backslash")
+    if "://" in uri:
+        raise ValueError(
+            "names a location of its own; write <root>/<path>, with a root that `roots` declares"
+        )
+    parts = uri.split("/")  # not `PurePosixPath`: it hides the empty part that makes the rest absolute
+    if len(parts) < 2 or not {"", ".", ".."}.isdisjoint(parts):  # noqa: PLR2004  # a root and a file
+        raise ValueError(
+            "must be <root>/<path> with a root that `roots` declares and no empty part, no . and no .."
+        )
+    leftover = uri.replace(DATE_PLACEHOLDER, "")
+    if "{" in leftover or "}" in leftover:
+        raise ValueError("has a placeholder that is not {date}")
+    return uri

@@ -1,0 +1,27 @@
+"""The base of every model that a person writes, and the kinds of values that several of them have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from airflow_orchestration.domain.deadline import MAX_SECONDS
+
+IDENTIFIER = r"^[a-z][a-z0-9_]{0,62}$"
+QUALIFIED_TABLE = r"^[a-z_][a-z0-9_]{0,62}\.[a-z_][a-z0-9_]{0,62}$"
+
+Identifier = Annotated[str, Field(pattern=IDENTIFIER)]
+"""Lower case letters, digits and underscores."""
+ConnectionId = Annotated[str, Field(min_length=1, max_length=200)]
+"""An Airflow connection."""
+QualifiedTable = Annotated[str, Field(pattern=QUALIFIED_TABLE)]
+"""`schema.table` in PostgreSQL, in lower case."""
+Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Strict(BaseModel):
+    """Unknown fields, infinities and NaN are refused; numbers are not read out of texts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
