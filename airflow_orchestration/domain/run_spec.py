@@ -51,7 +51,9 @@ class RunSpec(Strict):
         terms = terms_of(self.pipeline, self.contracts)
         brought = {
             contract.name: tuple(
-                id for id, feed in self.feeds.items() if named(feed, self.contracts) == contract.name
+                feed_id
+                for feed_id, feed in self.feeds.items()
+                if named(feed, self.contracts) == contract.name
             )
             for contract in self.contracts
         }
@@ -182,6 +184,19 @@ def _merge_problems(merge: Merge, contract: Contract, prefix: str) -> Iterator[P
                 path=f"{prefix}merge.tolerance.{name}",
                 message="is no numeric attribute of the dataset contract",
             )
+
+
+def _column_problems(feed: Feed, contract: Contract, path: str) -> Iterator[Problem]:
+    for name in feed.columns:
+        if name not in contract.by_name:
+            yield Problem(path=f"{path}.{name}", message="is no column of the dataset contract")
+    for column in contract.columns:
+        if column.name in feed.columns:
+            continue
+        if column.name in contract.key:
+            yield Problem(path=path, message=f"maps nothing to {column.name!r}, which is part of the key")
+        elif column.required:
+            yield Problem(path=path, message=f"maps nothing to {column.name!r}, which the contract requires")
 
 
 def _dependency_problems(feeds: tuple[Feed, ...], prefix: str) -> Iterator[Problem]:
