@@ -1,7 +1,8 @@
 PYTHON ?= python3
 PYTHONS ?= python3.11 python3.12 python3.13
 PORT ?= 8080
-SCENARIO ?= degraded
+PIPELINE ?= airports
+SCENARIO ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,8 +14,8 @@ unexport PYTHONDONTWRITEBYTECODE  # compiled bytecode halves every start of Airf
 
 ##@ Try it
 .PHONY: run up down status airflow
-run: $(READY)  ## Start the stack and play a scenario (SCENARIO=degraded, PORT=8080)
-	@$(BIN)/python -m demo run --scenario $(SCENARIO) --port $(PORT)
+run: $(READY)  ## Start the stack and play a scenario (PIPELINE=airports, SCENARIO=degraded, PORT=8080)
+	@$(BIN)/python -m demo run --pipeline $(PIPELINE) $(if $(SCENARIO),--scenario $(SCENARIO)) --port $(PORT)
 
 up: $(READY)  ## Start PostgreSQL and Airflow (PORT=8080)
 	@$(BIN)/python -m demo up --port $(PORT)

@@ -38,8 +38,16 @@ class FeedError(OrchestrationError):
     """A feed can't be used as a whole; running the same bytes again would end the same way."""
 
 
+class ExpressionError(OrchestrationError):
+    """An SQL text of the author isn't one that may run here; the message says which part and what to write."""
+
+
 class FencedError(OrchestrationError):
     """A newer execution of the same work has taken over; this one must change nothing any more."""
+
+
+class StreamTakenError(OrchestrationError):
+    """Somebody else has registered these records of a stream meanwhile; nothing was registered."""
 
 
 class StoreNotReadyError(OrchestrationError):

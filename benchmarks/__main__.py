@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks import (
+    fusion,
     gates_immediate,
     gates_latency,
     gates_rounds,
@@ -14,12 +15,15 @@ from benchmarks import (
     late,
     overhead,
     publish,
+    trust,
 )
 
 BENCHMARKS = {
     "overhead": overhead.main,
     "ingest": ingest.main,
     "publish": publish.main,
+    "fusion": fusion.main,
+    "trust": trust.main,
     "late": late.main,
     "gates-verdict": gates_verdict.main,
     "gates-latency": gates_latency.main,

@@ -208,5 +208,5 @@ def run_spec() -> RunSpec:
     columns = (Column(name="code", type=ColumnType.STRING),)
     contract = Contract(name="thing", key=("code",), columns=columns)
     return RunSpec(
-        pipeline=Pipeline.model_validate(pipeline), contract=contract, run_date=datetime.now(UTC).date()
+        pipeline=Pipeline.model_validate(pipeline), contracts=(contract,), run_date=datetime.now(UTC).date()
     )

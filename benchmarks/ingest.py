@@ -19,6 +19,7 @@ import duckdb
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.engine.ingest import ingest
+from airflow_orchestration.sources.fetched import Fetched, SourceFile
 
 ROWS = 1_000_000
 ROUNDS = 7
@@ -126,7 +127,14 @@ def ours(path: Path, scratch: Path, *, rejected: int) -> None:
             "columns": {name: name for name in TYPES},
         }
     )
-    done = ingest(feed, root=path.parent, path=path, contract=CONTRACT, scratch=scratch)
+    done = ingest(
+        feed,
+        fetched=Fetched(
+            files=(SourceFile(path=path, root=path.parent, origin=path.name),), format=feed.format
+        ),
+        contract=CONTRACT,
+        scratch=scratch,
+    )
     if (done.rows_in, done.rows_quarantined) != (ROWS + rejected, rejected):
         raise AssertionError(done)
 

@@ -55,9 +55,9 @@ def _world(connect: Callable[[], psycopg.Connection[Any]], rows: int, late: int)
         world.run(0)
         world.land([(0, "late")])
         with world.step(0, 1, "reconcile") as step:
-            read_late_files(step, world.publisher)
+            read_late_files(step, world.publishers)
             started = time.perf_counter()
-            assert reconcile(step, world.publisher) is not None
+            assert reconcile(step, world.publishers) is not None
             return world, time.perf_counter() - started
 
 
@@ -70,7 +70,7 @@ def _everything_anew(connect: Callable[[], psycopg.Connection[Any]], rows: int, 
             merge_round(step)
             validate_quality(step)
         with world.step(0, 0, "publish") as step:
-            publish(step, world.publisher)
+            publish(step, world.publishers)
         return time.perf_counter() - started
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from demo.errors import StackError
-from demo.scenarios import SCENARIOS
+from demo.scenarios import PIPELINES, USUAL_SCENARIO
 from demo.stack import DAEMONS, Stack
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -42,7 +42,7 @@ def run(stack: Stack, arguments: argparse.Namespace) -> int:
     begun = time.monotonic()
     try:
         stack.up(lambda text: out.print(f"[dim]{time.monotonic() - begun:4.0f} s[/]  {text}"))
-        code = play(stack, arguments.scenario, out)
+        code = play(stack, arguments.scenario, out, arguments.pipeline)
     except KeyboardInterrupt:
         if was_up:
             raise StackError(f"Interrupted; the stack was up before and stays up: {stack.url}") from None
@@ -116,10 +116,17 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     for name, command in COMMANDS.items():
         parser_of = commands.add_parser(name, help=command.__doc__, parents=[common])
         if name == "run":
-            parser_of.add_argument("--scenario", choices=SCENARIOS, default="degraded")
+            parser_of.add_argument("--pipeline", choices=PIPELINES, default="airports")
+            parser_of.add_argument("--scenario", help="left out, the demo's usual one")
         if name == "airflow":
             parser_of.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
-    return parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
+    if parsed.command == "run":
+        parsed.scenario = parsed.scenario or USUAL_SCENARIO[parsed.pipeline]
+        if parsed.scenario not in PIPELINES[parsed.pipeline]:
+            known = ", ".join(PIPELINES[parsed.pipeline])
+            parser.error(f"{parsed.pipeline} has no scenario {parsed.scenario!r}; it has: {known}")
+    return parsed
 
 
 def main() -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 from rich.console import Console
 
 from airflow_orchestration.cli.manifest_view import manifest_view
@@ -18,33 +19,45 @@ from airflow_orchestration.storage.store import RunKey, RunState
 from airflow_orchestration.workflow.gate import evaluate_sync_points
 from airflow_orchestration.workflow.reconcile import POLICY as RECONCILING
 from airflow_orchestration.workflow.step import read_spec
+from demo import airports, flights
 from demo.api import FINAL_STATES
-from demo.scenarios import SCENARIOS, Landing, Scenario
+from demo.scenarios import FEED_FILES, FLIGHT_FILES, PIPELINES, Landing, Scenario
 from demo.stack import Stack
 
 DAG_ID = "airport_reference"
-RECONCILE_DAG_ID = f"{DAG_ID}__reconcile"
-SHOWN_AIRPORTS = ("FRA", "JFK", "LHR", "NRT", "SYD")
 POLL_SECONDS = 0.3
 RUN_SECONDS = 600.0
 BAR = 24
 EXIT_NOT_PUBLISHED = 1
 
-SAMPLE = """
-SELECT iata, name, latitude, longitude, _primary_source, _sources, _attribution, _agreement
-FROM reference.airport WHERE iata = ANY(%s) ORDER BY iata
-"""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """One pipeline to play: what has to be there before its run, and what is worth looking at afterwards."""
+
+    dag_id: str
+    files: Mapping[str, str]
+    prepare: Callable[[Stack], None]
+    show: Callable[[str, Console], None]
 
 
-def play(stack: Stack, scenario_name: str, out: Console) -> int:
-    """Run the Dag once in a scenario; return the exit code."""
-    scenario = SCENARIOS[scenario_name](Landing(stack.home / "landing"))
+DEMOS: Mapping[str, Demo] = MappingProxyType(
+    {
+        "airports": Demo(dag_id=DAG_ID, files=FEED_FILES, prepare=airports.prepare, show=airports.show),
+        "flights": Demo(dag_id="flights", files=FLIGHT_FILES, prepare=flights.prepare, show=flights.show),
+    }
+)
+
+
+def play(stack: Stack, scenario_name: str, out: Console, pipeline: str = "airports") -> int:
+    """Run a demo's Dag once in a scenario; return the exit code."""
+    demo = DEMOS[pipeline]
+    scenario = PIPELINES[pipeline][scenario_name](Landing(stack.home / "landing", demo.files))
     out.print(f"\n[bold]Scenario {scenario_name}[/]: {scenario.about}")
     scenario.before()
-    with psycopg.connect(stack.warehouse_dsn) as connection:
-        connection.execute("CREATE SCHEMA IF NOT EXISTS reference")
-    stack.api.wait_for_dag(DAG_ID)
-    key = RunKey(dag_id=DAG_ID, run_id=stack.api.trigger(DAG_ID))
+    demo.prepare(stack)
+    stack.api.wait_for_dag(demo.dag_id)
+    key = RunKey(dag_id=demo.dag_id, run_id=stack.api.trigger(demo.dag_id))
     with PostgresStore(lambda: psycopg.connect(stack.warehouse_dsn)) as store:
         watcher = Watcher(stack, store, key, scenario, out)
         run_state = watcher.watch()
@@ -61,16 +74,17 @@ def play(stack: Stack, scenario_name: str, out: Console) -> int:
             out.print(manifest_view(manifest))
     published = manifest["state"] != RunState.NOT_PUBLISHED
     if published:
-        _show_published_rows(stack.warehouse_dsn, out)
-    out.print(f"\nThe run in Airflow: {stack.url}/dags/{DAG_ID}/runs/{key.run_id}", soft_wrap=True)
+        demo.show(stack.warehouse_dsn, out)
+    out.print(f"\nThe run in Airflow: {stack.url}/dags/{demo.dag_id}/runs/{key.run_id}", soft_wrap=True)
     return 0 if published else EXIT_NOT_PUBLISHED
 
 
 def _repaired(stack: Stack, watcher: Watcher) -> Mapping[str, Any] | None:
     """Press the button that brings in what came late, and return the run's new manifest."""
-    stack.api.wait_for_dag(RECONCILE_DAG_ID)
-    repair = stack.api.trigger(RECONCILE_DAG_ID, {"run_id": watcher.key.run_id})
-    stack.api.wait_for_run(RECONCILE_DAG_ID, repair)
+    reconcile_dag_id = f"{watcher.key.dag_id}__reconcile"
+    stack.api.wait_for_dag(reconcile_dag_id)
+    repair = stack.api.trigger(reconcile_dag_id, {"run_id": watcher.key.run_id})
+    stack.api.wait_for_run(reconcile_dag_id, repair)
     watcher.show_new_events()
     return watcher.store.manifest(watcher.key)
 
@@ -127,23 +141,11 @@ class Watcher:
         return f"\n{'':28}gate {bar} {evidence['progress'] * 100:.0f} %"
 
 
-def _show_published_rows(dsn: str, out: Console) -> None:
-    """Print some rows with the source of their position, and who else has them."""
-    out.print("\n[bold]Some published rows[/]")
-    with psycopg.connect(dsn, row_factory=dict_row) as connection:
-        for row in connection.execute(SAMPLE, [list(SHOWN_AIRPORTS)]):
-            out.print(f"{row['iata']}  {row['name']}  {row['latitude']:.4f}, {row['longitude']:.4f}")
-            others = ", ".join(source for source in row["_sources"] if source != row["_primary_source"])
-            agreement = row["_agreement"]["latitude"] * 100
-            out.print(
-                f"     position from {row['_attribution']['latitude']}; {agreement:.0f} % agree; also in {others}"
-            )
-
-
 def _show_weights(store: PostgresStore, key: RunKey, out: Console) -> None:
     """Print what each source counted in the merge (SEED 16, scaled by the author's weight)."""
     for _, decision in reversed(store.decisions(key)):
         if decision["policy"] in {"merging", RECONCILING}:
             shares = sorted(decision["evidence"]["source_attribution"].items(), key=lambda pair: -pair[1])
-            out.print("Weights: " + ", ".join(f"{feed} {share * 100:.0f} %" for feed, share in shares))
+            if len(shares) > 1:
+                out.print("Weights: " + ", ".join(f"{feed} {share * 100:.0f} %" for feed, share in shares))
             return

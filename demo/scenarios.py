@@ -1,4 +1,4 @@
-"""What happens to the six lists on their way to the landing folder."""
+"""What happens to a demo's files on their way to the landing folder."""
 
 from __future__ import annotations
 
@@ -21,25 +21,29 @@ FEED_FILES: Mapping[str, str] = MappingProxyType(
 )
 
 
-class Landing:
-    """The folder in which the lists arrive."""
+FLIGHT_FILES: Mapping[str, str] = MappingProxyType({"weather": "weather.csv.gz", "planes": "planes.csv.gz"})
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+
+class Landing:
+    """The folder in which the files of a demo arrive."""
+
+    def __init__(self, folder: Path, files: Mapping[str, str] = FEED_FILES) -> None:
+        self.folder, self.files = folder, files
         folder.mkdir(parents=True, exist_ok=True)
 
     def clear(self) -> None:
-        """Take every list away."""
-        for name in FEED_FILES.values():
+        """Take every file away."""
+        for name in self.files.values():
             (self.folder / name).unlink(missing_ok=True)
 
     def deliver(self, *feeds: str, change: Callable[[bytes], bytes] | None = None) -> None:
-        """Let lists arrive, whole at once: nobody ever sees half a file."""
+        """Let files arrive, whole at once: nobody ever sees half a file."""
         for feed in feeds:
-            content = (SHIPPED / FEED_FILES[feed]).read_bytes()
-            draft = self.folder / f".{FEED_FILES[feed]}.part"
+            name = self.files[feed]
+            content = (SHIPPED / name).read_bytes()
+            draft = self.folder / f".{name}.part"
             draft.write_bytes(change(content) if change else content)
-            draft.replace(self.folder / FEED_FILES[feed])
+            draft.replace(self.folder / name)
 
 
 def truncated(content: bytes) -> bytes:
@@ -67,7 +71,7 @@ class Scenario:
     def before(self) -> None:
         """Deliver what is there when the run starts."""
         self.landing.clear()
-        self.landing.deliver(*FEED_FILES)
+        self.landing.deliver(*self.landing.files)
 
     def on_event(self, event: str, detail: Mapping[str, object]) -> str | None:
         """React to an event of the timeline; say what was done."""
@@ -126,6 +130,27 @@ class Quality(Scenario):
         return "the owner of ourairports delivers a repaired list"
 
 
+class Live(Scenario):
+    """The weather of the flights comes when everything else is at work already."""
+
+    about = "departures come out of an application's database, the weather while the run goes on"
+
+    def before(self) -> None:
+        self.landing.clear()
+        self.landing.deliver("planes")
+
+    def on_event(self, event: str, detail: Mapping[str, object]) -> str | None:
+        if event != "round_opened" or (self.landing.folder / FLIGHT_FILES["weather"]).exists():
+            return None
+        self.landing.deliver("weather")
+        return f"{FLIGHT_FILES['weather']} arrives"
+
+
 SCENARIOS: Mapping[str, type[Scenario]] = MappingProxyType(
     {"complete": Scenario, "degraded": Degraded, "repair": Repair, "quality": Quality}
 )
+PIPELINES: Mapping[str, Mapping[str, type[Scenario]]] = MappingProxyType(
+    {"airports": SCENARIOS, "flights": MappingProxyType({"live": Live})}
+)
+"""The demos and their scenarios."""
+USUAL_SCENARIO: Mapping[str, str] = MappingProxyType({"airports": "degraded", "flights": "live"})

@@ -16,6 +16,8 @@ from demo.postgres import EmbeddedPostgres
 USER = "admin"
 METADATA_DATABASE = "airflow"
 WAREHOUSE_DATABASE = "warehouse"
+OPERATIONS_DATABASE = "operations"
+"""The database of an application, which the flights are read from."""
 DAG_REFRESH_SECONDS = 2
 INHERITED_BUT_UNWANTED = ("AIRFLOW", "PYTHONDONTWRITEBYTECODE")
 
@@ -114,6 +116,7 @@ class Settings:
     def _access(self, postgres: EmbeddedPostgres) -> dict[str, str]:
         keys = Secrets.of(self.home)
         return {
+            "AIRFLOW_CONN_FLIGHT_OPERATIONS": postgres.airflow_connection(OPERATIONS_DATABASE),
             "AIRFLOW_CONN_ORCHESTRATION_DEFAULT": postgres.airflow_connection(WAREHOUSE_DATABASE),
             "AIRFLOW__API__SECRET_KEY": keys.api_secret,
             "AIRFLOW__API_AUTH__JWT_SECRET": keys.jwt_secret,

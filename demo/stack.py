@@ -20,7 +20,14 @@ from demo.errors import ApiError, StackError
 from demo.ports import HOST, require_free
 from demo.postgres import EmbeddedPostgres
 from demo.processes import shielded
-from demo.settings import METADATA_DATABASE, USER, WAREHOUSE_DATABASE, Secrets, Settings
+from demo.settings import (
+    METADATA_DATABASE,
+    OPERATIONS_DATABASE,
+    USER,
+    WAREHOUSE_DATABASE,
+    Secrets,
+    Settings,
+)
 
 DAEMONS: Mapping[str, Sequence[str]] = MappingProxyType(
     {
@@ -115,6 +122,11 @@ class Stack:
         return self.postgres.dsn(WAREHOUSE_DATABASE)
 
     @property
+    def operations_dsn(self) -> str:
+        """The conninfo string of the application's database, which Dags know as `flight_operations`."""
+        return self.postgres.dsn(OPERATIONS_DATABASE)
+
+    @property
     def _settings(self) -> Settings:
         return Settings(
             home=self.home, port=self.port, dags_folders=self._dags_folders, extra_env=self._extra_env
@@ -166,6 +178,7 @@ class Stack:
             self.postgres.drop_database(METADATA_DATABASE)  # a migration that was cut off
         self.postgres.create_database(METADATA_DATABASE)
         self.postgres.create_database(WAREHOUSE_DATABASE)
+        self.postgres.create_database(OPERATIONS_DATABASE)
 
     def _is_migrated(self) -> bool:
         return self._migrated.exists() and self._migrated.read_text() == version("apache-airflow")

@@ -23,11 +23,10 @@ from airflow_orchestration.domain.agent import (
     Thresholds,
     WholeSeconds,
 )
-from airflow_orchestration.domain.defaults import APPROVE_AT, MAX_ROUNDS
+from airflow_orchestration.domain.defaults import APPROVE_AT, CONFIDENCE_LEVEL, MAX_ROUNDS
 from airflow_orchestration.domain.problems import pydantic_problems
 from airflow_orchestration.domain.strict import Share, Strict
 from airflow_orchestration.exceptions import InputRefusedError
-from airflow_orchestration.policies.merging import CONFIDENCE_LEVEL
 
 RESPONSE_TIME_TARGET = 300
 """SEED 25: seconds that an agent may take to respond when its task doesn't say."""

@@ -8,6 +8,7 @@ from airflow_orchestration.cli import values
 
 _HANDLERS = "airflow_orchestration.cli.handlers"
 _TRIALS = "airflow_orchestration.cli.policy_trials"
+_TRUST = "airflow_orchestration.cli.trust"
 _DEFAULT_CONN = "orchestration_default"
 
 PIPELINE = Arg(("pipeline",), help="the pipeline file (YAML)", metavar="PIPELINE.yaml")
@@ -42,6 +43,23 @@ ARRIVALS = Arg(("--arrivals",), help="draw arrivals as this file gives them", me
 RUNS = Arg(("--runs",), help="runs to draw (default 10000)", type=values.count, default=10_000)
 SEED = Arg(("--seed",), help="the same seed draws the same runs (default 1)", type=int, default=1)
 
+FEED = Arg(("--feed",), help="only this feed")
+TRUST_RUNS = Arg(("--runs",), help="how many runs back (default 20)", type=values.count, default=20)
+CLAIMS = Arg(("--claims",), help="CSV: source, key, attribute, value", metavar="CLAIMS.csv", required=True)
+LABELS = Arg(("--labels",), help="CSV: key, attribute, value", metavar="LABELS.csv", required=True)
+TOLERANCE = Arg(
+    ("--tolerance",),
+    help="attribute=difference up to which numbers agree; may be repeated",
+    type=values.tolerance,
+    action="append",
+)
+PROBES = Arg(
+    ("--probes",),
+    help="share of the labelled keys to learn from (default 0.1)",
+    type=values.share,
+    default=0.1,
+)
+
 
 def repeated(argument: Arg) -> Arg:
     """Return an option that may be given several times, for policies side by side."""
@@ -67,6 +85,18 @@ def get_cli_commands() -> list[CLICommand]:
                     help="Create or update the orchestration schema of a database",
                     func=lazy_load_command(f"{_HANDLERS}.migrate"),
                     args=(CONN_ID,),
+                ),
+                ActionCommand(
+                    name="trust",
+                    help="Show how trust in feeds moved from run to run, and what it changed",
+                    func=lazy_load_command(f"{_TRUST}.trust"),
+                    args=(PIPELINE, FEED, TRUST_RUNS, FORMAT),
+                ),
+                ActionCommand(
+                    name="try-trust",
+                    help="Learn whom to believe from claims and labels, and judge it by the other labels",
+                    func=lazy_load_command(f"{_TRUST}.try_claims"),
+                    args=(CLAIMS, LABELS, TOLERANCE, PROBES, SEED, FORMAT),
                 ),
                 ActionCommand(
                     name="replay",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import psycopg
 from airflow.sdk import timezone
@@ -19,10 +19,12 @@ from airflow_orchestration.domain.pipeline_file import read_pipeline_file
 from airflow_orchestration.domain.plan import Plan
 from airflow_orchestration.domain.run_spec import RunSpec, resolve
 from airflow_orchestration.exceptions import InputRefusedError, OrchestrationError, Problem
-from airflow_orchestration.hooks.orchestration import OrchestrationHook
+from airflow_orchestration.hooks.orchestration import OrchestrationHook, publisher_of
+from airflow_orchestration.hooks.outside import AirflowOutside
 from airflow_orchestration.storage.migrating import migrate as migrate_database
 from airflow_orchestration.storage.store import RunState
 from airflow_orchestration.workflow.in_process import InProcessRun
+from airflow_orchestration.workflow.publish import Publishers
 
 NOT_PUBLISHED, REFUSED = 1, 2
 
@@ -37,7 +39,8 @@ def try_pipeline(args: Namespace) -> None:
             clock=timezone.utcnow,
             report=lambda made: console.print(_shown(made), soft_wrap=True),
             output=Path(args.output) if args.output else None,
-            publisher=_publisher(args, spec),
+            publishers=_publishers(args, spec),
+            outside=AirflowOutside(),
         )
         manifest = run.run()
     except (OrchestrationError, psycopg.OperationalError) as error:
@@ -69,15 +72,17 @@ def _spec(args: Namespace) -> RunSpec:
         conf = json.loads(args.conf)
     except ValueError as error:
         raise InputRefusedError("--conf", [Problem(path="", message=f"is not JSON: {error}")]) from None
-    return resolve(found.pipeline, found.read_contract(), read_conf(conf), timezone.utcnow().date())
+    return resolve(found.pipeline, found.read_contracts(), read_conf(conf), timezone.utcnow().date())
 
 
-def _publisher(args: Namespace, spec: RunSpec) -> Any:
+def _publishers(args: Namespace, spec: RunSpec) -> Publishers | None:
+    """Publish to one database whatever the pipeline file says, or not at all."""
     if not args.publish_to:
         return None
-    publisher = OrchestrationHook(args.publish_to).publisher()
-    publisher.preflight(spec.pipeline.publish.table, spec.contract)
-    return publisher
+    publisher = publisher_of(args.publish_to)
+    for dataset in spec.datasets.values():
+        publisher.preflight(dataset.publish, dataset.contract)
+    return lambda _: publisher
 
 
 def _shown(made: Plan | Decision) -> str | Table:

@@ -13,13 +13,18 @@ COLUMNS = ("feed", "state", "rows in", "published", "superseded", "quarantined",
 
 
 def manifest_view(manifest: Mapping[str, Any]) -> Group:
-    """Return the verdict, a line per feed, and what is missing and why."""
+    """Return the verdict, a line per feed, what is missing and why, and what is unusual."""
     missing = [
         Text(f"{line['feed']} ({line['state'].replace('_', ' ')}): {_reason(line)}", style="yellow")
         for line in manifest["missing"]
     ]
+    unusual = [
+        Text(f"{line['feed']} is not as usual: {'; '.join(line['unusual'])}", style="yellow")
+        for line in manifest["feeds"]
+        if line.get("unusual")
+    ]
     why = [Text(f"Why: {manifest['why']}", style="yellow")] if manifest["why"] else []
-    return Group(Text(headline(manifest), style="bold"), *why, _feeds(manifest["feeds"]), *missing)
+    return Group(Text(headline(manifest), style="bold"), *why, _feeds(manifest["feeds"]), *missing, *unusual)
 
 
 def headline(manifest: Mapping[str, Any]) -> str:

@@ -58,6 +58,19 @@ def moment(text: str) -> datetime:
     return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
+def tolerance(text: str) -> tuple[str, float]:
+    """Read `attribute=difference`.
+
+    >>> tolerance("latitude=0.01")
+    ('latitude', 0.01)
+    """
+    name, _, difference = text.partition("=")
+    try:
+        return name, float(difference)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no tolerance; write it as latitude=0.01") from None
+
+
 def _number(text: str, wanted: str, *, least: float, most: float) -> float:
     try:
         number = float(text)

@@ -18,6 +18,7 @@ from airflow_orchestration.dags.reconcile_dag import reconcile_dag
 from airflow_orchestration.dags.round_group import Round, round_group
 from airflow_orchestration.domain.pipeline import Late, Pipeline
 from airflow_orchestration.domain.pipeline_file import read_pipeline_file
+from airflow_orchestration.domain.publish import Publish
 from airflow_orchestration.operators.analyze_batches import AnalyzeBatchesOperator
 from airflow_orchestration.operators.publish import CloseOutOperator, FailOperator, PublishOperator
 
@@ -47,7 +48,7 @@ def pipeline_dag(path: Path | str) -> DAG:
     ) as dag:
         _build(dag, pipeline, found.path.resolve())
     if pipeline.sync.late is Late.RECONCILE:
-        reconcile_dag(pipeline, _asset(pipeline))
+        reconcile_dag(pipeline, _assets(pipeline))
     return dag
 
 
@@ -57,16 +58,14 @@ def _build(dag: DAG, pipeline: Pipeline, path: Path) -> None:
         "priority_weight": AHEAD_OF_WORK,
     }
     exits: dict[str, Any] = {**common, "trigger_rule": TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS}
-    target = pipeline.publish.conn_id
     analyze_batches = AnalyzeBatchesOperator(task_id="analyze_batches", pipeline_file=str(path), **common)
     rounds = [round_group(number, pipeline, common) for number in range(1, pipeline.max_rounds + 1)]
-    asset = _asset(pipeline)
-    publish = PublishOperator(task_id="publish", publish_conn_id=target, asset=asset, **exits)
+    assets = _assets(pipeline)
+    publish = PublishOperator(task_id="publish", assets=assets, **exits)
     fail = FailOperator(task_id="fail", **{**exits, "retries": 0})
     close_out = CloseOutOperator(
         task_id="close_out",
-        publish_conn_id=target,
-        asset=asset,
+        assets=assets,
         late=pipeline.sync.late,
         **{**common, "trigger_rule": TriggerRule.ALL_DONE},
     )
@@ -94,8 +93,10 @@ def _label(dag: DAG, this: Round, following: Round | None) -> None:
         dag.set_edge_info(this.quality.task_id, following.plan.task_id, {"label": "needs_revision"})
 
 
-def _asset(pipeline: Pipeline) -> Asset:
-    schema, _, table = pipeline.publish.table.partition(".")
-    return Asset(
-        name=pipeline.publish.table, uri=f"orchestration://{pipeline.publish.conn_id}/{schema}/{table}"
-    )
+def _assets(pipeline: Pipeline) -> list[Asset]:
+    return [_asset(publish) for publish in pipeline.targets]
+
+
+def _asset(publish: Publish) -> Asset:
+    schema, _, table = publish.table.partition(".")
+    return Asset(name=publish.table, uri=f"orchestration://{publish.conn_id}/{schema}/{table}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from airflow.sdk import DAG, Asset, Param
@@ -20,8 +21,8 @@ DOC = """Looks for feeds that came after their run, and publishes each such run 
 Trigger it to look now, or with a run id to repair one run, feeds that failed included."""
 
 
-def reconcile_dag(pipeline: Pipeline, asset: Asset) -> DAG:
-    """Build the Dag `<pipeline>__reconcile`; `asset` is the published table."""
+def reconcile_dag(pipeline: Pipeline, assets: Sequence[Asset]) -> DAG:
+    """Build the Dag `<pipeline>__reconcile`; `assets` are the published tables."""
     store: dict[str, Any] = {"orchestration_conn_id": pipeline.store_conn_id}
     with DAG(
         dag_id=f"{pipeline.id}__reconcile",
@@ -44,9 +45,8 @@ def reconcile_dag(pipeline: Pipeline, asset: Asset) -> DAG:
         ReconcileOperator.partial(
             task_id="reconcile",
             pipeline_id=pipeline.id,
-            publish_conn_id=pipeline.publish.conn_id,
-            asset=asset,
-            outlets=[late_versions(asset)],
+            assets=list(assets),
+            outlets=[late_versions(asset) for asset in assets],
             map_index_template=RUN_NAME,
             **store,
         ).expand(late_run_id=find.output)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from airflow_orchestration.domain.formats import NUMBER_BOUNDS, TEXT_FORMATS, time_format
+from airflow_orchestration.domain.quality_rule import Plain, QualityRule
+
 COLUMN_NAME = r"^[a-z][a-z0-9_]{0,62}$"
 MAX_COLUMNS = 1000
+MAX_VALUES = 1000
 _NOT_LINEAR = re.compile(r"\(\?<?[=!]|\\[1-9]")
 """What a matcher in linear time has not: `(?=`, `(?!`, `(?<=`, `(?<!` and `\\1`."""
 
@@ -27,6 +32,37 @@ class ColumnType(StrEnum):
     TIMESTAMP = "timestamp"
 
 
+NUMERIC = frozenset({ColumnType.INTEGER, ColumnType.NUMBER})
+TEMPORAL = frozenset({ColumnType.DATE, ColumnType.TIMESTAMP})
+Bound = int | float | str
+"""A number, or a date or time as ISO 8601 writes it."""
+VALUE_RULES = (
+    "pattern",
+    "format",
+    "enum",
+    "minimum",
+    "exclusive_minimum",
+    "maximum",
+    "exclusive_maximum",
+    "multiple_of",
+    "min_length",
+    "max_length",
+)
+"""The row rules about a value, in the order in which they are looked at."""
+_BOUNDS = ("minimum", "exclusive_minimum", "maximum", "exclusive_maximum")
+
+
+def check_pattern(pattern: str | None) -> str | None:
+    """Return a pattern that both Python and the engine know; raises `ValueError` for others."""
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise ValueError(f"is not a regular expression: {error}") from None
+    if pattern and _NOT_LINEAR.search(pattern):
+        raise ValueError("uses look-around or a back-reference, which the engine does not know")
+    return pattern
+
+
 class Column(BaseModel):
     """One column and the row rules that the contract puts on it."""
 
@@ -34,51 +70,113 @@ class Column(BaseModel):
 
     name: Annotated[str, Field(pattern=COLUMN_NAME)]
     type: ColumnType
+    description: str | None = None
     required: bool = False
+    unique: bool = False
+    """A value may stand in one row only; empty ones don't count."""
     pattern: str | None = None
-    minimum: float | None = None
-    maximum: float | None = None
+    format: str | None = None
+    """Of texts and numbers a name of `domain.formats`; of dates and times how they are written."""
+    enum: Annotated[tuple[Plain, ...], Field(max_length=MAX_VALUES)] | None = None
+    minimum: Bound | None = None
+    exclusive_minimum: Bound | None = None
+    maximum: Bound | None = None
+    exclusive_maximum: Bound | None = None
+    multiple_of: Annotated[float, Field(gt=0)] | None = None
     min_length: Annotated[int, Field(ge=0)] | None = None
-    max_length: Annotated[int, Field(ge=1)] | None = None
+    max_length: Annotated[int, Field(ge=0)] | None = None
 
     @field_validator("pattern")
     @classmethod
     def _compiles(cls, pattern: str | None) -> str | None:
-        try:
-            re.compile(pattern or "")
-        except re.error as error:
-            raise ValueError(f"is not a regular expression: {error}") from None
-        if pattern and _NOT_LINEAR.search(pattern):
-            raise ValueError("uses look-around or a back-reference, which the engine does not know")
-        return pattern
+        return check_pattern(pattern)
 
     @model_validator(mode="after")
     def _rules_fit_the_type(self) -> Column:
         texts = (self.pattern, self.min_length, self.max_length)
         if self.type is not ColumnType.STRING and any(rule is not None for rule in texts):
             raise ValueError("pattern, minLength and maxLength are for strings")
-        numbers = (self.minimum, self.maximum)
-        is_number = self.type in {ColumnType.INTEGER, ColumnType.NUMBER}
-        if not is_number and any(rule is not None for rule in numbers):
-            raise ValueError("minimum and maximum are for integers and numbers")
+        if self.type not in NUMERIC and self.multiple_of is not None:
+            raise ValueError("multipleOf is for integers and numbers")
+        for name in _BOUNDS:
+            self._check_bound(name, getattr(self, name))
+        self._check_format()
+        for value in self.enum or ():
+            if not fits(value, self.type):
+                raise ValueError(f"its enum holds {value!r}, which is no {self.type}")
         return self
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Column:
         for low, high in ((self.minimum, self.maximum), (self.min_length, self.max_length)):
-            if low is not None and high is not None and low > high:
+            if low is not None and high is not None and self._comparable(low) > self._comparable(high):
                 raise ValueError(f"its minimum {low} is above its maximum {high}")
         return self
 
+    def _check_bound(self, name: str, bound: Bound | None) -> None:
+        if bound is None:
+            return
+        if self.type not in NUMERIC | TEMPORAL:
+            raise ValueError("minimum and maximum are for integers, numbers, dates and timestamps")
+        if not fits(bound, self.type):
+            written = "a number" if self.type in NUMERIC else "a text such as '2026-11-22'"
+            raise ValueError(f"{name} {bound!r} is no {self.type}; write {written}")
+
+    def _check_format(self) -> None:
+        if self.format is None:
+            return
+        if self.type in TEMPORAL:
+            time_format(self.format, date_only=self.type is ColumnType.DATE)
+            return
+        known = [*TEXT_FORMATS] if self.type is ColumnType.STRING else _number_formats(self.type)
+        if self.format not in known:
+            raise ValueError(f"format {self.format!r} isn't supported here; use one of: {', '.join(known)}")
+
+    def _comparable(self, bound: Bound) -> float:
+        if isinstance(bound, str):
+            return datetime.fromisoformat(bound).timestamp()
+        return bound
+
+
+def _number_formats(kind: ColumnType) -> list[str]:
+    letters = {ColumnType.INTEGER: "iu", ColumnType.NUMBER: "f"}.get(kind, "")
+    return [name for name in NUMBER_BOUNDS if name[0] in letters]
+
+
+def fits(value: Plain, kind: ColumnType) -> bool:
+    """Whether a value that a person wrote is one of this type; dates and times are ISO texts without a zone."""
+    match kind:
+        case ColumnType.STRING:
+            return isinstance(value, str)
+        case ColumnType.BOOLEAN:
+            return isinstance(value, bool)
+        case ColumnType.INTEGER | ColumnType.NUMBER:
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case ColumnType.DATE | ColumnType.TIMESTAMP:
+            return isinstance(value, str) and _is_time(value, date_only=kind is ColumnType.DATE)
+
+
+def _is_time(text: str, *, date_only: bool) -> bool:
+    try:
+        if date_only:
+            return date.fromisoformat(text).isoformat() == text
+        return datetime.fromisoformat(text).tzinfo is None
+    except ValueError:
+        return False
+
 
 class Contract(BaseModel):
-    """The columns of the dataset in order, and its key."""
+    """The columns of the dataset in order, its key, and the rules about many rows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
+    description: str | None = None
     key: Annotated[tuple[str, ...], Field(min_length=1)]
     columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=MAX_COLUMNS)]
+    unique_together: tuple[tuple[str, ...], ...] = ()
+    """Columns whose values together stand in one row only, beside the key."""
+    quality: tuple[QualityRule, ...] = ()
 
     @model_validator(mode="after")
     def _names_agree(self) -> Contract:
@@ -89,6 +187,19 @@ class Contract(BaseModel):
         unknown = [name for name in self.key if name not in names]
         if unknown:
             raise ValueError(f"key names a column that is not declared: {', '.join(unknown)}")
+        named = {name for group in self.unique_together for name in group}
+        named |= {name for rule in self.quality for name in rule.columns}
+        if strange := sorted(named - set(names)):
+            raise ValueError(f"a quality rule names a column that is not declared: {', '.join(strange)}")
+        return self
+
+    @model_validator(mode="after")
+    def _rules_fit_their_columns(self) -> Contract:
+        for rule in self.quality:
+            for name in rule.columns:
+                kind = self.by_name[name].type
+                if strange := [value for value in rule.valid if not fits(value, kind)]:
+                    raise ValueError(f"{rule.name}: validValues holds {strange[0]!r}, which is no {kind}")
         return self
 
     @property
@@ -101,6 +212,21 @@ class Contract(BaseModel):
         """The columns by their names."""
         return {column.name: column for column in self.columns}
 
+    @property
+    def unique(self) -> tuple[tuple[str, ...], ...]:
+        """Each group of columns, beside the key, whose values a row may not repeat."""
+        single = ((column.name,) for column in self.columns if column.unique and self.key != (column.name,))
+        return tuple(dict.fromkeys((*single, *self.unique_together)))
+
+    @property
+    def measured(self) -> tuple[QualityRule, ...]:
+        """The rules that are measured over the rows of a feed."""
+        return tuple(rule for rule in self.quality if not rule.is_row_rule)
+
+    def row_rules(self, column: str) -> tuple[QualityRule, ...]:
+        """The quality rules that each row of this column must keep."""
+        return tuple(rule for rule in self.quality if rule.is_row_rule and rule.columns == (column,))
+
     def rules(self) -> Iterator[tuple[Column, str]]:
         """Every row rule, as the column and the name that a quarantined row carries as its reason."""
         for column in self.columns:
@@ -108,6 +234,10 @@ class Contract(BaseModel):
                 yield column, "required"
             if column.type is not ColumnType.STRING:
                 yield column, "type"
-            for rule in ("pattern", "minimum", "maximum", "min_length", "max_length"):
+            for rule in VALUE_RULES:
                 if getattr(column, rule) is not None:
                     yield column, rule
+            if column.unique:
+                yield column, "unique"
+            for row_rule in self.row_rules(column.name):
+                yield column, row_rule.name

@@ -14,3 +14,5 @@ ASK_TIMEOUT = 900.0
 """Ours, in seconds: how long an answer is waited for; the document's interrupts wait for ever (ruling)."""
 NEAR_MISS = 0.05
 """Ours: how far below `APPROVE_AT` a score is still worth a person's look."""
+CONFIDENCE_LEVEL = 0.95
+"""SEED 25: the confidence level of the intervals (SEED 17)."""

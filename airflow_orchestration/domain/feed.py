@@ -10,7 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from airflow_orchestration.domain.batch import BatchType, Priority, SourceType
 from airflow_orchestration.domain.deadline import Deadline
-from airflow_orchestration.domain.source import Aggregate, Database, Kafka, Outbox
+from airflow_orchestration.domain.json_path import json_path
+from airflow_orchestration.domain.source import Aggregate, ColumnName, Database, Kafka, Outbox
 from airflow_orchestration.domain.strict import Identifier, Seconds, Strict
 
 DATE_PLACEHOLDER = "{date}"
@@ -79,6 +80,23 @@ class SourceColumn(Strict):
         return self
 
 
+class Output(Strict):
+    """Where the checked rows of a feed are written as well, as Parquet in Hive's layout.
+
+    `<uri>/run=<run>/<column>=<value>/part-0.parquet`; what the run wrote there before is replaced as a whole.
+    """
+
+    uri: Annotated[str, Field(min_length=3, max_length=1000)]
+    """`<root>/<path below it>`, a folder; `{date}` in it stands for the run's date."""
+    partition_by: Annotated[tuple[ColumnName, ...], Field(max_length=5)] = ()
+    """Columns of the contract: a folder for each of their values, 1,000 at most."""
+
+    @field_validator("uri")
+    @classmethod
+    def _stays_below_its_root(cls, uri: str) -> str:
+        return checked_uri(uri)
+
+
 class Limits(Strict):
     """What a feed may cost at most; a feed that would cost more fails, and nothing else does."""
 
@@ -136,17 +154,9 @@ class Feed(Strict):
     null_words: Annotated[tuple[str, ...], Field(max_length=20)] = ()
     """Words that mean "no value", beside the empty text."""
     limits: Limits = Limits()
+    output: Output | None = None
     quality_task: Annotated[str, Field(min_length=1, max_length=250)] | None = None
     """A task of the Dag whose XCom is the result of another quality tool: it enters the feed's score."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _columns_of_an_aggregate(cls, feed: object) -> object:
-        if not isinstance(feed, dict) or "columns" in feed or not isinstance(feed.get("aggregate"), dict):
-            return feed
-        made = feed["aggregate"]
-        names = [*(made.get("group_by") or ()), *(made.get("measures") or ())]
-        return {**feed, "columns": {str(name): str(name) for name in names}}
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -177,6 +187,20 @@ class Feed(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _columns_of_an_aggregate(self) -> Feed:
+        if self.aggregate is not None and not self.columns:
+            names = (*self.aggregate.group_by, *self.aggregate.measures)
+            object.__setattr__(self, "columns", {name: SourceColumn(column=name) for name in names})
+        return self
+
+    @model_validator(mode="after")
+    def _paths_are_paths(self) -> Feed:
+        if self.format in {FeedFormat.JSON, FeedFormat.NDJSON} or self.is_stream:
+            for source in self.columns.values():
+                json_path(source.column or "")
+        return self
+
     @property
     def is_stream(self) -> bool:
         """Whether its rows have positions that are read once."""
@@ -200,6 +224,8 @@ def checked_uri(uri: str) -> str:
         raise ValueError(
             "must be <root>/<path> with a root that `roots` declares and no empty part, no . and no .."
         )
+    if not {"*", "?"}.isdisjoint("".join(parts[:-1])):
+        raise ValueError("has * or ? before its last part; many files stand in one folder")
     leftover = uri.replace(DATE_PLACEHOLDER, "")
     if "{" in leftover or "}" in leftover:
         raise ValueError("has a placeholder that is not {date}")

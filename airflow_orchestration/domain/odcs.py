@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from airflow_orchestration.domain.contract import ColumnType, Contract
+from airflow_orchestration.domain.contract import Column, ColumnType, Contract
+from airflow_orchestration.domain.odcs_parts import (
+    DOCUMENT,
+    ENUM_VALUE,
+    OPTIONS,
+    SCHEMA_OBJECT,
+    SCHEMA_PROPERTY,
+    UTC_NAMES,
+)
+from airflow_orchestration.domain.odcs_quality import freshness_rules, quality_rules, sla_problems
 from airflow_orchestration.domain.problems import pydantic_problems
+from airflow_orchestration.domain.quality_rule import Metric, QualityRule
 from airflow_orchestration.domain.yaml_file import read_yaml
 from airflow_orchestration.exceptions import InputRefusedError, Problem
-
-_OPTIONS = {
-    "pattern": "pattern",
-    "minimum": "minimum",
-    "maximum": "maximum",
-    "minLength": "min_length",
-    "maxLength": "max_length",
-}
-_HONOURED = {"logicalType", "logicalTypeOptions", "name", "primaryKey", "primaryKeyPosition", "required"}
-_DESCRIPTIVE = {
-    "authoritativeDefinitions",
-    "businessName",
-    "classification",
-    "criticalDataElement",
-    "customProperties",
-    "deprecated",
-    "description",
-    "examples",
-    "id",
-    "physicalName",
-    "physicalType",
-    "semanticType",
-    "synonyms",
-    "tags",
-    "transformDescription",
-}
 
 
 def read_contracts(path: Path) -> tuple[Contract, ...]:
@@ -51,63 +36,175 @@ def read_contracts(path: Path) -> tuple[Contract, ...]:
     except ValidationError as error:
         raise InputRefusedError(f"dataset contract {path.name}", pydantic_problems(error)) from None
     problems = list(_refused(document))
+    contracts = [
+        _contract(table, document, f"schema[{index}]", problems) for index, table in _tables(document)
+    ]
     if problems:
         raise InputRefusedError(f"dataset contract {path.name}", problems)
-    return tuple(_contract(table, path) for table in document["schema"])
+    return tuple(contract for contract in contracts if contract is not None)
 
 
-def _refused(document: dict[str, Any]) -> Iterator[Problem]:
+def _tables(document: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    return enumerate(document.get("schema") or [])
+
+
+def _refused(document: Mapping[str, Any]) -> Iterator[Problem]:
     if not str(document.get("apiVersion", "")).startswith("v3."):
         yield Problem(path="apiVersion", message="only v3 of the standard is read; write for example v3.1.0")
-    schema = document.get("schema") or []
-    if not schema:
+    yield from DOCUMENT.refusals(document, "")
+    if not document.get("schema"):
         yield Problem(path="schema", message="a schema object is needed, none is there")
-    names = [table.get("name") for table in schema]
-    for index, table in enumerate(schema):
-        if table.get("name") in names[:index]:
-            yield Problem(path=f"schema[{index}].name", message=f"{table.get('name')!r} stands twice")
-        if table.get("quality"):
-            yield _unsupported(f"schema[{index}].quality")
+    names = [table.get("name") for _, table in _tables(document)]
+    elements: set[str] = set()
+    for index, table in _tables(document):
+        path = f"schema[{index}]"
+        if not table.get("name"):
+            yield Problem(path=f"{path}.name", message="is required")
+        elif table["name"] in names[:index]:
+            yield Problem(path=f"{path}.name", message=f"{table['name']!r} stands twice")
+        if table.get("logicalType") not in {None, "object"}:
+            yield Problem(path=f"{path}.logicalType", message="must be object: a row has columns")
+        yield from SCHEMA_OBJECT.refusals(table, path)
         for position, declared in enumerate(table.get("properties") or []):
-            yield from _refused_property(declared, f"schema[{index}].properties[{position}]")
+            yield from _refused_property(declared, f"{path}.properties[{position}]")
+            elements |= {str(declared.get("name")), f"{table.get('name')}.{declared.get('name')}"}
+    yield from sla_problems(document, elements)
 
 
-def _refused_property(declared: dict[str, Any], path: str) -> Iterator[Problem]:
-    for name in declared:
-        if name not in _HONOURED | _DESCRIPTIVE:
-            yield _unsupported(f"{path}.{name}")
-    for name in declared.get("logicalTypeOptions") or {}:
-        if name not in _OPTIONS:
-            yield _unsupported(f"{path}.logicalTypeOptions.{name}")
+def _refused_property(declared: Mapping[str, Any], path: str) -> Iterator[Problem]:
+    yield from SCHEMA_PROPERTY.refusals(declared, path)
+    if not declared.get("name"):
+        yield Problem(path=f"{path}.name", message="is required")
+    kind = declared.get("logicalType")
+    if kind is not None and kind not in [*ColumnType]:
+        known = ", ".join(ColumnType)
+        yield Problem(path=f"{path}.logicalType", message=f"{kind!r} isn't supported; use one of: {known}")
+    if declared.get("semanticType") == "measure":
+        yield Problem(
+            path=f"{path}.semanticType",
+            message="a measure isn't stored; write it as an aggregate feed of the pipeline file",
+        )
+    for index, value in enumerate(declared.get("enum") or []):
+        yield from ENUM_VALUE.refusals(value, f"{path}.enum[{index}]")
+    yield from _refused_options(declared, f"{path}.logicalTypeOptions")
 
 
-def _unsupported(path: str) -> Problem:
-    return Problem(path=path, message="this part of the standard is not supported yet; remove it")
+def _refused_options(declared: Mapping[str, Any], path: str) -> Iterator[Problem]:
+    for name, value in (declared.get("logicalTypeOptions") or {}).items():
+        if name == "timezone":
+            if value:
+                yield Problem(
+                    path=f"{path}.timezone", message="isn't supported; times are UTC without a zone"
+                )
+        elif name == "defaultTimezone":
+            if value not in UTC_NAMES:
+                yield Problem(path=f"{path}.defaultTimezone", message="isn't supported; times are UTC")
+        elif name not in OPTIONS:
+            yield Problem(path=f"{path}.{name}", message="isn't supported; remove it or check its spelling")
 
 
-def _contract(table: dict[str, Any], path: Path) -> Contract:
+def _contract(
+    table: dict[str, Any], document: Mapping[str, Any], path: str, problems: list[Problem]
+) -> Contract | None:
     declared = table.get("properties") or []
+    names = tuple(str(item.get("name")) for item in declared)
+    rules = list(quality_rules(table.get("quality"), path, column=None, columns=names, problems=problems))
+    for position, (name, item) in enumerate(zip(names, declared, strict=True)):
+        place = f"{path}.properties[{position}]"
+        rules += quality_rules(item.get("quality"), place, column=name, columns=names, problems=problems)
+    required, unique, together, others = _sorted_out(rules)
+    columns = [
+        column
+        for position, item in enumerate(declared)
+        if (column := _column(item, f"{path}.properties[{position}]", required, unique, problems))
+    ]
+    by_name = {column.name: column for column in columns}
+    others += freshness_rules(document, str(table.get("name")), by_name, problems)
+    if problems:
+        return None
+    return _built(table, columns, together, others, path, problems)
+
+
+def _built(
+    table: Mapping[str, Any],
+    columns: list[Column],
+    together: list[tuple[str, ...]],
+    rules: list[QualityRule],
+    path: str,
+    problems: list[Problem],
+) -> Contract | None:
     keys = sorted(
-        (item for item in declared if item.get("primaryKey")),
+        (item for item in table.get("properties") or [] if item.get("primaryKey")),
         key=lambda item: item.get("primaryKeyPosition") or 0,
     )
     try:
-        return Contract.model_validate(
+        return Contract(
+            name=table["name"],
+            description=table.get("description"),
+            key=tuple(item["name"] for item in keys),
+            columns=tuple(columns),
+            unique_together=tuple(together),
+            quality=tuple(rules),
+        )
+    except ValidationError as error:
+        problems.extend(pydantic_problems(error, prefix=path))
+        return None
+
+
+def _sorted_out(
+    rules: list[QualityRule],
+) -> tuple[set[str], set[str], list[tuple[str, ...]], list[QualityRule]]:
+    """Rules that say in other words that a column is required or unique, and the others."""
+    required: set[str] = set()
+    unique: set[str] = set()
+    together: list[tuple[str, ...]] = []
+    others: list[QualityRule] = []
+    for rule in rules:
+        if rule.is_about_rows and rule.metric is Metric.NULL_VALUES:
+            required |= set(rule.columns)
+        elif rule.is_about_rows and rule.metric is Metric.DUPLICATE_VALUES:
+            if len(rule.columns) == 1:
+                unique |= set(rule.columns)
+            else:
+                together.append(rule.columns)
+        else:
+            others.append(rule)
+    return required, unique, together, others
+
+
+def _column(
+    declared: Mapping[str, Any], path: str, required: set[str], unique: set[str], problems: list[Problem]
+) -> Column | None:
+    if declared.get("logicalType") not in {None, *ColumnType}:
+        return None  # was refused by name
+    name, options = declared.get("name"), declared.get("logicalTypeOptions") or {}
+    allowed = [_plain(value.get("value")) for value in declared.get("enum") or []]
+    fields = {OPTIONS[option]: _plain(value) for option, value in options.items() if option in OPTIONS}
+    try:
+        return Column.model_validate(
             {
-                "name": table["name"],
-                "key": [item["name"] for item in keys],
-                "columns": [_column(item) for item in declared],
+                "name": name,
+                "type": declared.get("logicalType") or ColumnType.STRING,
+                "description": declared.get("description"),
+                "required": bool(declared.get("required")) or name in required,
+                "unique": bool(declared.get("unique")) or name in unique,
+                **fields,
+                **({"enum": allowed} if allowed else {}),
             }
         )
     except ValidationError as error:
-        raise InputRefusedError(f"dataset contract {path.name}", pydantic_problems(error)) from None
+        problems.extend(_in_its_words(problem, path) for problem in pydantic_problems(error))
+        return None
 
 
-def _column(declared: dict[str, Any]) -> dict[str, Any]:
-    options = declared.get("logicalTypeOptions") or {}
-    return {
-        "name": declared["name"],
-        "type": declared.get("logicalType", ColumnType.STRING),
-        "required": bool(declared.get("required")),
-        **{_OPTIONS[name]: value for name, value in options.items()},
-    }
+def _plain(value: object) -> object:
+    """YAML makes a date of a date without quotes; here it stays a text."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _in_its_words(problem: Problem, path: str) -> Problem:
+    """A problem of a column, at the place where the contract says it."""
+    options = {field: f"logicalTypeOptions.{option}" for option, field in OPTIONS.items()}
+    first, dot, rest = problem.path.partition(".")
+    place = f"{path}.{options.get(first, first)}{dot}{rest}" if first else path
+    return Problem(path=place, message=problem.message)

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
+
+from airflow_orchestration.domain.profile import FeedProfile
+from airflow_orchestration.domain.stream import StreamRange
 
 
 class OutcomeStatus(StrEnum):
@@ -40,7 +44,7 @@ class FeedOutcome:
 
     `rows_in = rows_staged + rows_quarantined` always. `rows_out_of_scope` is the part of the
     quarantine that was put aside by the author's rule and does not count against quality.
-    `rejects` counts quarantined rows by rule.
+    `rejects` counts quarantined rows by rule. `ranges` is what was read of a stream; None of anything else.
     """
 
     feed_id: str
@@ -59,6 +63,16 @@ class FeedOutcome:
     quality_score: float = 0.0
     rejects: Mapping[str, int] | None = None
     error: str | None = None
+    ranges: tuple[StreamRange, ...] | None = None
+    profile: FeedProfile | None = None
+    """What the rows look like. A store keeps it apart, for the runs to come, and gives outcomes back without."""
+    rules: tuple[Mapping[str, Any], ...] | None = None
+    """What came of the contract's rules about many rows and of other quality tools: `RuleResult`s as plain data."""
+    drift: Mapping[str, Any] | None = None
+    """The evidence of what is unusual about them; None where nothing is."""
+
+    aggregated: Mapping[str, FeedProfile] | None = None
+    """What the feeds look like that it aggregates, on the secondary lane. It is told in the timeline, never stored."""
 
     @property
     def throughput(self) -> float:

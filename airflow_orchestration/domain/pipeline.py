@@ -91,6 +91,15 @@ class AskWhen(StrEnum):
     """The merged table's quality is just below what is approved."""
 
 
+class DriftChoice(StrEnum):
+    """What becomes of a feed whose rows are not as they usually are."""
+
+    WARN = "warn"
+    """The run's manifest says what is unusual, and nothing else happens."""
+    LOWER_WEIGHT = "lower_weight"
+    """It also counts half when feeds disagree."""
+
+
 class Quality(Strict):
     """What is good enough to publish."""
 
@@ -98,6 +107,8 @@ class Quality(Strict):
     """A feed, and the merged table, below this score need a revision (SEED 25)."""
     fail_below: Share = FAIL_BELOW
     """A merged table below this score is a critical failure: nothing is published, nothing tried again."""
+    drift: DriftChoice = DriftChoice.WARN
+    """What becomes of a feed whose volume, empty cells, means or variety are not as in its earlier runs."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Quality:
@@ -173,6 +184,11 @@ class Pipeline(Strict):
     """Rounds at most (SEED 25, iteration limit)."""
     retries: Annotated[int, Field(ge=0, le=10)] = 2
     """Airflow's retries of a task, for faults that may pass."""
+
+    @property
+    def targets(self) -> tuple[Publish, ...]:
+        """Every table that the pipeline publishes to."""
+        return (self.publish,) if self.publish else tuple(terms.publish for terms in self.datasets.values())
 
     @model_validator(mode="after")
     def _goes_somewhere(self) -> Pipeline:

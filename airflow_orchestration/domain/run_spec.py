@@ -6,14 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+from airflow_orchestration.domain.aggregation import aggregate_problems, feed_problems
 from airflow_orchestration.domain.conf import BatchConf, RunConf
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.dependencies import cycle_in
 from airflow_orchestration.domain.feed import DATE_PLACEHOLDER, Feed
+from airflow_orchestration.domain.location import Location
 from airflow_orchestration.domain.merge import Merge
+from airflow_orchestration.domain.merge_problems import merge_problems
+from airflow_orchestration.domain.output import output_problems
 from airflow_orchestration.domain.pipeline import ALL_FEEDS, DatasetTerms, Late, Pipeline, Sync
 from airflow_orchestration.domain.publish import Publish
 from airflow_orchestration.domain.strict import Strict
@@ -73,11 +76,15 @@ class RunSpec(Strict):
         """The dataset that a feed brings rows of."""
         return self.datasets[named(self.feeds[feed_id], self.contracts) or ""]
 
-    def location(self, feed_id: str) -> tuple[Path, Path]:
-        """The root of a feed and the file below it that this run reads."""
-        root, _, relative = self.feeds[feed_id].uri.partition("/")
-        folder = Path(self.pipeline.roots[root])
-        return folder, folder / relative.replace(DATE_PLACEHOLDER, self.run_date.isoformat())
+    def location(self, feed_id: str) -> Location | None:
+        """Where this run reads a feed's files; None when its rows are no files."""
+        uri = self.feeds[feed_id].uri
+        if uri is None:
+            return None
+        root, _, below = uri.partition("/")
+        return Location(
+            root=self.pipeline.roots[root], below=below.replace(DATE_PLACEHOLDER, self.run_date.isoformat())
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Plain data that `RunSpec.model_validate` turns back into the same object."""
@@ -136,6 +143,7 @@ def structure_problems(pipeline: Pipeline) -> Iterator[Problem]:
         if root and root not in pipeline.roots:
             yield _unknown_root(f"{path}.uri", root, pipeline)
     yield from _dependency_problems(pipeline.feeds, "feeds")
+    yield from feed_problems(pipeline.feeds)
     yield from _sync_problems(pipeline)
 
 
@@ -151,12 +159,24 @@ def contract_problems(pipeline: Pipeline, contracts: Sequence[Contract]) -> Iter
             )
         else:
             yield from _column_problems(feed, contract, f"feeds[{index}].columns")
+            yield from output_problems(feed, f"feeds[{index}].output", pipeline.roots, contract)
+            yield from aggregate_problems(
+                feed, f"feeds[{index}]", contract, _read_by(feed, pipeline, contracts)
+            )
     if pipeline.publish is not None and len(contracts) > 1:
         yield Problem(
             path="publish", message="the contract has several schema objects; write datasets instead"
         )
         return
     yield from _dataset_problems(pipeline, known)
+
+
+def _read_by(feed: Feed, pipeline: Pipeline, contracts: Sequence[Contract]) -> dict[str, Contract]:
+    """The contracts of the feeds that an aggregate reads, by feed."""
+    known = {contract.name: contract for contract in contracts}
+    names = {other.id: named(other, contracts) or "" for other in pipeline.feeds}
+    needed = () if feed.aggregate is None else feed.aggregate.feeds
+    return {feed_id: known[names[feed_id]] for feed_id in needed if names.get(feed_id) in known}
 
 
 def _dataset_problems(pipeline: Pipeline, known: Mapping[str, Contract]) -> Iterator[Problem]:
@@ -170,20 +190,22 @@ def _dataset_problems(pipeline: Pipeline, known: Mapping[str, Contract]) -> Iter
         if name not in terms:
             yield Problem(path="datasets", message=f"lacks {name!r}, a schema object of the contract")
             continue
-        yield from _merge_problems(terms[name].merge, contract, prefixes[name])
+        yield from merge_problems(terms[name].merge, contract, prefixes[name])
+        root = (terms[name].merge.trust.probes or "").partition("/")[0]
+        if root and root not in pipeline.roots:
+            yield _unknown_root(f"{prefixes[name]}merge.trust.probes", root, pipeline)
+        yield from _publish_problems(terms[name].publish, contract, prefixes[name])
         first = tables.setdefault(f"{terms[name].publish.conn_id} {terms[name].publish.table}", name)
         if first != name:
             yield Problem(path=f"datasets.{name}.publish.table", message=f"is the table of {first!r} already")
 
 
-def _merge_problems(merge: Merge, contract: Contract, prefix: str) -> Iterator[Problem]:
-    numeric = {column.name for column in contract.attributes if column.type in {"integer", "number"}}
-    for name in merge.tolerance:
-        if name not in numeric:
-            yield Problem(
-                path=f"{prefix}merge.tolerance.{name}",
-                message="is no numeric attribute of the dataset contract",
-            )
+def _publish_problems(publish: Publish, contract: Contract, prefix: str) -> Iterator[Problem]:
+    if publish.partition_by is not None and publish.partition_by not in contract.key:
+        yield Problem(
+            path=f"{prefix}publish.partition_by",
+            message=f"{publish.partition_by!r} is no part of the dataset contract's key; add it to the key",
+        )
 
 
 def _column_problems(feed: Feed, contract: Contract, path: str) -> Iterator[Problem]:
@@ -240,6 +262,10 @@ def _conf_problems(pipeline: Pipeline, conf: RunConf) -> Iterator[Problem]:
         root = (batch.uri or "").partition("/")[0]
         if root and root not in pipeline.roots:
             yield _unknown_root(f"{path}.uri", root, pipeline)
+        if root and batch.id in declared and declared[batch.id].uri is None:
+            yield Problem(
+                path=f"{path}.uri", message="is of no use: this feed is read from no file; leave it out"
+            )
     if chosen:
         yield from _left_out_problems(declared, set(chosen))
     yield from _bound_problems(pipeline, conf)

@@ -52,11 +52,21 @@ class Outbox(Strict):
     batch: MicroBatch = MicroBatch()
 
 
+class Gone(StrEnum):
+    """What to do about records that were not read, and that the topic no longer has."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+
+
 class Kafka(Strict):
     """A topic whose records are JSON objects, one row each."""
 
     conn_id: ConnectionId = "kafka_default"
     topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+    gone: Gone = Gone.FAIL
+    """What to do about records that were not read, and that the topic no longer has: `fail` the feed, or `skip`
+    them with a warning."""
     batch: MicroBatch = MicroBatch()
 
 

@@ -23,22 +23,23 @@ class Defect(StrEnum):
     QUOTE = "A quote is opened and not closed, or text follows its end."
     CARRIAGE_RETURN = "A carriage return stands inside the line."
     NUL = "The line holds a NUL or control character."
-    ENCODING = "The line is not UTF-8."
+    ENCODING = "The line holds bytes that are no letter in the feed's encoding."
     LONG = "The line is longer than 1 MiB."
     JSON = "The line is not one JSON object with keys that stand once."
 
 
 @dataclass(frozen=True)
 class CsvGrammar:
-    """Lines with `width` fields between `delimiter`."""
+    """Lines with `width` fields between `delimiter`; without a `quote` nothing is quoted."""
 
     delimiter: bytes
     width: int
+    quote: bytes = b'"'
 
     @cached_property
     def dropped(self) -> bytes:
         """Every byte that has no part in the shape of a line."""
-        kept = b'\n\r\0"' + self.delimiter
+        kept = b"\n\r\0" + self.quote + self.delimiter
         return bytes(byte for byte in range(256) if byte not in kept)
 
     @cached_property
@@ -55,7 +56,7 @@ class CsvGrammar:
         """Tell whether a line of this shape is one row, unless a quote stands inside an unquoted field."""
         if shape == self.usual_shape:
             return True
-        if careful or len(shape) > CACHED_SHAPE:
+        if careful or not self.quote or len(shape) > CACHED_SHAPE:
             return False
         return _fullmatch(self._shape_pattern, shape)
 
@@ -76,9 +77,12 @@ class CsvGrammar:
     @cached_property
     def _field(self) -> bytes:
         # Deterministic from left to right, as the engine reads, hence the possessive quantifiers.
-        blanks = b"" if self.delimiter == b" " else b" *+"
-        quoted = blanks + b'"(?:[^"]|"")*+"' + blanks
-        return b"(?:" + quoted + b"|(?!" + blanks + b'")[^' + re.escape(self.delimiter) + b"]*+)"
+        plain = b"[^" + re.escape(self.delimiter) + b"]*+"
+        if not self.quote:
+            return plain
+        blanks, quote = b"" if self.delimiter == b" " else b" *+", re.escape(self.quote)
+        quoted = blanks + quote + b"(?:[^" + quote + b"]|" + quote + quote + b")*+" + quote + blanks
+        return b"(?:" + quoted + b"|(?!" + blanks + quote + b")" + plain + b")"
 
     @cached_property
     def _row(self) -> re.Pattern[bytes]:
@@ -93,7 +97,8 @@ class CsvGrammar:
     @cached_property
     def _shape_pattern(self) -> re.Pattern[bytes]:
         delimiter = re.escape(self.delimiter)
-        field = b'(?:"(?:""|' + delimiter + b')*+")?+'
+        quote = re.escape(self.quote)
+        field = b"(?:" + quote + b"(?:" + quote + quote + b"|" + delimiter + b")*+" + quote + b")?+"
         return re.compile(field + b"(?:" + delimiter + field + b"){%d}" % (self.width - 1))
 
 

@@ -1,29 +1,26 @@
-"""Reads the beginning of a text feed: its encoding, and the header of a CSV file."""
+"""Reads the beginning of a text file: the header of CSV, the bracket of a JSON array."""
 
 from __future__ import annotations
 
 import codecs
 import csv
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_orchestration.domain.feed import Feed
-from airflow_orchestration.engine.source import Source, first_bytes
+from airflow_orchestration.engine.layout import Layout
+from airflow_orchestration.engine.source import first_bytes
 from airflow_orchestration.exceptions import FeedError
 
 MAX_HEADER = 1024 * 1024
 MAX_NAMES_SHOWN = 40
-_MARKS = {
-    codecs.BOM_UTF32_LE: "UTF-32",
-    codecs.BOM_UTF32_BE: "UTF-32",
-    codecs.BOM_UTF16_LE: "UTF-16",
-    codecs.BOM_UTF16_BE: "UTF-16",
-}
+SAMPLE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """The names in a CSV header, and where the data begins."""
+    """The names of a CSV file's columns, and where its data begins."""
 
     names: tuple[str, ...]
     data_offset: int
@@ -32,53 +29,68 @@ class Header:
     crlf: bool
 
 
-def check_encoding(source: Source) -> int:
-    """The length of the byte order mark to skip; raises `FeedError` when the text isn't UTF-8."""
-    start = first_bytes(source.path, 4096)
-    for mark, encoding in _MARKS.items():
-        if start.startswith(mark):
-            raise _wrong_encoding(source, encoding)
-    if max(start[::2].count(0), start[1::2].count(0)) > len(start) // 4:
-        raise _wrong_encoding(source, "UTF-16")
-    return len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0
+def read_header(path: Path, offset: int, feed: Feed, layout: Layout) -> Header:
+    """The header of a CSV file, or what stands for one; raises `FeedError` when it doesn't fit the feed's columns.
 
-
-def _wrong_encoding(source: Source, encoding: str) -> FeedError:
-    return FeedError(f"{source.feed_id}: the file is {encoding}; deliver it as UTF-8.")
-
-
-def read_header(source: Source, feed: Feed) -> Header:
-    """The header of a CSV feed; raises `FeedError` when it has none that fits the feed's columns."""
-    offset = check_encoding(source)
-    start = first_bytes(source.path, MAX_HEADER)
+    `offset` is where the text begins.
+    """
+    if layout.columns:
+        check_names(list(layout.columns), feed)
+        return Header(names=layout.columns, data_offset=offset, first_line=1, crlf=False)
+    start = first_bytes(path, MAX_HEADER)
     number = 1
     while offset < len(start):
-        end = start.find(b"\n", offset)
+        begin, end = offset, start.find(b"\n", offset)
         line = start[offset:] if end < 0 else start[offset:end]
         offset = len(start) if end < 0 else end + 1
         if line.strip(b"\r"):
             crlf = line.endswith(b"\r")
-            names = _names(line.removesuffix(b"\r"), feed)
-            return Header(names=names, data_offset=offset, first_line=number + 1, crlf=crlf)
+            if layout.header:
+                names = _names(line.removesuffix(b"\r"), feed, layout)
+                return Header(names=names, data_offset=offset, first_line=number + 1, crlf=crlf)
+            names = _numbers(start[begin : begin + SAMPLE], feed, layout)
+            return Header(names=names, data_offset=begin, first_line=number, crlf=crlf)
         number += 1
+    if not layout.header:
+        raise FeedError(f"{feed.id}: the file has blank lines only; deliver it again.")
     raise FeedError(f"{feed.id}: the file has no header; its first line must name the columns.")
 
 
-def _names(line: bytes, feed: Feed) -> tuple[str, ...]:
+def _names(line: bytes, feed: Feed, layout: Layout) -> tuple[str, ...]:
     try:
-        rows = list(csv.reader([line.decode()], delimiter=feed.delimiter, strict=True))
-        (names,) = rows
+        (names,) = _rows([line.decode()], layout)
     except (csv.Error, UnicodeDecodeError, ValueError):
         raise FeedError(
-            f"{feed.id}: the header is no line of CSV in UTF-8; check its quotes and its encoding."
+            f"{feed.id}: the header is no line of CSV in {layout.encoding.value.upper()}; "
+            "check its quotes and its encoding."
         ) from None
     check_names(names, feed)
     return tuple(names)
 
 
+def _numbers(start: bytes, feed: Feed, layout: Layout) -> tuple[str, ...]:
+    """Columns without names are numbered: as many as most of the first lines have."""
+    widths = Counter[int]()
+    for line in start.decode("utf-8", "replace").splitlines():
+        try:
+            widths.update(len(row) for row in _rows([line], layout))
+        except csv.Error:
+            continue
+    width = max(widths, key=lambda one: (widths[one], -one), default=0)
+    names = [str(number + 1) for number in range(width)]
+    check_names(names, feed)
+    return tuple(names)
+
+
+def _rows(lines: list[str], layout: Layout) -> list[list[str]]:
+    if not layout.quote:
+        return [line.split(layout.delimiter) for line in lines]
+    return list(csv.reader(lines, delimiter=layout.delimiter, quotechar=layout.quote, strict=True))
+
+
 def check_names(names: list[str], feed: Feed) -> None:
     """Raise `FeedError` unless every mapped column is there, once."""
-    expected = sorted({source.column for source in feed.columns.values()})
+    expected = sorted({source.column for source in feed.columns.values() if source.column is not None})
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise FeedError(

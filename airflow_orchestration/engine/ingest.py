@@ -1,38 +1,28 @@
-"""Reads one feed into a staged Parquet file; every line of it is staged, or put aside with a reason.
+"""Reads the files of a feed into one staged Parquet file; every row is staged, or put aside with a reason."""
 
-Stage what breaks no rule in one pass, look closely at the few rows that are missing from the result, and
-compare all counts with those of a scan that knows nothing of the engine.
-"""
-
-# ruff: noqa: S608  # names and values become SQL through `sqltext` only
 from __future__ import annotations
 
-import json
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
 from airflow_orchestration.domain.contract import Contract
-from airflow_orchestration.domain.feed import Feed, FeedFormat
+from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.outcome import QualityMeasures
-from airflow_orchestration.engine.checking import DUPLICATE_KEY, MALFORMED, OUT_OF_SCOPE, Checks
-from airflow_orchestration.engine.quarantine import Rejected, collect, write_quarantine
-from airflow_orchestration.engine.reading import Reading, absent_keys, readings
+from airflow_orchestration.domain.quality_rule import RuleResult
+from airflow_orchestration.engine.checking import DUPLICATE_KEY, DUPLICATE_VALUE, OUT_OF_SCOPE
+from airflow_orchestration.engine.combining import combined
+from airflow_orchestration.engine.layout import Layout
+from airflow_orchestration.engine.limits import Meter, bounded_memory
+from airflow_orchestration.engine.measuring import Aside, check_rules, measure, refuse_broken
+from airflow_orchestration.engine.part import Desk, Part, ReadFile, read_file
 from airflow_orchestration.engine.sandbox import MEMORY_MB, THREADS, sandbox
-from airflow_orchestration.engine.source import open_source
-from airflow_orchestration.engine.sqltext import identifiers, literal
+from airflow_orchestration.engine.sqltext import literal
 from airflow_orchestration.exceptions import FeedError
-
-PARQUET = (
-    "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, PARQUET_VERSION v2, DICTIONARY_SIZE_LIMIT 1000)"
-)
-"""Measured: 0.6 of the CPU time of the engine's defaults for the same size."""
-
-_FILE_ERRORS = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.BinderException)
-_PLACE = re.compile(r"(?:byte [0-9]+ in )?(?:record/value|line) [0-9]+")
+from airflow_orchestration.sources.fetched import Fetched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +31,7 @@ class Ingested:
 
     `rows_out_of_scope` is a part of the quarantine. `rejects` counts quarantined rows by rule. The
     measures are over the rows in scope: filled cells of the mapped columns (a malformed row has none),
-    rows that break no rule of their own, and among those the rows that aren't `duplicate_key`.
+    rows that break no rule of their own, and among those the rows that repeat no key or unique value.
     """
 
     rows_in: int
@@ -52,171 +42,95 @@ class Ingested:
     quarantine: Path | None
     rejects: dict[str, int]
     measures: QualityMeasures
+    rules: tuple[RuleResult, ...] = ()
+    """What came of the contract's rules about many rows."""
 
 
 def ingest(
     feed: Feed,
     *,
-    root: Path,
-    path: Path,
+    fetched: Fetched,
     contract: Contract,
     scratch: Path,
     memory_mb: int = MEMORY_MB,
     threads: int = THREADS,
+    as_of: datetime | None = None,
 ) -> Ingested:
-    """Check every row of the file at `path`, below `root`, and write `staged.parquet` into `scratch`.
+    """Check every row of the fetched files, and write the good ones into one Parquet file below `scratch`.
 
-    `scratch` is an empty folder of this call alone. Raises `FeedError` when the feed can't be used as a
-    whole, or when the rows that went in aren't exactly those that came out.
+    `scratch` is an empty folder of this call alone; `as_of` is the moment at which rows are fresh or not.
+    Raises `FeedError` when the feed can't be used as a whole, or when the rows that went in aren't
+    exactly those that came out.
     """
     _check_key(feed, contract)
     scratch = scratch.resolve()
-    staged = scratch / "staged.parquet"
+    desk = Desk(
+        feed=feed,
+        contract=contract,
+        layout=Layout.of(feed, fetched),
+        meter=Meter(feed=feed),
+        memory_mb=memory_mb,
+        threads=threads,
+    )
     with (
-        open_source(root, path, feed_id=feed.id, scratch=scratch) as source,
-        sandbox(readable=[source.path], scratch=scratch, memory_mb=memory_mb, threads=threads) as connection,
+        bounded_memory(feed.id, memory_mb),
+        sandbox(readable=[], scratch=scratch, memory_mb=memory_mb, threads=threads) as connection,
     ):
         _check_patterns(connection, feed, contract)
-        for reading in readings(feed, contract, source, connection, scratch):
-            passed = _stage(connection, feed, reading, staged)
-            if passed is not None:
-                _check_json_columns(connection, feed, reading, passed)
-                return _ingested(connection, feed, reading, passed)
-    raise FeedError(
-        f"{feed.id}: the rows that were read aren't as many as the lines of the file, and it can't be told which "
-        "are missing; check its quotes and line ends."
-    )
+        check_rules(connection, feed.id, contract)
+        read = list(_read(desk, fetched, scratch))
+        whole = read[0].part if len(read) == 1 else combined(connection, desk, read, scratch)
+        aside = Aside(judged=whole.judged, marks=whole.marks)
+        rules = measure(connection, feed.id, contract, whole.staged, aside=aside, as_of=as_of)
+    if fetched.rows not in {None, whole.rows_in}:
+        raise FeedError(
+            f"{feed.id}: the source gave {fetched.rows} rows and {whole.rows_in} were read; run the feed again."
+        )
+    refuse_broken(feed.id, rules)
+    columns = sum(column.name in feed.columns for column in contract.columns)
+    return _ingested(whole, columns=columns, rules=rules)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Passed:
-    """A staging pass that came out even."""
-
-    staged: Path
-    rows_in: int
-    rows_staged: int
-    filled: dict[str, int]
-    rejected: Rejected
-
-
-def _stage(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, reading: Reading, staged: Path
-) -> _Passed | None:
-    """Write the good rows and reject the others; None when the counts disagree and a careful look may help."""
-    good = f"SELECT {reading.checks.staged_columns} FROM ({reading.typed_rows}) WHERE {reading.checks.good}"
-    try:
-        kept = _copy(connection, good, staged)
-        rows_in = reading.rows_in(connection, _rows_read(connection))
-    except duckdb.Error as error:
-        if not _is_about_the_file(error, feed):
-            raise
-        if feed.format in {FeedFormat.CSV, FeedFormat.NDJSON}:
-            return None
-        raise _unreadable(feed, error) from None
-    if rows_in is None:
-        return None
-    kept, repeats = _drop_duplicates(connection, reading.checks, staged, kept)
-    rejected = Rejected(by_rule={}, filled=0)
-    if kept != rows_in:
-        rejected = collect(connection, reading, staged, duplicates=repeats)
-    if kept + rejected.rows != rows_in or "" in rejected.by_rule:
-        return None
-    return _Passed(
-        staged=staged,
-        rows_in=rows_in,
-        rows_staged=kept,
-        filled=_filled(connection, reading.checks, staged),
-        rejected=rejected,
-    )
+def _read(desk: Desk, fetched: Fetched, scratch: Path) -> Iterator[ReadFile]:
+    """Read one file after the other; what an error is about is named when there are several."""
+    for number, file in enumerate(fetched.files):
+        folder = scratch / f"part-{number:06}"
+        folder.mkdir()
+        try:
+            read = read_file(desk, file, folder)
+        except FeedError as error:
+            if len(fetched.files) == 1:
+                raise
+            raise FeedError(f"{error} This is about {file.origin}.") from None
+        for left in set(folder.iterdir()) - {read.part.staged, read.part.quarantine}:
+            left.unlink()
+        yield read
 
 
-def _ingested(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, reading: Reading, passed: _Passed
-) -> Ingested:
-    rejected = passed.rejected
-    quarantine = passed.staged.with_name("quarantine.parquet") if rejected.rows else None
-    if quarantine is not None:
-        write_quarantine(connection, feed.id, quarantine)
-    out_of_scope = rejected.by_rule.get(OUT_OF_SCOPE, 0)
-    in_scope = passed.rows_in - out_of_scope
-    valid = passed.rows_staged + rejected.by_rule.get(DUPLICATE_KEY, 0)
-    filled = sum(passed.filled.values()) + rejected.filled
+def _ingested(whole: Part, *, columns: int, rules: tuple[RuleResult, ...]) -> Ingested:
+    out_of_scope = whole.rejects.get(OUT_OF_SCOPE, 0)
+    in_scope = whole.rows_in - out_of_scope
+    repeated = whole.rejects.get(DUPLICATE_KEY, 0) + whole.rejects.get(DUPLICATE_VALUE, 0)
+    valid = whole.rows_staged + repeated
     return Ingested(
-        rows_in=passed.rows_in,
-        rows_staged=passed.rows_staged,
-        rows_quarantined=rejected.rows,
+        rows_in=whole.rows_in,
+        rows_staged=whole.rows_staged,
+        rows_quarantined=whole.rows_quarantined,
         rows_out_of_scope=out_of_scope,
-        staged=passed.staged,
-        quarantine=quarantine,
-        rejects=rejected.by_rule,
+        staged=whole.staged,
+        quarantine=whole.quarantine,
+        rejects=whole.rejects,
         measures=QualityMeasures(
-            completeness=_share(filled, in_scope * len(reading.checks.columns)),
+            completeness=_share(whole.filled, in_scope * columns),
             validity=_share(valid, in_scope),
-            uniqueness=_share(passed.rows_staged, valid),
+            uniqueness=_share(whole.rows_staged, valid),
         ),
+        rules=rules,
     )
 
 
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 1.0
-
-
-def _copy(connection: duckdb.DuckDBPyConnection, query: str, target: Path) -> int:
-    written = connection.execute(f"COPY ({query}) TO {literal(target)} {PARQUET}").fetchone()
-    return int(written[0]) if written else 0
-
-
-def _rows_read(connection: duckdb.DuckDBPyConnection) -> int:
-    """How many rows the last statement's scan produced: the leaf of its profile."""
-    profile = json.loads(connection.get_profiling_information(format="json"))
-    node: dict[str, Any] = profile["operator"][0]
-    while node.get("children"):
-        node = node["children"][0]
-    return int(node["intermediate_rows"])
-
-
-def _drop_duplicates(
-    connection: duckdb.DuckDBPyConnection, checks: Checks, staged: Path, kept: int
-) -> tuple[int, bool]:
-    """Keep the first row of each key: the rows that stay, and whether table `duplicates` has others."""
-    source, keys = literal(staged), identifiers(checks.contract.key)
-    if _ascending(connection, checks, staged):
-        return kept, False
-    repeated = f"SELECT {keys} FROM {source} GROUP BY ALL HAVING count(*) > 1"
-    if connection.execute(f"SELECT 1 FROM ({repeated}) LIMIT 1").fetchone() is None:
-        return kept, False
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE duplicates AS SELECT _position FROM {source} SEMI JOIN ({repeated}) "
-        f"USING ({keys}) QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY _position) > 1"
-    )
-    first = staged.with_name("first.parquet")
-    kept = _copy(
-        connection, f"FROM {source} ANTI JOIN duplicates USING (_position) ORDER BY _position", first
-    )
-    first.replace(staged)
-    return kept, True
-
-
-def _ascending(connection: duckdb.DuckDBPyConnection, checks: Checks, staged: Path) -> bool:
-    """Tell cheaply that a key is unique because it only ever rises, as in most exports."""
-    if len(checks.contract.key) > 1:
-        return False
-    key = identifiers(checks.contract.key)
-    found = connection.execute(
-        f"SELECT 1 FROM (SELECT {key} AS this, lag({key}) OVER () AS before FROM {literal(staged)}) "
-        "WHERE this <= before LIMIT 1"
-    ).fetchone()
-    return found is None
-
-
-def _filled(connection: duckdb.DuckDBPyConnection, checks: Checks, staged: Path) -> dict[str, int]:
-    """Non-null cells of each mapped column, out of the file's statistics."""
-    rows = connection.execute(
-        "SELECT path_in_schema, sum(num_values - stats_null_count)::BIGINT "
-        f"FROM parquet_metadata({literal(staged)}) GROUP BY 1"
-    ).fetchall()
-    counted = {str(name): int(filled) for name, filled in rows}
-    return {column.column.name: counted.get(column.column.name, 0) for column in checks.columns}
+def _share(part: int, total: int) -> float:
+    return part / total if total else 1.0
 
 
 def _check_key(feed: Feed, contract: Contract) -> None:
@@ -237,38 +151,3 @@ def _check_patterns(connection: duckdb.DuckDBPyConnection, feed: Feed, contract:
             raise FeedError(
                 f"{feed.id}: {place} is no RE2 expression; write it without look-around and back-references."
             ) from None
-
-
-def _check_json_columns(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, reading: Reading, passed: _Passed
-) -> None:
-    """Refuse a JSON feed in which no row has a mapped column at all; a null value is a value here."""
-    if feed.format not in {FeedFormat.JSON, FeedFormat.NDJSON}:
-        return
-    names = [
-        column.source.column for column in reading.checks.columns if not passed.filled[column.column.name]
-    ]
-    readable = passed.rows_in - passed.rejected.by_rule.get(MALFORMED, 0)
-    absent = absent_keys(connection, reading, names) if names and readable else []
-    if absent:
-        raise FeedError(
-            f"{feed.id}: no row has a column {', '.join(map(repr, absent))}; change the feed's columns."
-        )
-
-
-def _is_about_the_file(error: duckdb.Error, feed: Feed) -> bool:
-    """Tell a file that can't be read from a machine that can't read it just now.
-
-    A damaged Parquet file ends in errors of nearly any class.
-    """
-    if feed.format is not FeedFormat.PARQUET:
-        return isinstance(error, _FILE_ERRORS)
-    return not isinstance(error, duckdb.OutOfMemoryException) and "No space left" not in str(error)
-
-
-def _unreadable(feed: Feed, error: duckdb.Error) -> FeedError:
-    place = _PLACE.search(str(error))
-    where = f", near {place.group()}" if place else ""
-    return FeedError(
-        f"{feed.id}: the file is no complete {feed.format.value.upper()}{where}; deliver it again."
-    )

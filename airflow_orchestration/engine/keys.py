@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from airflow_orchestration.domain.contract import Contract
-from airflow_orchestration.engine.ingest import PARQUET
+from airflow_orchestration.engine.part import PARQUET
 from airflow_orchestration.engine.sandbox import MEMORY_MB, THREADS, sandbox
 from airflow_orchestration.engine.sqltext import identifiers, literal
 
@@ -18,16 +18,21 @@ def touched_keys(
     but_not_of: Sequence[Path],
     contract: Contract,
     scratch: Path,
+    alike: Sequence[str] | None = None,
     memory_mb: int = MEMORY_MB,
     threads: int = THREADS,
 ) -> Path:
-    """Write the keys that stand in one of the `late` files and in none of the others; return the file."""
+    """Write the keys that stand in one of the `late` files and in none of the others; return the file.
+
+    `alike` are the columns by which a key stands in the others: all of the key, unless named.
+    """
     scratch = scratch.resolve()
     keys, target = identifiers(contract.key), scratch / "keys.parquet"
     ours, theirs = ([path.resolve() for path in paths] for paths in (late, but_not_of))
     query = _distinct(keys, ours)
     if theirs:
-        query = f"SELECT * FROM ({query}) ANTI JOIN ({_distinct(keys, theirs)}) USING ({keys})"
+        columns = identifiers(alike or contract.key)
+        query = f"SELECT * FROM ({query}) ANTI JOIN ({_distinct(columns, theirs)}) USING ({columns})"
     with sandbox(
         readable=[*ours, *theirs], scratch=scratch, memory_mb=memory_mb, threads=threads
     ) as connection:

@@ -9,20 +9,33 @@ from pathlib import Path
 
 import duckdb
 
-from airflow_orchestration.engine.checking import DUPLICATE_KEY, MALFORMED, OUT_OF_SCOPE, Checks
+from airflow_orchestration.engine.checking import (
+    DUPLICATE_KEY,
+    DUPLICATE_VALUE,
+    MALFORMED,
+    OUT_OF_SCOPE,
+    Checks,
+    marked,
+)
 from airflow_orchestration.engine.prescan import Prescan
 from airflow_orchestration.engine.reading import Reading
 from airflow_orchestration.engine.sqltext import literal
+from airflow_orchestration.engine.uniqueness import DUPLICATES, Repeated, make_duplicates
 
 _FETCH = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """What was put aside: rows by rule, and filled cells of the rows in scope."""
+    """What was put aside: rows by rule, and filled cells of the rows in scope.
+
+    `marks` counts, for each of `checking.marked`, the `judged` rows that break it: those with a bad value.
+    """
 
     by_rule: dict[str, int]
     filled: int
+    judged: int = 0
+    marks: tuple[int, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -38,11 +51,7 @@ def collect(
     `duplicates`: table `duplicates` holds the positions of the rows that repeat a key. A row that was
     not staged and breaks no rule gets a null rule; `Rejected.by_rule` then has the key "".
     """
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE rejected "
-        "(position BIGINT, rule VARCHAR, column_name VARCHAR, reason VARCHAR, raw VARCHAR, filled INTEGER)"
-    )
-    connection.execute("CREATE TEMP TABLE IF NOT EXISTS duplicates (_position BIGINT)")
+    _make_tables(connection)
     scan = reading.prescan()
     if scan is None:
         chosen = f"({reading.checks.good}) IS NOT TRUE"
@@ -56,18 +65,55 @@ def collect(
     counted = connection.execute(
         "SELECT coalesce(rule, ''), count(*), sum(filled) FROM rejected GROUP BY ALL ORDER BY ALL"
     ).fetchall()
+    judged, *marks = _marked(connection, len(marked(reading.checks.contract)))
     return Rejected(
         by_rule={str(rule): int(rows) for rule, rows, _ in counted},
         filled=sum(int(filled) for rule, _, filled in counted if rule != OUT_OF_SCOPE),
+        judged=judged,
+        marks=tuple(marks),
     )
 
 
-def write_quarantine(connection: duckdb.DuckDBPyConnection, feed_id: str, target: Path) -> None:
-    """Write table `rejected` as Parquet, by position."""
+def _marked(connection: duckdb.DuckDBPyConnection, rules: int) -> tuple[int, ...]:
+    """How many rows were put aside for a value of theirs, and how many of these have each mark."""
+    counts = ", ".join(["count(*)", *(f"count_if(marks[{number}])" for number in range(1, rules + 1))])
+    others = ", ".join(map(literal, (OUT_OF_SCOPE, MALFORMED, DUPLICATE_KEY, DUPLICATE_VALUE)))
+    row = connection.execute(f"SELECT {counts} FROM rejected WHERE rule NOT IN ({others})").fetchone()
+    return tuple(int(count) for count in row or ())
+
+
+def collect_repeats(
+    connection: duckdb.DuckDBPyConnection, reading: Reading, found: Sequence[Repeated]
+) -> None:
+    """Put rows that break no rule of their own, and repeat something of another file, into table `rejected`."""
+    _make_tables(connection)
+    rows = ", ".join(
+        f"({row.position}, {literal(row.rule)}, {literal(row.column)}, {literal(row.reason)})"
+        for row in found
+    )
+    connection.execute(f"INSERT INTO {DUPLICATES} VALUES {rows}")
+    suspects = reading.suspects([row.position for row in found])
+    _insert(
+        connection, reading.checks, f"SELECT * FROM ({suspects}) SEMI JOIN {DUPLICATES} USING (_position)"
+    )
+
+
+def _make_tables(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
-        f"COPY (SELECT {literal(feed_id)} AS feed_id, position, rule, column_name, reason, raw "
-        f"FROM rejected ORDER BY position) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)"
+        "CREATE OR REPLACE TEMP TABLE rejected "
+        "(position BIGINT, rule VARCHAR, column_name VARCHAR, reason VARCHAR, raw VARCHAR, filled INTEGER, "
+        "marks BOOLEAN[])"
     )
+    make_duplicates(connection)
+
+
+def write_quarantine(connection: duckdb.DuckDBPyConnection, feed_id: str, origin: str, target: Path) -> Path:
+    """Write table `rejected` as Parquet, by position; return the file."""
+    connection.execute(
+        f"COPY (SELECT {literal(feed_id)} AS feed_id, {literal(origin)} AS origin, position, rule, column_name, "
+        f"reason, raw FROM rejected ORDER BY position) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)"
+    )
+    return target
 
 
 def gaps(connection: duckdb.DuckDBPyConnection, staged: Path, first: int, last: int) -> Iterator[int]:
@@ -108,12 +154,12 @@ def _insert(connection: duckdb.DuckDBPyConnection, checks: Checks, suspects: str
     connection.execute(
         f"INSERT INTO rejected SELECT _position, "
         f"CASE WHEN _malformed THEN '{MALFORMED}' WHEN rule.name IS NOT NULL THEN rule.name "
-        f"WHEN d._position IS NOT NULL THEN '{DUPLICATE_KEY}' END AS rule_name, "
-        "CASE WHEN NOT _malformed THEN rule.column_name END, "
+        "ELSE d.rule END AS rule_name, "
+        "CASE WHEN NOT _malformed THEN coalesce(rule.column_name, d.column_name) END, "
         "CASE WHEN _malformed THEN 'The line is not one JSON object.' "
-        "ELSE coalesce(rule.reason, 'An earlier row of the feed has the same key.') END, "
-        f"CASE WHEN rule_name IS DISTINCT FROM '{OUT_OF_SCOPE}' THEN replace(_raw, chr(0), '\u2400') END, filled "
-        f"FROM (SELECT _position, _raw, _malformed, {checks.filled} AS filled, "
+        "ELSE coalesce(rule.reason, d.reason) END, "
+        f"CASE WHEN rule_name IS DISTINCT FROM '{OUT_OF_SCOPE}' THEN replace(_raw, chr(0), '\u2400') END, filled, marks "
+        f"FROM (SELECT _position, _raw, _malformed, {checks.filled} AS filled, {checks.marks} AS marks, "
         f"{checks.first_broken} AS number FROM ({suspects})) "
         f"LEFT JOIN (VALUES {rules}) AS rule(number, name, column_name, reason) USING (number) "
         "LEFT JOIN duplicates AS d USING (_position)"
@@ -123,7 +169,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, checks: Checks, suspects: str
 def _insert_malformed(connection: duckdb.DuckDBPyConnection, scan: Prescan) -> None:
     if scan.malformed:
         connection.execute(
-            f"INSERT INTO rejected SELECT position, '{MALFORMED}', NULL, reason, raw, 0 "
+            f"INSERT INTO rejected SELECT position, '{MALFORMED}', NULL, reason, raw, 0, NULL "
             f"FROM read_json({literal(scan.sidecar)}, format = 'newline_delimited', "
             "columns = {position: 'BIGINT', reason: 'VARCHAR', raw: 'VARCHAR'})"
         )

@@ -44,6 +44,11 @@ def _settings(
     yield "SET enable_progress_bar = false"
     yield "SET enable_profiling = 'no_output'"  # how `ingest` learns how many rows the engine read
     yield "SET TimeZone = 'UTC'"
+    # What an author's expression means must not depend on the defaults of a version of the engine.
+    yield "SET error_on_division_by_zero = false"
+    yield "SET ieee_floating_point_ops = true"
+    yield "SET integer_division = false"
+    yield "SET regex_match_operator_semantics = 'partial'"
     yield "SET autoinstall_known_extensions = false"
     yield "SET autoload_known_extensions = false"
     yield "SET allow_community_extensions = false"

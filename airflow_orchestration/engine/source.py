@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import stat
-import zlib
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from airflow_orchestration.engine.packing import DAMAGED, PACKINGS, Packing, packing_of
 from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.sources.fetched import SourceFile
 
-GZIP_MAGIC = b"\x1f\x8b"
 MAX_RATIO = 200
 """How many times its packed size a file may unpack to..."""
 FREE_BYTES = 10 * 1024 * 1024
 """...once it is larger than this."""
 PIECE = 1024 * 1024
 
+Fingerprint = tuple[int, int, int, int, int]
+"""Mode, device, inode, size and time of change."""
 
 FD_FOLDER = Path("/proc/self/fd")
 """Linux: a path that leads to an opened file, whatever has become of its name."""
@@ -32,6 +34,8 @@ class Source:
 
     feed_id: str
     path: Path
+    seen: Fingerprint
+    """Of the file as it was opened: two openings with the same one gave the same bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,19 +54,22 @@ class OpenedFile:
 
 
 @contextmanager
-def open_source(root: Path, path: Path, *, feed_id: str, scratch: Path) -> Iterator[Source]:
-    """Yield the file's bytes as a plain file; gzip is unpacked into `scratch`.
+def open_source(
+    file: SourceFile, *, feed_id: str, scratch: Path, max_bytes: int = sys.maxsize
+) -> Iterator[Source]:
+    """Yield the file's bytes as a plain file; gzip and zstd are unpacked into `scratch`.
 
-    Raises `FeedError` when the file isn't a regular file below `root`, is empty, can't be unpacked,
-    or was changed before the block ended.
+    Raises `FeedError` when the file isn't a regular file below its root, is empty, can't be unpacked or
+    unpacks to more than `max_bytes`, or was changed before the block ended.
     """
-    with open_regular(root, path, feed_id=feed_id) as opened:
+    path = file.path
+    with open_regular(file.root, path, feed_id=feed_id) as opened:
         before = _fingerprint(os.fstat(opened.file.fileno()))
         if before[3] == 0:
             raise _empty(feed_id, path)
-        plain = _plain(opened, feed_id, scratch)
+        plain = _plain(opened, feed_id, scratch, max_bytes)
         try:
-            yield Source(feed_id=feed_id, path=plain)
+            yield Source(feed_id=feed_id, path=plain, seen=before)
         finally:
             if not _unchanged(opened, before):
                 raise FeedError(
@@ -112,12 +119,11 @@ def _real_path(descriptor: int, resolved: Path) -> Path:
     return Path(os.path.realpath(opened if opened.exists() else resolved))
 
 
-def _fingerprint(found: os.stat_result) -> tuple[int, int, int, int, int]:
-    """Mode, device, inode, size and time of change."""
+def _fingerprint(found: os.stat_result) -> Fingerprint:
     return (found.st_mode, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def _unchanged(opened: OpenedFile, before: tuple[int, int, int, int, int]) -> bool:
+def _unchanged(opened: OpenedFile, before: Fingerprint) -> bool:
     """Whether the file is as it was, and its name still stands for it."""
     try:
         named = opened.path.lstat()
@@ -126,39 +132,49 @@ def _unchanged(opened: OpenedFile, before: tuple[int, int, int, int, int]) -> bo
     return before == _fingerprint(named) == _fingerprint(os.fstat(opened.file.fileno()))
 
 
-def _plain(opened: OpenedFile, feed_id: str, scratch: Path) -> Path:
+def _plain(opened: OpenedFile, feed_id: str, scratch: Path, max_bytes: int) -> Path:
     try:
-        magic = opened.file.read(len(GZIP_MAGIC))
+        packing = packing_of(opened.file.read(4))
     except OSError as error:
         raise _unreadable(feed_id, opened.path, error) from None
     opened.file.seek(0)
-    if magic == GZIP_MAGIC:
-        return _unpacked(opened, feed_id, scratch)
-    if opened.path.suffix == ".gz":
-        raise FeedError(f"{feed_id}: {opened.path.name} ends in .gz and is not gzip; rename or pack it.")
+    if packing is not None:
+        return _unpacked(opened, packing, feed_id, scratch, max_bytes)
+    for promised in PACKINGS:
+        if opened.path.suffix == promised.suffix:
+            raise FeedError(
+                f"{feed_id}: {opened.path.name} ends in {promised.suffix} and is not {promised.name}; "
+                "rename or pack it."
+            )
     return opened.readable
 
 
-def _unpacked(opened: OpenedFile, feed_id: str, scratch: Path) -> Path:
+def _unpacked(opened: OpenedFile, packing: Packing, feed_id: str, scratch: Path, max_bytes: int) -> Path:
     target, name = scratch / f"{feed_id}.unpacked", opened.path.name
-    limit = max(FREE_BYTES, MAX_RATIO * os.fstat(opened.file.fileno()).st_size)
+    ratio_limit = max(FREE_BYTES, MAX_RATIO * os.fstat(opened.file.fileno()).st_size)
+    limit = min(ratio_limit, max_bytes)
     try:
-        with gzip.open(opened.file) as packed, target.open("wb") as plain:
+        with packing.open(opened.file) as packed, target.open("wb") as plain:
             size = _copy(packed, plain, limit)
-    except (EOFError, gzip.BadGzipFile, zlib.error):
+    except DAMAGED:
         raise FeedError(
-            f"{feed_id}: {name} is cut off or damaged inside its gzip; deliver the file again."
+            f"{feed_id}: {name} is cut off or damaged inside its {packing.name}; deliver the file again."
         ) from None
-    if size > limit:
+    if size > ratio_limit:
         raise FeedError(
             f"{feed_id}: {name} unpacks to more than {MAX_RATIO} times its size; deliver it unpacked."
+        )
+    if size > max_bytes:
+        raise FeedError(
+            f"{feed_id}: {name} unpacks to more than {max_bytes:,} bytes, the feed's limits.bytes; "
+            "raise it, or deliver the file in parts."
         )
     if size == 0:
         raise _empty(feed_id, opened.path)
     return target
 
 
-def _copy(packed: gzip.GzipFile, plain: IO[bytes], limit: int) -> int:
+def _copy(packed: IO[bytes], plain: IO[bytes], limit: int) -> int:
     size = 0
     while size <= limit and (piece := packed.read(PIECE)):
         plain.write(piece)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import csv
 import json
 import os
-import zlib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
 
-from airflow_orchestration.domain.feed import Feed, FeedFormat
+from airflow_orchestration.domain.feed import Encoding, Feed, FeedFormat
+from airflow_orchestration.engine.packing import packing_of, unpacked_start
 from airflow_orchestration.engine.sandbox import sandbox
-from airflow_orchestration.engine.source import GZIP_MAGIC, OpenedFile, open_regular
+from airflow_orchestration.engine.source import OpenedFile, open_regular
 from airflow_orchestration.engine.sqltext import literal
 from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.sources.fetched import SourceFile
 
 SAMPLE = 64 * 1024
 MAX_UNPACKED = 1024 * 1024
@@ -38,6 +40,8 @@ class FeedVolume:
 
 
 ABSENT = FeedVolume(bytes=0, rows=0, columns=0, nesting=0, present=False)
+UNKNOWN = replace(ABSENT, present=True)
+"""What is no file of this machine is there, and can't be looked at cheaply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,16 +60,33 @@ class _Sample:
         return round(count / self.share) if self.share else 0
 
 
-def survey(feed: Feed, path: Path, *, root: Path) -> FeedVolume:
-    """Estimate the volume of a feed's file; never fails on what is in it.
+def survey(feed: Feed, file: SourceFile) -> FeedVolume:
+    """Estimate the volume of one of a feed's files; never fails on what is in it.
 
-    What lies outside `root`, through a link or `..`, is absent.
+    What lies outside its root, through a link or `..`, is absent.
     """
     try:
-        with open_regular(root, path.absolute(), feed_id=feed.id) as opened:
+        with open_regular(file.root, file.path.absolute(), feed_id=feed.id) as opened:
             return _volume(feed, opened)
     except FeedError:
         return ABSENT
+
+
+def together(volumes: Iterable[FeedVolume]) -> FeedVolume:
+    """The volume of several files: rows and bytes of all that are there, columns and nesting of the richest."""
+    there = [volume for volume in volumes if volume.present]
+    return FeedVolume(
+        bytes=sum(volume.bytes for volume in there),
+        rows=sum(volume.rows for volume in there),
+        columns=max((volume.columns for volume in there), default=0),
+        nesting=max((volume.nesting for volume in there), default=0),
+        present=bool(there),
+    )
+
+
+def scaled(volume: FeedVolume, times: float) -> FeedVolume:
+    """A volume with so many times its rows and bytes."""
+    return replace(volume, bytes=round(volume.bytes * times), rows=round(volume.rows * times))
 
 
 def _volume(feed: Feed, opened: OpenedFile) -> FeedVolume:
@@ -73,21 +94,17 @@ def _volume(feed: Feed, opened: OpenedFile) -> FeedVolume:
         size, start = os.fstat(opened.file.fileno()).st_size, opened.file.read(SAMPLE)
     except OSError:
         return ABSENT
-    rows, columns, nesting = _shape(feed, opened.readable, _sample(start, size))
+    rows, columns, nesting = _shape(feed, opened.readable, _sample(feed, start, size))
     return FeedVolume(bytes=size, rows=rows, columns=columns, nesting=nesting, present=True)
 
 
-def _sample(start: bytes, size: int) -> _Sample:
-    share = min(1.0, len(start) / size) if size else 1.0
-    if not start.startswith(GZIP_MAGIC):
-        return _Sample(text=start, share=share)
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        text = unpacker.decompress(start, MAX_UNPACKED)
-    except zlib.error:
-        return _Sample(text=b"", share=share)
-    used = len(start) - len(unpacker.unconsumed_tail)
-    return _Sample(text=text, share=used / size)
+def _sample(feed: Feed, start: bytes, size: int) -> _Sample:
+    text, used, packing = start, len(start), packing_of(start)
+    if packing is not None:
+        text, used = unpacked_start(packing, start, MAX_UNPACKED)
+    if feed.encoding is not Encoding.UTF_8:
+        text = text.decode(feed.encoding.value, "replace").encode()
+    return _Sample(text=text, share=min(1.0, used / size) if size else 1.0)
 
 
 def _shape(feed: Feed, path: Path, sample: _Sample) -> tuple[int, int, int]:
@@ -101,6 +118,8 @@ def _shape(feed: Feed, path: Path, sample: _Sample) -> tuple[int, int, int]:
             return _array_shape(sample)
         case FeedFormat.PARQUET:
             return _parquet_shape(path)
+        case None:
+            return 0, 0, 0
 
 
 def _lines(sample: _Sample) -> int:
@@ -111,10 +130,11 @@ def _lines(sample: _Sample) -> int:
 def _csv_shape(feed: Feed, sample: _Sample) -> tuple[int, int, int]:
     header = sample.text.split(b"\n", 1)[0].decode("utf-8", "replace")
     try:
-        names = next(csv.reader([header], delimiter=feed.delimiter), [])
+        quoting = {"quotechar": feed.quote} if feed.quote else {"quoting": csv.QUOTE_NONE}
+        names = next(csv.reader([header], delimiter=feed.delimiter, **quoting), [])
     except (csv.Error, TypeError, ValueError):
         names = []
-    return max(0, _lines(sample) - 1), len(names), 1 if names else 0
+    return max(0, _lines(sample) - int(feed.header)), len(names), 1 if names else 0
 
 
 def _array_shape(sample: _Sample) -> tuple[int, int, int]:

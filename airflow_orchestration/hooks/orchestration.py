@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -13,6 +14,7 @@ from airflow_orchestration.storage.publishing import Publisher
 
 if TYPE_CHECKING:
     import psycopg
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
     from airflow.sdk import Connection
 
 ACCEPTED_EXTRAS = frozenset(
@@ -51,6 +53,12 @@ class OrchestrationHook(BaseHook):
 
     def get_conn(self) -> psycopg.Connection[Any]:
         """Open a connection; raises `InputRefusedError` when the Airflow connection can't be used for it."""
+        opened: Any = self.provider_hook.get_conn()
+        return opened  # type: ignore[no-any-return]  # psycopg 3 under SQLAlchemy 2, which Airflow 3.3 needs
+
+    @cached_property
+    def provider_hook(self) -> PostgresHook:
+        """The provider's hook, which has asked Airflow for the connection: a forked process need not ask again."""
         # The provider's hook takes 0.5 s to import: only the tasks that open a connection pay for it.
         from airflow.providers.postgres.hooks.postgres import PostgresHook  # noqa: PLC0415
 
@@ -63,8 +71,7 @@ class OrchestrationHook(BaseHook):
             )
         if problems:
             raise InputRefusedError(f"connection {self.orchestration_conn_id}", problems)
-        opened: Any = PostgresHook(postgres_conn_id=self.orchestration_conn_id).get_conn()
-        return opened  # type: ignore[no-any-return]  # psycopg 3 under SQLAlchemy 2, which Airflow 3.3 needs
+        return PostgresHook(postgres_conn_id=self.orchestration_conn_id, connection=connection)
 
     def _airflow_connection(self) -> Connection:
         try:
@@ -80,3 +87,8 @@ class OrchestrationHook(BaseHook):
     def publisher(self) -> Publisher:
         """Return a publisher to the database behind this connection."""
         return Publisher(self.get_conn)
+
+
+def publisher_of(conn_id: str) -> Publisher:
+    """Return a publisher to the database behind an Airflow connection."""
+    return OrchestrationHook(conn_id).publisher()

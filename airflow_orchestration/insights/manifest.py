@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,8 @@ from airflow_orchestration.domain.deadline import deadline_at
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.pipeline import Late
-from airflow_orchestration.domain.run_spec import RunSpec
+from airflow_orchestration.domain.run_spec import Dataset, RunSpec
+from airflow_orchestration.policies.drift import shown
 from airflow_orchestration.storage.publication import Version
 from airflow_orchestration.storage.store import MergeRecord, RunState, StoredRound
 
@@ -34,11 +35,12 @@ class ManifestFacts:
     started_at: datetime
     rounds: tuple[StoredRound, ...]
     standing: Mapping[str, FeedOutcome]
-    merge: MergeRecord | None
+    merges: Mapping[str, MergeRecord]
+    """The merges of the last round, by dataset."""
     usual_rows: Mapping[str, int]
     published: bool
-    versions: tuple[Version, ...] = ()
-    """What the ledger of the target table has of the run."""
+    versions: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
+    """What the ledgers of the target tables have of the run, by dataset."""
     stopped: frozenset[str] = frozenset()
     """The feeds whose processing was stopped in the last round."""
     last_word: str = ""
@@ -49,14 +51,23 @@ class ManifestFacts:
         """The rows whose primary source each feed is, for the feeds that are in."""
         if self.versions:
             rows: Counter[str] = Counter()
-            for version in self.versions:
-                rows.update(version.feeds)
+            for versions in self.versions.values():
+                for version in versions:
+                    rows.update(version.feeds)
             return rows
-        return self.merge.published if self.merge else {}
+        return {feed: rows for merge in self.merges.values() for feed, rows in merge.published.items()}
 
-    def came_in(self, feed_id: str) -> int | None:
-        """The version that brought a feed in, if one did."""
-        return next((one.version for one in self.versions if feed_id in one.feeds), None)
+    @property
+    def version(self) -> int:
+        """How often the run has published: 0, or 1 and one more for every later version of a dataset."""
+        return sum(len(versions) - 1 for versions in self.versions.values()) + 1 if self.versions else 0
+
+    def brought(self, version: Version, dataset: str) -> list[str]:
+        """The feeds that came in with a version of a dataset."""
+        before = {
+            feed for one in self.versions[dataset] if one.version < version.version for feed in one.feeds
+        }
+        return [feed for feed in self.spec.feeds if feed in version.feeds and feed not in before]
 
 
 def completeness_manifest(facts: ManifestFacts) -> dict[str, Any]:
@@ -67,7 +78,7 @@ def completeness_manifest(facts: ManifestFacts) -> dict[str, Any]:
     weight = sum(line["weight"] for line in feeds)
     return {
         "state": _state(facts, missing).value,
-        "version": len(facts.versions),
+        "version": facts.version,
         "rounds": len(facts.rounds),
         "feeds_expected": len(feeds),
         "why": facts.last_word if not facts.published else None,
@@ -80,17 +91,32 @@ def completeness_manifest(facts: ManifestFacts) -> dict[str, Any]:
             {name: line[name] for name in ("feed", "state", "why", "usual_rows")} for line in missing
         ],
         "feeds": feeds,
-        "disagreements": dict(facts.merge.disagreements) if facts.merge and not facts.versions[1:] else {},
-        "versions": [
-            {
-                "feeds": [
-                    feed.id for feed in facts.spec.feeds.values() if facts.came_in(feed.id) == one.version
-                ]
-            }
-            | one.diff()
-            for one in facts.versions
-        ],
+        "datasets": [_dataset_line(dataset, facts) for dataset in facts.spec.datasets.values()],
+        "versions": _versions(facts),
     }
+
+
+def _dataset_line(dataset: Dataset, facts: ManifestFacts) -> dict[str, Any]:
+    """Where a dataset went. What feeds disagreed about is known of the first version only."""
+    merge, versions = facts.merges.get(dataset.name), facts.versions.get(dataset.name, ())
+    rows = facts.rows_published
+    return {
+        "dataset": dataset.name,
+        "table": dataset.publish.table,
+        "version": len(versions),
+        "rows": sum(rows.get(feed_id, 0) for feed_id in dataset.feeds),
+        "disagreements": dict(merge.disagreements) if merge and not versions[1:] else {},
+    }
+
+
+def _versions(facts: ManifestFacts) -> list[dict[str, Any]]:
+    """Every version of every dataset, oldest first."""
+    lines = [
+        {"dataset": dataset, "feeds": facts.brought(version, dataset), **version.diff()}
+        for dataset, versions in facts.versions.items()
+        for version in versions
+    ]
+    return sorted(lines, key=lambda line: (line["published_at"], line["dataset"]))
 
 
 def _state(facts: ManifestFacts, missing: list[dict[str, Any]]) -> RunState:
@@ -115,6 +141,8 @@ def _feed_line(feed: Feed, facts: ManifestFacts) -> dict[str, Any]:
     }
     if outcome is not None and outcome.error is None:
         line |= _figures(outcome)
+        if outcome.drift is not None:
+            line["unusual"] = list(shown(outcome.drift))
     if merged and outcome is not None and facts.published:
         line |= {
             "rows_published": rows[feed.id],
@@ -151,7 +179,7 @@ def _absence(feed: Feed, outcome: FeedOutcome | None, facts: ManifestFacts) -> t
         return _never_came(feed, facts)
     if outcome.error is not None:
         return "failed", outcome.error
-    if facts.merge is None:
+    if not facts.merges:
         return "unused", "arrived, but nothing was merged"
     standard = facts.spec.pipeline.quality.approve_at
     if outcome.quality_score < standard:
@@ -160,7 +188,7 @@ def _absence(feed: Feed, outcome: FeedOutcome | None, facts: ManifestFacts) -> t
 
 
 def _never_came(feed: Feed, facts: ManifestFacts) -> tuple[str, str]:
-    path = facts.spec.location(feed.id)[1]
+    place = facts.spec.location(feed.id) or f"what {feed.id} reads"
     if feed.id in facts.stopped:
         return (
             "late",
@@ -169,9 +197,9 @@ def _never_came(feed: Feed, facts: ManifestFacts) -> tuple[str, str]:
     if feed.id in _last_evidence(facts).get("failed_ids", ()) and not _missed_its_deadline(feed, facts):
         return (
             "failed",
-            f"nothing came of {path}: it was not there, or its task ended early; see the task's log",
+            f"nothing came of {place}: it was not there, or its task ended early; see the task's log",
         )
-    return "late", f"{path} had not arrived when the gate decided, {_at_the_latest(feed, facts)}"
+    return "late", f"{place} had not arrived when the gate decided, {_at_the_latest(feed, facts)}"
 
 
 def _last_evidence(facts: ManifestFacts) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from airflow_orchestration.policies.drift import shown
 from airflow_orchestration.storage.store import Event
 
 Detail = Mapping[str, Any]
@@ -31,7 +32,7 @@ def _round_opened(detail: Detail) -> tuple[str, str]:
 
 
 def _counted(number: int, noun: str, plural: str = "s") -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}{plural}"
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}{plural}"
 
 
 def _waiting(detail: Detail) -> tuple[str, str]:
@@ -53,6 +54,21 @@ def _registered(detail: Detail) -> tuple[str, str]:
     )
 
 
+def _measured(detail: Detail) -> tuple[str, str]:
+    shares = ", ".join(
+        f"{name} {detail[name]['share'] * 100:.1f} %" for name in ("completeness", "validity", "uniqueness")
+    )
+    return "measured", f"{detail['feed']}, by {detail['by']}: {_counted(detail['rows'], 'row')}; {shares}"
+
+
+def _output(detail: Detail) -> tuple[str, str]:
+    return "written", f"{detail['feed']} to {detail['folder']}"
+
+
+def _drifted(detail: Detail) -> tuple[str, str]:
+    return "unusual", f"{detail['feed']}: {'; '.join(shown(detail))}"
+
+
 def _checkpoint(detail: Detail) -> tuple[str, str]:
     return "gate", (
         f"{detail['action']} because {detail['reason']}: {detail['progress'] * 100:.0f} % arrived, "
@@ -61,7 +77,7 @@ def _checkpoint(detail: Detail) -> tuple[str, str]:
 
 
 def _merged(detail: Detail) -> tuple[str, str]:
-    return "merged", f"{detail['rows']:,} rows from {len(detail['published'])} feeds"
+    return "merged", f"{detail['rows']:,} rows from {_counted(len(detail['published']), 'feed')}"
 
 
 def _validated(detail: Detail) -> tuple[str, str]:
@@ -103,6 +119,9 @@ _TELLERS: Mapping[str, Callable[[Detail], tuple[str, str]]] = {
     "branch_waiting": _waiting,
     "branch_stopped": _stopped,
     "feed_registered": _registered,
+    "data_quality_recorded": _measured,
+    "output_written": _output,
+    "feed_drifted": _drifted,
     "synchronization_checkpoint": _checkpoint,
     "intelligent_data_merge_completed": _merged,
     "data_quality_validated": _validated,

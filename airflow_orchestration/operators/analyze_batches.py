@@ -12,7 +12,7 @@ from airflow_orchestration.domain.conf import read_conf
 from airflow_orchestration.domain.pipeline_file import read_pipeline_file
 from airflow_orchestration.domain.run_spec import RunSpec, resolve
 from airflow_orchestration.exceptions import InputRefusedError, StoreNotReadyError
-from airflow_orchestration.hooks.orchestration import OrchestrationHook
+from airflow_orchestration.hooks.orchestration import publisher_of
 from airflow_orchestration.operators.base import OrchestrationOperator
 from airflow_orchestration.workflow.analyze import analyze_batches
 
@@ -37,9 +37,9 @@ class AnalyzeBatchesOperator(OrchestrationOperator):
         """Return the mode decision as plain data."""
         try:
             spec = self._spec(context)
-            _check_target(spec)
+            _check_targets(spec)
             with self.step(context, "analyze") as step:
-                decision = analyze_batches(step.store, step.fence, spec)
+                decision = analyze_batches(step.store, step.fence, spec, step.outside)
         except (InputRefusedError, StoreNotReadyError) as error:
             raise AirflowFailException(str(error)) from error
         self.log.info("%s", decision)
@@ -49,7 +49,7 @@ class AnalyzeBatchesOperator(OrchestrationOperator):
     def _spec(self, context: Context) -> RunSpec:
         found = read_pipeline_file(Path(self.pipeline_file))
         conf = read_conf(context["dag_run"].conf)
-        return resolve(found.pipeline, found.read_contract(), conf, _run_date(context))
+        return resolve(found.pipeline, found.read_contracts(), conf, _run_date(context))
 
 
 def _run_date(context: Context) -> date:
@@ -57,6 +57,7 @@ def _run_date(context: Context) -> date:
     return (run.logical_date or run.run_after).date()
 
 
-def _check_target(spec: RunSpec) -> None:
-    publish = spec.pipeline.publish
-    OrchestrationHook(publish.conn_id).publisher().preflight(publish.table, spec.contract)
+def _check_targets(spec: RunSpec) -> None:
+    for dataset in spec.datasets.values():
+        publish = dataset.publish
+        publisher_of(publish.conn_id).preflight(publish, dataset.contract)

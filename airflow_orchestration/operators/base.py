@@ -15,6 +15,7 @@ from airflow.sdk import BaseOperator
 from airflow_orchestration.engine.staging import StagingArea
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
+from airflow_orchestration.hooks.outside import AirflowOutside
 from airflow_orchestration.storage.store import Attempt, RunKey, WorkUnit
 from airflow_orchestration.workflow.step import Step
 from airflow_orchestration.workflow.stopping import die_with_parent
@@ -67,7 +68,13 @@ def open_step(
         tempfile.TemporaryDirectory(prefix="orchestration-") as scratch,
     ):
         fence = store.claim(work_unit, attempt(context))
-        yield Step(store=store, fence=fence, scratch=Path(scratch), open_staging=staging_area)
+        yield Step(
+            store=store,
+            fence=fence,
+            scratch=Path(scratch),
+            open_staging=staging_area,
+            outside=AirflowOutside(),
+        )
 
 
 def run_key(context: Context) -> RunKey:
@@ -89,7 +96,9 @@ def staging_area(root: str) -> StagingArea:
         return StagingArea(Path(root))
     from airflow.sdk import ObjectStoragePath  # noqa: PLC0415  # half a second that local roots don't pay
 
-    return StagingArea(ObjectStoragePath(root))
+    path = ObjectStoragePath(root)
+    _ = path.fs  # asks Airflow for the connection, which a forked process must not do
+    return StagingArea(path)
 
 
 def refuse_native_rendering(context: Context) -> None:

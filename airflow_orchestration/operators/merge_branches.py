@@ -15,9 +15,18 @@ class MergeBranchesOperator(OrchestrationOperator):
     """Fuses the arrived feeds per key and attribute, heaviest source first (SEED 15 to 18)."""
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Return how many rows each feed brought to the merged table."""
+        """Return how many rows each feed brought to the merged tables."""
         with self.step(context, "merge") as step:
-            record = merge_round(step)
-        self.log.info("Merged %d rows from %d feeds", record.staged.rows, len(record.published))
-        context["ti"].xcom_push(key="decision", value=dict(record.decision))
-        return {"rows": record.staged.rows, "published": dict(record.published)}
+            records = merge_round(step)
+        for record in records:
+            self.log.info(
+                "Merged %d rows of %s from %d feeds",
+                record.staged.rows,
+                record.dataset,
+                len(record.published),
+            )
+        context["ti"].xcom_push(key="decision", value={one.dataset: dict(one.decision) for one in records})
+        return {
+            "rows": sum(record.staged.rows for record in records),
+            "published": {feed: rows for record in records for feed, rows in record.published.items()},
+        }

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.operators.base import OrchestrationOperator
+from airflow_orchestration.operators.quality_results import with_quality_results
 from airflow_orchestration.triggers.branch_wait import BranchWaitTrigger
 from airflow_orchestration.workflow.branch import Waiting, WaitsFor, failed_feeds, run_branch
-from airflow_orchestration.workflow.stopping import straggler_worker
+from airflow_orchestration.workflow.stopping import apart
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,11 +44,10 @@ class ProcessBranchOperator(OrchestrationOperator):
         """Process what is there; wait for the rest."""
         with self.step(context, f"branch:{self.lane}:{self.branch_id}") as step:
             self._name(context, step)
+            informed = with_quality_results(context, step, self._feeds(step))
             ti = context["ti"]
             last_try = ti.try_number > ti.max_tries
-            waiting = run_branch(
-                step, self.branch_id, self.lane, last_try=last_try, worker=straggler_worker(step)
-            )
+            waiting = run_branch(informed, self.branch_id, self.lane, last_try=last_try, worker=apart(step))
             failed = failed_feeds(step, self.branch_id, self.lane)
         if any(obstacle.kind is not WaitsFor.NOTHING for obstacle in waiting):
             self._wait(waiting)
@@ -80,9 +81,12 @@ class ProcessBranchOperator(OrchestrationOperator):
             late = ", ".join(obstacle.feed_id for obstacle in waiting)
             raise AirflowSkipException(f"Late: {late} had not arrived when the gate decided.")
 
+    def _feeds(self, step: Step) -> Sequence[str]:
+        plan = step.store.rounds(step.run_key)[step.round - 1].plan
+        return plan.branch(self.branch_id).feeds_in(self.lane)
+
     def _name(self, context: Context, step: Step) -> None:
-        feeds = step.store.rounds(step.run_key)[step.round - 1].plan.branch(self.branch_id)
-        context["branch_name"] = f"{self.branch_id}: {', '.join(feeds.feeds_in(self.lane))}"  # type: ignore[typeddict-unknown-key]  # read by map_index_template
+        context["branch_name"] = f"{self.branch_id}: {', '.join(self._feeds(step))}"  # type: ignore[typeddict-unknown-key]  # read by map_index_template
 
 
 class IngestionBranchOperator(ProcessBranchOperator):

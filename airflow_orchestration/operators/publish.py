@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -13,13 +14,13 @@ from airflow_orchestration.exceptions import (
     NotPublishedError,
     PublishConflictError,
 )
-from airflow_orchestration.hooks.orchestration import OrchestrationHook
+from airflow_orchestration.hooks.orchestration import publisher_of
 from airflow_orchestration.insights.completeness import DAG_RUN_NOTE, manifest_note
 from airflow_orchestration.operators.base import OrchestrationOperator, run_key
 from airflow_orchestration.operators.reconcile import Reconciler, late_versions
 from airflow_orchestration.storage.store import RunKey, RunState
 from airflow_orchestration.workflow.close_out import close_out
-from airflow_orchestration.workflow.publish import manifest_of, publish, sentence_of
+from airflow_orchestration.workflow.publish import histories, manifest_of, publish, sentence_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
@@ -30,30 +31,31 @@ FINAL = (InputRefusedError, LedgerMismatchError, NotPublishedError, PublishConfl
 
 
 class PublishOperator(OrchestrationOperator):
-    """Publishes exactly once, and sends the completeness manifest with the asset event.
+    """Publishes each dataset exactly once, and sends the completeness manifest with the asset events.
 
-    :param publish_conn_id: the Airflow connection of the target database.
-    :param asset: the asset that the published table is.
+    :param assets: the assets that the published tables are.
     """
 
-    def __init__(self, *, publish_conn_id: str, asset: Asset, **kwargs: Any) -> None:
-        super().__init__(outlets=[asset], **kwargs)
-        self.publish_conn_id = publish_conn_id
-        self.asset = asset
+    def __init__(self, *, assets: Sequence[Asset], **kwargs: Any) -> None:
+        super().__init__(outlets=list(assets), **kwargs)
+        self.assets = list(assets)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Return what the publish transaction counted."""
+        """Return what the publish transactions counted."""
         with self.step(context, "publish") as step:
-            publisher = OrchestrationHook(self.publish_conn_id).publisher()
             try:
-                published = publish(step, publisher)
+                published = publish(step, publisher_of).values()
             except FINAL as error:
                 raise AirflowFailException(str(error)) from error
-            versions = publisher.history(step.spec.pipeline.publish.table, step.run_key).versions
-            manifest = manifest_of(step, published=True, versions=versions)
-        context["outlet_events"][self.asset].extra = manifest
-        self.log.info("Published %d rows of %d", published.rows_published, published.rows_in)
-        return {"rows_in": published.rows_in, "rows_published": published.rows_published}
+            manifest = manifest_of(step, published=True, known=histories(step, publisher_of))
+        for asset in self.assets:
+            context["outlet_events"][asset].extra = manifest
+        counted = {
+            "rows_in": sum(one.rows_in for one in published),
+            "rows_published": sum(one.rows_published for one in published),
+        }
+        self.log.info("Published %(rows_published)d rows of %(rows_in)d", counted)
+        return counted
 
 
 class FailOperator(OrchestrationOperator):
@@ -74,15 +76,13 @@ class FailOperator(OrchestrationOperator):
 class CloseOutOperator(OrchestrationOperator):
     """The only leaf of the Dag: records the end, merges what came late, and fails unless something was published.
 
-    :param publish_conn_id: the Airflow connection of the target database.
-    :param asset: the asset that the published table is.
+    :param assets: the assets that the published tables are.
     :param late: which late feeds are merged here: those of this run, or those of earlier ones.
     """
 
-    def __init__(self, *, publish_conn_id: str, asset: Asset, late: Late, **kwargs: Any) -> None:
-        super().__init__(outlets=[late_versions(asset)], **kwargs)
-        self.publish_conn_id = publish_conn_id
-        self.asset = asset
+    def __init__(self, *, assets: Sequence[Asset], late: Late, **kwargs: Any) -> None:
+        super().__init__(outlets=[late_versions(asset) for asset in assets], **kwargs)
+        self.assets = list(assets)
         self.late = late
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class CloseOutOperator(OrchestrationOperator):
             except KeyError:
                 context["ti"].xcom_push(key=DAG_RUN_NOTE, value=NOT_STARTED)
                 raise AirflowFailException(NOT_STARTED) from None
-            manifest = close_out(step, OrchestrationHook(self.publish_conn_id).publisher())
+            manifest = close_out(step, publisher_of)
         self._tell(context, manifest)
         if manifest["state"] == RunState.NOT_PUBLISHED:
             raise AirflowFailException(f"{NotPublishedError()} {manifest['why']}")
@@ -115,12 +115,7 @@ class CloseOutOperator(OrchestrationOperator):
         The run is published: that a repair fails is told in the log, and the next look tries it again.
         """
         own, last_try = run_key(context), context["ti"].try_number > context["ti"].max_tries
-        reconciler = Reconciler(
-            context,
-            conn_id=self.orchestration_conn_id,
-            publish_conn_id=self.publish_conn_id,
-            asset=self.asset,
-        )
+        reconciler = Reconciler(context, conn_id=self.orchestration_conn_id, assets=self.assets)
         try:
             if self.late is Late.RECONCILE and manifest["state"] == RunState.PUBLISHED_DEGRADED:
                 return reconciler.run(own, read_files=False) or manifest

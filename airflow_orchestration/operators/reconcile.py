@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
@@ -14,9 +14,10 @@ from airflow_orchestration.exceptions import (
     PublishConflictError,
     StagedFileError,
 )
-from airflow_orchestration.hooks.orchestration import OrchestrationHook
+from airflow_orchestration.hooks.orchestration import OrchestrationHook, publisher_of
 from airflow_orchestration.insights.completeness import DAG_RUN_NOTE
 from airflow_orchestration.operators.base import OrchestrationOperator, open_step, run_key
+from airflow_orchestration.operators.quality_results import with_quality_results
 from airflow_orchestration.storage.store import RunKey
 from airflow_orchestration.workflow.reconcile import LOOK_BACK, read_late_files, reconcile
 
@@ -34,11 +35,10 @@ FINAL = (InputRefusedError, LedgerMismatchError, PublishConflictError, StagedFil
 class Reconciler:
     """Reconciles runs of one pipeline from a task, and tells Airflow's assets of each new version."""
 
-    def __init__(self, context: Context, *, conn_id: str, publish_conn_id: str, asset: Asset) -> None:
+    def __init__(self, context: Context, *, conn_id: str, assets: Sequence[Asset]) -> None:
         self._context = context
         self._conn_id = conn_id
-        self._publish_conn_id = publish_conn_id
-        self._asset = asset
+        self._assets = {asset.name: asset for asset in assets}
 
     def degraded_runs(self, dag_id: str) -> Sequence[RunKey]:
         """The runs that may still be repaired."""
@@ -58,15 +58,22 @@ class Reconciler:
         own = run_key(self._context)
         unit = f"reconcile:{own.dag_id}/{own.run_id}"
         with open_step(self._context, self._conn_id, rounds[-1].round, unit, key) as step:
-            publisher = OrchestrationHook(self._publish_conn_id).publisher()
             if read_files:
-                read_late_files(step, publisher, failed_too=failed_too)
-            manifest = reconcile(step, publisher) or step.store.manifest(key)
+                informed = with_quality_results(self._context, step, step.spec.feeds)
+                read_late_files(informed, publisher_of, failed_too=failed_too)
+            manifest = reconcile(step, publisher_of) or step.store.manifest(key)
         if manifest is None or manifest.get("version", 1) <= before:
             return None
-        extra = {**manifest, "run_id": key.run_id}
-        self._context["outlet_events"][late_versions(self._asset)].add(self._asset, extra=extra)
+        self._tell(key, manifest)
         return dict(manifest)
+
+    def _tell(self, key: RunKey, manifest: Mapping[str, Any]) -> None:
+        """Send an event of every table that has got a later version."""
+        extra = {**manifest, "run_id": key.run_id}
+        for dataset in manifest["datasets"]:
+            if dataset["version"] > 1:
+                asset = self._assets[dataset["table"]]
+                self._context["outlet_events"][late_versions(asset)].add(asset, extra=extra)
 
     def _version_before(self, key: RunKey, manifest: Any) -> int:
         """The version that the first try of this task found: kept where retries find it."""
@@ -118,29 +125,20 @@ class ReconcileOperator(OrchestrationOperator):
 
     :param late_run_id: a run of the pipeline; map the operator over what `FindLateOperator` returns.
     :param pipeline_id: id of the pipeline, which is the id of its Dag.
-    :param publish_conn_id: the Airflow connection of the target database.
-    :param asset: the asset that the published table is.
+    :param assets: the assets that the published tables are.
     """
 
-    def __init__(
-        self, *, late_run_id: str, pipeline_id: str, publish_conn_id: str, asset: Asset, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, late_run_id: str, pipeline_id: str, assets: Sequence[Asset], **kwargs: Any) -> None:
         kwargs.setdefault("map_index_template", RUN_NAME)
         super().__init__(**kwargs)
         self.late_run_id = late_run_id
         self.pipeline_id = pipeline_id
-        self.publish_conn_id = publish_conn_id
-        self.asset = asset
+        self.assets = list(assets)
 
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Return the run's new manifest, or None when nothing new has come."""
         context["repaired_run"] = self.late_run_id  # type: ignore[typeddict-unknown-key]  # read by map_index_template
-        reconciler = Reconciler(
-            context,
-            conn_id=self.orchestration_conn_id,
-            publish_conn_id=self.publish_conn_id,
-            asset=self.asset,
-        )
+        reconciler = Reconciler(context, conn_id=self.orchestration_conn_id, assets=self.assets)
         key = RunKey(dag_id=self.pipeline_id, run_id=self.late_run_id)
         try:
             manifest = reconciler.run(key, failed_too=context["params"].get(RUN_ID) is not None)
@@ -156,9 +154,13 @@ class ReconcileOperator(OrchestrationOperator):
 def _said(manifest: dict[str, Any] | None) -> str:
     if manifest is None:
         return "nothing new is merged; what was read and can't be used stands in the log above"
-    last = manifest["versions"][-1]
+    newest = {line["dataset"]: line for line in manifest["versions"] if line["version"] > 1}
     missing = ", ".join(line["feed"] for line in manifest["missing"]) or "nothing"
+    return f"{'; '.join(map(_version_said, newest.values()))}; still missing: {missing}"
+
+
+def _version_said(line: Mapping[str, Any]) -> str:
     return (
-        f"version {last['version']} brings {', '.join(last['feeds'])}: {last['rows_added']} rows added, "
-        f"{last['rows_changed']} changed, {last['rows_withdrawn']} withdrawn; still missing: {missing}"
+        f"version {line['version']} brings {', '.join(line['feeds'])}: {line['rows_added']} rows added, "
+        f"{line['rows_changed']} changed, {line['rows_withdrawn']} withdrawn"
     )

@@ -24,6 +24,30 @@ from airflow_orchestration.domain.decision import Decision, Json
 from airflow_orchestration.domain.dependencies import in_order
 from airflow_orchestration.domain.plan import Branch, Plan, PlannedBatch
 
+LEAST_ENGINE_MB = 256
+"""What an engine needs to spill instead of giving up: measured with three million keys."""
+BEYOND_BUFFERS = 1.5
+"""A process holds up to so many times the memory that its engine's buffers are allowed..."""
+BEYOND_BUFFERS_MB = 300
+"""...and so many MiB more: texts and lists are outside the buffers."""
+
+
+def process_memory_mb(engine_mb: int) -> float:
+    """What a process may hold whose engine has so much for its buffers; all in MiB."""
+    return engine_mb * BEYOND_BUFFERS + BEYOND_BUFFERS_MB
+
+
+def engine_memory_mb(memory_mb: int, processes: int = 1) -> int:
+    """What each engine may use for its buffers when so many processes share the memory; all in MiB.
+
+    Together the processes stay within it, unless that leaves an engine less than `LEAST_ENGINE_MB`.
+
+    >>> engine_memory_mb(8192, 4), engine_memory_mb(1024, 4)
+    (1165, 256)
+    """
+    share = memory_mb / max(1, processes)
+    return max(LEAST_ENGINE_MB, int((share - BEYOND_BUFFERS_MB) / BEYOND_BUFFERS))
+
 
 class AllocationAction(StrEnum):
     """What the coordinator does with the plan (SEED 1)."""
@@ -88,6 +112,8 @@ class Allocation:
     """
 
     max_branches: int
+    memory_mb: int | None = None
+    """What the branches have together, in MiB."""
 
     def __post_init__(self) -> None:
         if self.max_branches < 1:
@@ -117,10 +143,14 @@ class Allocation:
         return AllocationAction.DISPATCH, AllocationReason.BOUND_BY_BRANCHES
 
     def _evidence(self, graph: _Graph, schedule: _Schedule, bound: float) -> dict[str, Json]:
+        branches = len(schedule.branches)
         return {
             "batches": len(graph.work),
             "max_branches": self.max_branches,
-            "allocated_branches": len(schedule.branches),
+            "allocated_branches": branches,
+            "engine_memory_mb": None
+            if self.memory_mb is None
+            else engine_memory_mb(self.memory_mb, branches),
             "estimated_makespan": schedule.makespan,
             "lower_bound": bound,
             "critical_path": graph.critical_path,

@@ -11,11 +11,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import NormalDist, median
+from statistics import median
 
 from airflow_orchestration.domain.batch import BatchType
 from airflow_orchestration.domain.decision import Decision, Json
 from airflow_orchestration.domain.outcome import QualityMeasures
+from airflow_orchestration.domain.statistics import wilson_interval
 
 QUALITY_WEIGHT = 0.7
 """SEED 16: what the quality of a source counts for."""
@@ -25,8 +26,6 @@ TIME_SCALE = 60.0
 """SEED 16: after so many seconds, speed counts half."""
 MISSING_QUALITY = 0.5
 """SEED 16: the quality of a source that nobody measured; a missing time is infinite, hence weight 0.35."""
-CONFIDENCE_LEVEL = 0.95
-"""SEED 25: the confidence level of the intervals (SEED 17)."""
 
 
 class MergeAction(StrEnum):
@@ -310,20 +309,6 @@ def _validity_interval(sources: Sequence[SourceFacts]) -> tuple[float, float] | 
         return None
     rows = sum(count for count, _ in measured)
     return wilson_interval(math.fsum(count * validity for count, validity in measured) / rows, rows)
-
-
-def wilson_interval(share: float, rows: int) -> tuple[float, float]:
-    """Return where the true share lies with 95 % confidence, given the share seen in so many rows.
-
-    >>> tuple(round(bound, 3) for bound in wilson_interval(0.9, 100))
-    (0.826, 0.945)
-    """
-    z = NormalDist().inv_cdf((1 + CONFIDENCE_LEVEL) / 2)
-    spread = z * z / rows
-    middle = (share + spread / 2) / (1 + spread)
-    margin = z * math.sqrt(share * (1 - share) / rows + spread / (4 * rows)) / (1 + spread)
-    # Rounding must not push the share out of its own interval: at 0 of n rows, the lower end is 0.
-    return max(0.0, min(share, middle - margin)), min(1.0, max(share, middle + margin))
 
 
 def _as_json(found: Synthesis) -> dict[str, Json]:

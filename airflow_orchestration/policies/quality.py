@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from airflow_orchestration.domain.decision import Decision
 from airflow_orchestration.domain.defaults import APPROVE_AT, FAIL_BELOW
 from airflow_orchestration.domain.outcome import QualityMeasures
+from airflow_orchestration.domain.quality_rule import RuleResult
 
 COMPLETENESS_WEIGHT, VALIDITY_WEIGHT, UNIQUENESS_WEIGHT = 0.4, 0.4, 0.2
 """Ours; the document names no formula. A gap or a broken rule costs twice what a duplicate key does."""
+WARNING_WEIGHT = 0.2
+"""Ours: what a warning takes from the score that every row breaks; one that half the rows break takes half of it."""
 TOLERANCE = 1e-9
 """A score that is a sum of floats must not miss the standard by the last bit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityScore:
-    """One number for three measures: their weighted mean.
+    """One number for three measures, their weighted mean; warnings and other tools can only lower it.
 
     A feed with every cell filled and every rule kept, in which half the rows repeat a key:
 
-    >>> QualityScore().score(QualityMeasures(completeness=1.0, validity=1.0, uniqueness=0.5))
+    >>> measures = QualityMeasures(completeness=1.0, validity=1.0, uniqueness=0.5)
+    >>> QualityScore().score(measures)
     0.9
+
+    Another tool found four of its five checks kept:
+
+    >>> QualityScore().score(measures, external=0.8)
+    0.8
     """
 
     completeness: float = COMPLETENESS_WEIGHT
@@ -35,8 +45,18 @@ class QualityScore:
         if not all(weight >= 0 for weight in weights) or not math.isclose(math.fsum(weights), 1.0):
             raise ValueError(f"weights {weights} are no shares of one; use 0 or more each, 1 in sum")
 
-    def score(self, measures: QualityMeasures) -> float:
-        """Return the score, 0..1; without a valid row there is nothing to praise."""
+    def score(
+        self,
+        measures: QualityMeasures,
+        *,
+        rules: Sequence[RuleResult] = (),
+        external: float | None = None,
+    ) -> float:
+        """Return the score, 0..1; without a valid row there is nothing to praise.
+
+        The shares of the warnings that `rules` hold are added up to 1 at most and take up to
+        `WARNING_WEIGHT` of the mean; then `external`, the score of another tool, is a ceiling.
+        """
         if measures.validity == 0:
             return 0.0
         parts = (
@@ -44,7 +64,9 @@ class QualityScore:
             self.validity * measures.validity,
             self.uniqueness * measures.uniqueness,
         )
-        return min(1.0, math.fsum(parts))
+        warned = min(1.0, math.fsum(rule.share for rule in rules if rule.warns))
+        mean = min(1.0, math.fsum(parts)) * (1 - WARNING_WEIGHT * warned)
+        return mean if external is None else min(mean, external)
 
 
 class QualityAction(StrEnum):
@@ -59,6 +81,7 @@ class QualityReason(StrEnum):
     """Why it goes there."""
 
     NOTHING_TO_PUBLISH = "nothing_to_publish"
+    NOTHING_NEW = "nothing_new"
     BEYOND_REPAIR = "beyond_repair"
     ROUNDS_EXHAUSTED = "rounds_exhausted"
     FEEDS_BELOW_STANDARD = "feeds_below_standard"
@@ -80,13 +103,17 @@ class FeedQuality:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityFacts:
-    """The feeds in the table, the table itself, and which round of how many this is."""
+    """The feeds in the table, the table itself, and which round of how many this is.
+
+    `nothing_new`: streams were read to their ends and held no further record.
+    """
 
     feeds: tuple[FeedQuality, ...]
     overall: float
     rows: int
     round: int
     max_rounds: int
+    nothing_new: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.overall <= 1:
@@ -148,6 +175,8 @@ class QualityGate:
         )
 
     def _verdict(self, facts: QualityFacts, below: tuple[str, ...]) -> tuple[QualityAction, QualityReason]:
+        if facts.rows == 0 and facts.nothing_new:
+            return QualityAction.QUALITY_APPROVED, QualityReason.NOTHING_NEW
         if facts.rows == 0:
             return QualityAction.CRITICAL_FAILURE, QualityReason.NOTHING_TO_PUBLISH
         if not _reaches(facts.overall, self.fail_below):

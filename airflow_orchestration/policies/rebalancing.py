@@ -42,6 +42,8 @@ class FeedState:
     feed_id: str
     status: FeedStatus
     attempts: int
+    made_of: tuple[str, ...] = ()
+    """The feeds whose rows it aggregates: when one of them runs again, its own rows are out of date."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ class RebalanceDecision(Decision):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebalancing:
-    """Runs again what failed, is missing or is below standard, and nothing else (ruling).
+    """Runs again what failed, is missing or is below standard, what is made of it, and nothing else (ruling).
 
     >>> feeds = (
     ...     FeedState(feed_id="airports", status=FeedStatus.ARRIVED, attempts=1),
@@ -86,7 +88,7 @@ class Rebalancing:
         """Choose the feeds of the next round."""
         to_repair = tuple(feed for feed in facts.feeds if feed.status is not FeedStatus.ARRIVED)
         action, reason = self._verdict(facts, to_repair)
-        chosen = to_repair if action is RebalanceAction.RUN_AGAIN else ()
+        chosen = _with_what_is_made_of(to_repair, facts.feeds) if action is RebalanceAction.RUN_AGAIN else ()
         counts = Counter(feed.status for feed in facts.feeds)
         return RebalanceDecision(
             policy="rebalancing",
@@ -99,6 +101,7 @@ class Rebalancing:
                 "time_is_over": facts.time_is_over,
                 **{status.value: counts[status] for status in FeedStatus},
                 "attempts": {feed.feed_id: feed.attempts for feed in to_repair},
+                "made_anew": [feed.feed_id for feed in chosen if feed not in to_repair],
             },
         )
 
@@ -112,3 +115,14 @@ class Rebalancing:
         if facts.time_is_over:
             return RebalanceAction.STOP, RebalanceReason.TIME_IS_OVER
         return RebalanceAction.RUN_AGAIN, RebalanceReason.FEEDS_TO_REPAIR
+
+
+def _with_what_is_made_of(
+    to_repair: tuple[FeedState, ...], feeds: tuple[FeedState, ...]
+) -> tuple[FeedState, ...]:
+    """Add the aggregates of what is repaired, and the aggregates of these, in the order of the facts."""
+    again, known = {feed.feed_id for feed in to_repair}, -1
+    while known != len(again):
+        known = len(again)
+        again |= {feed.feed_id for feed in feeds if not again.isdisjoint(feed.made_of)}
+    return tuple(feed for feed in feeds if feed.feed_id in again)

@@ -10,6 +10,7 @@ from airflow_orchestration.domain.decision import Decision, Json
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.plan import Plan
+from airflow_orchestration.domain.stream import Position, StreamRange
 from airflow_orchestration.storage.store import MergeRecord, RunState, StoredPoint
 
 GATE_UNIT = "gate"
@@ -64,6 +65,21 @@ def feed_registered(outcome: FeedOutcome) -> Happening:
     )
 
 
+def stream_returned(feed_id: str, ranges: Sequence[StreamRange]) -> Happening:
+    """The run ends without these records; the next run reads them."""
+    return Happening("stream_returned", {"feed": feed_id, "ranges": as_text(ranges)})
+
+
+def as_text(ranges: Sequence[StreamRange]) -> list[Json]:
+    """Ranges of a stream for a person: `departures[0] from 17 before 42`."""
+    return [f"{one.partition} from {position(one.start)} before {position(one.stop)}" for one in ranges]
+
+
+def position(place: Position) -> str:
+    """A position for a person: `17`, or `748/9` in an outbox."""
+    return "/".join(map(str, place))
+
+
 def checkpoint(verdict: Decision) -> Happening:
     """The gate decided, and on what (SEED 14)."""
     evidence = verdict.evidence
@@ -79,10 +95,11 @@ def checkpoint(verdict: Decision) -> Happening:
 
 
 def merge_completed(record: MergeRecord) -> Happening:
-    """The feeds of a round became one table (SEED 18)."""
+    """The feeds of a dataset became one table (SEED 18)."""
     return Happening(
         "intelligent_data_merge_completed",
         {
+            "dataset": record.dataset,
             "rows": record.staged.rows,
             "published": dict(record.published),
             "superseded": dict(record.superseded),

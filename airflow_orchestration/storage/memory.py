@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
 from statistics import median
@@ -17,7 +17,19 @@ from airflow_orchestration.domain.decision import Decision, Json
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.plan import Plan
+from airflow_orchestration.domain.profile import FeedProfile
 from airflow_orchestration.storage import events, rows
+from airflow_orchestration.storage.memory_run import (
+    Claim,
+    Registered,
+    Run,
+    decided_gate,
+    may_end,
+    may_take_over,
+    published_profiles,
+    round_of,
+    successes_in,
+)
 from airflow_orchestration.storage.shared import (
     ENOUGH_SUCCESSES,
     LEASE,
@@ -34,44 +46,14 @@ from airflow_orchestration.storage.store import (
     GateSnapshot,
     GateTerms,
     MergeRecord,
-    Registration,
     RunKey,
     RunState,
     StoredRound,
     StoredRun,
     WorkUnit,
 )
-
-
-@dataclass(slots=True)
-class _Claim:
-    epoch: int
-    attempt: Attempt
-    lease_until: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Registered:
-    epoch: int
-    order: int
-    outcome: FeedOutcome
-    at: datetime
-
-
-@dataclass(slots=True)
-class _Run:
-    """Everything that is known of one run."""
-
-    saved: StoredRun | None = None
-    state: RunState | None = None
-    manifest: Mapping[str, Any] | None = None
-    ended_at: datetime | None = None
-    rounds: dict[int, StoredRound] = field(default_factory=dict)
-    outcomes: dict[tuple[int, str], _Registered] = field(default_factory=dict)
-    waiting: dict[WorkUnit, frozenset[str]] = field(default_factory=dict)
-    merges: dict[int, tuple[int, MergeRecord]] = field(default_factory=dict)
-    decisions: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
-    timeline: list[Event] = field(default_factory=list)
+from airflow_orchestration.storage.streams_memory import MemoryStreams
+from airflow_orchestration.storage.trust_memory import MemoryTrust
 
 
 class MemoryStore:
@@ -82,18 +64,20 @@ class MemoryStore:
         self._lock = RLock()
         self._epochs = count(1)
         self._registrations = count(1)
-        self._claims: dict[WorkUnit, _Claim] = {}
-        self._runs: defaultdict[RunKey, _Run] = defaultdict(_Run)
+        self._claims: dict[WorkUnit, Claim] = {}
+        self._runs: defaultdict[RunKey, Run] = defaultdict(Run)
+        self.streams = MemoryStreams(self._fenced, self._tell_by)
+        self.trust = MemoryTrust(self._fenced, self.run)
 
     def claim(self, unit: WorkUnit, attempt: Attempt) -> Fence:
         """Take the right to write for a unit; raises `FencedError` when this attempt is the stale one."""
         with self._lock:
             now = self._clock()
             held = self._claims.get(unit)
-            if held and not _may_take_over(held, attempt, now):
+            if held and not may_take_over(held, attempt, now):
                 raise stale_attempt(unit, attempt)
             fence = Fence(unit=unit, epoch=next(self._epochs))
-            self._claims[unit] = _Claim(fence.epoch, attempt, now + LEASE)
+            self._claims[unit] = Claim(fence.epoch, attempt, now + LEASE)
             return fence
 
     def save_run(self, fence: Fence, spec: Mapping[str, Any], mode: Decision) -> None:
@@ -145,7 +129,10 @@ class MemoryStore:
             known = run.outcomes.get((kept.round, kept.feed_id))
             stays = known is not None and keep_success and known.outcome.status is OutcomeStatus.SUCCESS
             if known is None or (known.epoch < fence.epoch and not stays):
-                registered = _Registered(fence.epoch, next(self._registrations), kept, self._clock())
+                if kept.ranges is not None:
+                    self.streams.hold(fence.unit.run, kept.feed_id, kept.ranges)
+                kept, order = replace(kept, profile=None), next(self._registrations)
+                registered = Registered(fence.epoch, order, kept, self._clock(), outcome.profile)
                 run.outcomes[kept.round, kept.feed_id] = registered
                 self._tell(run, kept.round, events.feed_registered(kept))
 
@@ -174,7 +161,7 @@ class MemoryStore:
         """Read the facts of a round's gate; raises `KeyError` when the round is not open."""
         with self._reading(key) as run:
             waiting = [feeds for unit, feeds in run.waiting.items() if unit.round == round_number]
-            known = _round(run, round_number)
+            known = round_of(run, round_number)
             return GateSnapshot(
                 now=self._clock(),
                 run_started_at=run.saved.started_at if run.saved else known.opened_at,
@@ -191,13 +178,13 @@ class MemoryStore:
             return {
                 (key, number): self.gate_snapshot(key, number)
                 for key, number in rounds
-                if number in self._runs.get(key, _Run()).rounds
+                if number in self._runs.get(key, Run()).rounds
             }
 
     def mark_floor_reached(self, key: RunKey, round_number: int, sync_point: str = ALL_FEEDS) -> datetime:
         """Keep the moment at which the floor was first reached, and return it."""
         with self._reading(key) as run:
-            known = _round(run, round_number)
+            known = round_of(run, round_number)
             point = known.points[sync_point]
             reached = point.floor_reached_at or self._clock()
             points = {**known.points, sync_point: replace(point, floor_reached_at=reached)}
@@ -207,7 +194,7 @@ class MemoryStore:
     def record_verdict(self, key: RunKey, round_number: int, decision: Decision) -> Mapping[str, Any]:
         """Write the gate's verdict once; whoever comes second gets the first one back."""
         with self._reading(key) as run:
-            known = _round(run, round_number)
+            known = round_of(run, round_number)
             if known.verdict is not None:
                 return known.verdict
             verdict: dict[str, Any] = _plain(decision.as_json())
@@ -222,7 +209,7 @@ class MemoryStore:
         """Every gate that has decided, oldest first: all, those of one Dag, those since a moment."""
         with self._lock:
             found = [
-                (known.decided_at, _decided_gate(key, run, known))
+                (known.decided_at, decided_gate(key, run, known))
                 for key, run in self._runs.items()
                 for known in run.rounds.values()
                 if known.decided_at is not None
@@ -242,19 +229,19 @@ class MemoryStore:
             return list(run.decisions)
 
     def save_merge(self, fence: Fence, record: MergeRecord) -> None:
-        """Record the merge of a round; the newest epoch wins."""
+        """Record the merge of a dataset in a round; the newest epoch wins."""
         with self._fenced(fence) as run:
-            known = run.merges.get(record.round)
+            known = run.merges.get((record.round, record.dataset))
             if known is None or known[0] < fence.epoch:
-                run.merges[record.round] = (fence.epoch, replace(record, decision=_plain(record.decision)))
+                kept = replace(record, decision=_plain(record.decision))
+                run.merges[record.round, record.dataset] = (fence.epoch, kept)
                 self._tell(run, record.round, events.merge_completed(record))
 
-    def merge(self, key: RunKey, round_number: int) -> MergeRecord:
-        """Read the merge of a round; raises `KeyError`."""
+    def merges(self, key: RunKey, round_number: int) -> Mapping[str, MergeRecord]:
+        """Read the merges of a round by dataset; there are none before it was merged."""
         with self._reading(key) as run:
-            if round_number not in run.merges:
-                raise KeyError(f"merge of round {round_number}")
-            return run.merges[round_number][1]
+            found = sorted(item for item in run.merges.items() if item[0][0] == round_number)
+            return {dataset: record for (_, dataset), (_, record) in found}
 
     def add_event(self, fence: Fence, event: str, detail: Mapping[str, Json]) -> None:
         """Append a line to the timeline."""
@@ -269,7 +256,7 @@ class MemoryStore:
     def finish(self, fence: Fence, state: RunState, manifest: Mapping[str, Any]) -> None:
         """Record how the run ended. The first end stays, unless more is published than before."""
         with self._fenced(fence) as run:
-            if _may_end(run, state, manifest):
+            if may_end(run, state, manifest):
                 run.state, run.manifest, run.ended_at = state, _plain(manifest), self._clock()
                 self._tell(run, fence.unit.round, events.run_finished(state))
 
@@ -311,15 +298,21 @@ class MemoryStore:
                 found[feed_id] = median(known.outcome.elapsed.total_seconds() for known in recent)
         return found
 
-    def _successes(self, dag_id: str, feed_id: str, before: datetime | None = None) -> Sequence[_Registered]:
+    def profiles(self, dag_id: str, feed_id: str, before: datetime) -> Sequence[FeedProfile]:
+        """What a feed looked like in the last published runs that had started before, newest first."""
+        with self._lock:
+            runs = [run for key, run in self._runs.items() if key.dag_id == dag_id]
+            return published_profiles(runs, feed_id, before)
+
+    def _successes(self, dag_id: str, feed_id: str, before: datetime | None = None) -> Sequence[Registered]:
         """The newest successes of a feed, newest first; with `before` the last of each run that had started then."""
         with self._lock:
             runs = [run for key, run in self._runs.items() if key.dag_id == dag_id]
-            found = [known for run in runs for known in _successes_in(run, feed_id, before)]
+            found = [known for run in runs for known in successes_in(run, feed_id, before)]
         return sorted(found, key=lambda known: known.order, reverse=True)[:RECENT_SUCCESSES]
 
     @contextmanager
-    def _fenced(self, fence: Fence) -> Iterator[_Run]:
+    def _fenced(self, fence: Fence) -> Iterator[Run]:
         with self._lock:
             held = self._claims.get(fence.unit)
             if held is None or held.epoch != fence.epoch:
@@ -327,65 +320,16 @@ class MemoryStore:
             yield self._runs[fence.unit.run]
 
     @contextmanager
-    def _reading(self, key: RunKey) -> Iterator[_Run]:
+    def _reading(self, key: RunKey) -> Iterator[Run]:
         with self._lock:
-            yield self._runs.get(key) or _Run()
+            yield self._runs.get(key) or Run()
 
-    def _tell(self, run: _Run, round_number: int, happening: events.Happening) -> None:
+    def _tell_by(self, fence: Fence, happening: events.Happening) -> None:
+        self._tell(self._runs[fence.unit.run], fence.unit.round, happening)
+
+    def _tell(self, run: Run, round_number: int, happening: events.Happening) -> None:
         detail = _plain(happening.detail)
         run.timeline.append(Event(at=self._clock(), round=round_number, event=happening.event, detail=detail))
-
-
-def _may_take_over(held: _Claim, attempt: Attempt, now: datetime) -> bool:
-    if attempt.try_number != held.attempt.try_number:
-        return attempt.try_number > held.attempt.try_number
-    lease_is_over = held.lease_until is None or held.lease_until < now
-    return attempt.process == held.attempt.process or lease_is_over
-
-
-def _may_end(run: _Run, state: RunState, manifest: Mapping[str, Any]) -> bool:
-    if run.state is None or run.manifest is None:
-        return True
-    if run.state is RunState.NOT_PUBLISHED and state is not RunState.NOT_PUBLISHED:
-        return True
-    return int(run.manifest.get("version", 0)) < int(manifest.get("version", 0))
-
-
-def _round(run: _Run, round_number: int) -> StoredRound:
-    if round_number not in run.rounds:
-        raise KeyError(f"round {round_number}")
-    return run.rounds[round_number]
-
-
-def _decided_gate(key: RunKey, run: _Run, known: StoredRound) -> DecidedGate:
-    again = known.plan.feed_ids
-    registered = {
-        feed_id: Registration(status=kept.outcome.status, at=kept.at, rows=kept.outcome.rows_staged)
-        for (number, feed_id), kept in sorted(run.outcomes.items())
-        if number == known.round or (number < known.round and feed_id not in again)
-    }
-    feeds = run.saved.spec.get("pipeline", {}).get("feeds", ()) if run.saved else ()
-    return DecidedGate(
-        run=key,
-        round=known.round,
-        run_started_at=run.saved.started_at if run.saved else known.opened_at,
-        opened_at=known.opened_at,
-        verdict=known.verdict or {},
-        registered=registered,
-        feed_deadlines={feed["id"]: feed["deadline"] for feed in feeds if feed.get("deadline") is not None},
-    )
-
-
-def _successes_in(run: _Run, feed_id: str, before: datetime | None) -> Sequence[_Registered]:
-    found = [
-        run.outcomes[at]
-        for at in sorted(run.outcomes)
-        if at[1] == feed_id and run.outcomes[at].outcome.status is OutcomeStatus.SUCCESS
-    ]
-    if before is None:
-        return found
-    counts = run.manifest is not None and run.saved is not None and run.saved.started_at < before
-    return found[-1:] if counts else []
 
 
 def _plain(value: object) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -15,6 +16,8 @@ from airflow_orchestration.domain.decision import Decision, Json
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.plan import Plan
+from airflow_orchestration.domain.profile import FeedProfile, profile_of
+from airflow_orchestration.policies.drift import RECENT_PROFILES
 from airflow_orchestration.storage import events, rows
 from airflow_orchestration.storage.migrating import check_ready
 from airflow_orchestration.storage.shared import (
@@ -40,6 +43,8 @@ from airflow_orchestration.storage.store import (
     StoredRun,
     WorkUnit,
 )
+from airflow_orchestration.storage.streams_postgres import PostgresStreams, hold
+from airflow_orchestration.storage.trust_postgres import PostgresTrust
 
 _SQL = statements("queries.sql")
 
@@ -56,6 +61,9 @@ class PostgresStore:
     def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
         self._connect = connect
         self._connection: psycopg.Connection[Any] | None = None
+        self._opened_by = 0
+        self.streams = PostgresStreams(self._fenced, self._transaction, _tell_by)
+        self.trust = PostgresTrust(self._fenced, self._transaction)
 
     def __enter__(self) -> Self:
         return self
@@ -127,6 +135,9 @@ class PostgresStore:
         }
         with self._fenced(fence) as cursor:
             if cursor.execute(_SQL["register"], content).fetchone():
+                if kept.ranges is not None:
+                    hold(cursor, fence, kept.feed_id, kept.ranges)
+                _keep_profile(cursor, fence, kept)
                 _tell(cursor, fence, kept.round, events.feed_registered(kept))
 
     def set_waiting(self, fence: Fence, feeds: Sequence[str]) -> None:
@@ -201,16 +212,16 @@ class PostgresStore:
         return [(row["round"], row["decision"]) for row in self._all("decisions", rows.of_run(key))]
 
     def save_merge(self, fence: Fence, record: MergeRecord) -> None:
-        """Record the merge of a round; the newest epoch wins."""
+        """Record the merge of a dataset in a round; the newest epoch wins."""
         content = {**rows.of_run(fence.unit.run), **rows.of_merge(record), "epoch": fence.epoch}
         with self._fenced(fence) as cursor:
             if cursor.execute(_SQL["save_merge"], content).fetchone():
                 _tell(cursor, fence, record.round, events.merge_completed(record))
 
-    def merge(self, key: RunKey, round_number: int) -> MergeRecord:
-        """Read the merge of a round; raises `KeyError`."""
-        row = self._one("merge", rows.of_round(key, round_number))
-        return rows.merge_of(_found(row, "merge of round", round_number))
+    def merges(self, key: RunKey, round_number: int) -> Mapping[str, MergeRecord]:
+        """Read the merges of a round by dataset; there are none before it was merged."""
+        found = map(rows.merge_of, self._all("merges", rows.of_round(key, round_number)))
+        return {record.dataset: record for record in found}
 
     def add_event(self, fence: Fence, event: str, detail: Mapping[str, Json]) -> None:
         """Append a line to the timeline."""
@@ -249,6 +260,11 @@ class PostgresStore:
         }
         return {row["feed_id"]: int(row["median"]) for row in self._all("usual_rows", asked)}
 
+    def profiles(self, dag_id: str, feed_id: str, before: datetime) -> Sequence[FeedProfile]:
+        """What a feed looked like in the last published runs that had started before, newest first."""
+        asked = {"dag_id": dag_id, "feed_id": feed_id, "before": before, "recent": RECENT_PROFILES}
+        return [profile_of(row["profile"]) for row in self._all("profiles", asked)]
+
     def observed_seconds(self, dag_id: str, feeds: Sequence[str]) -> Mapping[str, float]:
         """Median seconds of each feed's last successes, for the feeds that have any."""
         asked = {"dag_id": dag_id, "feeds": list(feeds), "successes": RECENT_SUCCESSES}
@@ -278,14 +294,19 @@ class PostgresStore:
             yield cursor
 
     def _working_connection(self) -> psycopg.Connection[Any]:
-        """Return the connection after a round trip, or a new one when that fails."""
+        """Return the connection after a round trip, or a new one when that fails.
+
+        A process that was forked needs one of its own: on its parent's, two would speak at once.
+        """
+        if self._opened_by != os.getpid():
+            self._connection = None
         if self._connection is not None:
             try:
                 self._connection.execute("")
             except psycopg.OperationalError:
                 self.close()
         if self._connection is None:
-            self._connection = self._opened()
+            self._connection, self._opened_by = self._opened(), os.getpid()
         return self._connection
 
     def _opened(self) -> psycopg.Connection[Any]:
@@ -304,6 +325,18 @@ def _found(row: Found | None, what: str, which: object) -> Found:
     if row is None:
         raise KeyError(f"{what} {which}")
     return row
+
+
+def _keep_profile(cursor: Cursor, fence: Fence, outcome: FeedOutcome) -> None:
+    """What an earlier execution said of the feed in this round counts no more."""
+    about = {**rows.of_round(fence.unit.run, outcome.round), "feed_id": outcome.feed_id}
+    cursor.execute(_SQL["forget_profile"], about)
+    if outcome.profile is not None:
+        cursor.execute(_SQL["keep_profile"], {**about, "profile": rows.as_json(outcome.profile.as_json())})
+
+
+def _tell_by(cursor: Cursor, fence: Fence, happening: events.Happening) -> None:
+    _tell(cursor, fence, fence.unit.round, happening)
 
 
 def _tell(cursor: Cursor, by: Fence | WorkUnit, round_number: int, happening: events.Happening) -> None:

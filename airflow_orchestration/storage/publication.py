@@ -11,6 +11,7 @@ from typing import Any
 from psycopg import sql
 
 from airflow_orchestration.domain.contract import Contract
+from airflow_orchestration.domain.publish import PublishMode
 from airflow_orchestration.exceptions import (
     FencedError,
     LedgerMismatchError,
@@ -55,6 +56,8 @@ class Publication:
     content_sha256: str
     contract: Contract
     feeds: Mapping[str, FeedRows]
+    mode: PublishMode = PublishMode.UPSERT
+    partition_by: str | None = None
     version: int = 1
     after: str | None = None
     rows_withdrawn: int = 0
@@ -67,7 +70,7 @@ class Publication:
     @property
     def target(self) -> Target:
         """Where it goes."""
-        return Target.named(self.table, self.contract)
+        return Target.named(self.table, self.contract, mode=self.mode, partition_by=self.partition_by)
 
     @property
     def rows_published(self) -> int:
@@ -226,12 +229,27 @@ class Scratch:
     @property
     def merged(self) -> sql.Identifier:
         """Takes the merged rows."""
-        return sql.Identifier(SCRATCH_SCHEMA, f"p_{self.epoch}_{self.digest}")
+        return sql.Identifier(SCRATCH_SCHEMA, self.merged_name)
 
     @property
     def quarantined(self) -> sql.Identifier:
         """Takes the quarantined rows."""
         return sql.Identifier(SCRATCH_SCHEMA, f"q_{self.epoch}_{self.digest}")
+
+    @property
+    def template(self) -> sql.Identifier:
+        """Shows how a table is to be made that is not there yet."""
+        return sql.Identifier(SCRATCH_SCHEMA, f"t_{self.epoch}_{self.digest}")
+
+    @property
+    def merged_name(self) -> str:
+        """The name of the table for merged rows, without its schema; the beginning of its indexes' names."""
+        return f"p_{self.epoch}_{self.digest}"
+
+    @property
+    def aside(self) -> str:
+        """The name of a table that has been replaced, for the moment before it is dropped."""
+        return f"o_{self.epoch}_{self.digest}"
 
     @property
     def application_name(self) -> str:
@@ -242,6 +260,6 @@ class Scratch:
         """What finds the tables and connections of older attempts."""
         return {
             "epoch": self.epoch,
-            "tables": f"^[pq]_[0-9]+_{self.digest}$",
+            "tables": f"^[pqt]_[0-9]+_{self.digest}$",
             "pattern": f"^orchestration publish p_[0-9]+_{self.digest}$",
         }

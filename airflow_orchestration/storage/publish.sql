@@ -43,24 +43,32 @@ SELECT name FROM scratch WHERE split_part(name, '_', 2)::bigint < %(epoch)s;
 -- Drop a scratch table.
 DROP TABLE IF EXISTS {table};
 
--- name: create_scratch
--- Make the private tables of one attempt.
+-- name: create_merged
+-- Make the private table for an attempt's merged rows.
 CREATE UNLOGGED TABLE {merged} (
-    {columns}, _primary_source text, _sources jsonb, _attribution jsonb, _agreement jsonb);
+    {columns}, _primary_source text, _sources jsonb, _attribution jsonb, _confidence jsonb, _conflicts jsonb);
+
+-- name: create_quarantined
+-- Make the private table for an attempt's quarantined rows.
 CREATE UNLOGGED TABLE {quarantined} (
-    feed_id text, position bigint, rule text, column_name text, reason text, raw text);
+    feed_id text, origin text, position bigint, rule text, column_name text, reason text, raw text);
+
+-- name: truncate
+-- Empty the private tables: rows that come in by the same transaction may be frozen, and readers of every age see them.
+TRUNCATE {merged}, {quarantined};
 
 -- name: copy
 -- Take rows in as CSV: an empty field is null, a quoted empty field is the empty text.
-COPY {table} FROM STDIN (FORMAT csv, NULL '', ENCODING 'UTF8', FREEZE);
+COPY {table} ({columns}) FROM STDIN (FORMAT csv, NULL '', ENCODING 'UTF8', FREEZE);
 
 -- name: begin_settling
--- Bound the publishing transaction; settings that this server does not know are left out.
+-- Bound the publishing transaction, and give its one big join room; settings that this server does not know are left out.
 SELECT set_config(name, wanted.value, true)
 FROM (VALUES ('transaction_timeout', '120s'), ('statement_timeout', '120s'), ('lock_timeout', '10s'),
              ('idle_in_transaction_session_timeout', '8s'), ('synchronous_commit', 'on'),
-             ('search_path', 'pg_catalog')) AS wanted (name, value)
-JOIN pg_settings USING (name);
+             ('search_path', 'pg_catalog'), ('work_mem', '64MB')) AS wanted (name, value)
+JOIN pg_settings USING (name)
+WHERE CASE name WHEN 'work_mem' THEN setting::bigint < 65536 ELSE true END;
 
 -- name: fence
 -- Lock the right to publish until the end of the transaction and read whose it is.
@@ -166,14 +174,24 @@ FROM counted
 ORDER BY feed_id;
 
 -- name: upsert
--- Insert the rows that are new and update those that differ; count both.
+-- Insert the rows that are new and update those that differ; count both. A row that is the same is read, not locked.
 WITH written AS (
     INSERT INTO {target} AS kept ({columns}, _run_id, _published_at)
-    SELECT {columns}, %(run_id)s, %(published_at)s FROM {merged}
+    SELECT {merged_columns}, %(run_id)s, %(published_at)s
+    FROM {merged} AS merged LEFT JOIN {target} AS old ON ({merged_key}) = ({old_key})
+    WHERE ({old_key}) IS NULL OR ({merged_values}) IS DISTINCT FROM ({old_values})
     ON CONFLICT ({key}) DO UPDATE SET {assignments}, _run_id = excluded._run_id, _published_at = excluded._published_at
     WHERE ({kept}) IS DISTINCT FROM ({new})
     RETURNING (kept.xmax = 0) AS is_new)
 SELECT count(*) FILTER (WHERE is_new) AS inserted, count(*) FILTER (WHERE NOT is_new) AS updated FROM written;
+
+-- name: append
+-- Add the rows of a run that has none in the table yet.
+WITH written AS (
+    INSERT INTO {target} ({columns}, _run_id, _published_at)
+    SELECT {columns}, %(run_id)s, %(published_at)s FROM {merged}
+    RETURNING 1)
+SELECT count(*) AS inserted, 0 AS updated FROM written;
 
 -- name: assignment
 -- One column of the update.
@@ -182,8 +200,8 @@ SELECT count(*) FILTER (WHERE is_new) AS inserted, count(*) FILTER (WHERE NOT is
 -- name: keep_quarantined
 -- Keep the rows that are not published, with their reasons.
 INSERT INTO orchestration.quarantined_row
-    (target_table, publication_key, feed_id, position, rule, column_name, reason, raw)
-SELECT %(target_table)s, %(publication_key)s, feed_id, position, rule, column_name, reason, raw FROM {quarantined};
+    (target_table, publication_key, feed_id, origin, position, rule, column_name, reason, raw)
+SELECT %(target_table)s, %(publication_key)s, feed_id, origin, position, rule, column_name, reason, raw FROM {quarantined};
 
 -- name: book_feeds
 -- Book what became of each feed's rows.
@@ -202,35 +220,6 @@ SET rows_inserted = %(inserted)s, rows_updated = %(updated)s,
 WHERE target_table = %(target_table)s AND publication_key = %(publication_key)s
 RETURNING rows_in, rows_published, rows_superseded, rows_quarantined, rows_inserted, rows_updated, rows_unchanged;
 
--- name: target
--- Look at the place of a target table; no row means that its schema does not exist.
-SELECT class.oid AS oid, class.relkind::text AS kind,
-       current_setting('transaction_read_only')::boolean AS read_only,
-       has_schema_privilege(space.oid, 'USAGE') AS may_use_schema,
-       has_schema_privilege(space.oid, 'CREATE') AS may_create,
-       (SELECT coalesce(array_agg(needed), '{}')
-        FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS needed
-        WHERE NOT has_table_privilege(class.oid, needed)) AS refused_privileges
-FROM pg_namespace AS space
-LEFT JOIN pg_class AS class ON class.relnamespace = space.oid AND class.relname = %(name)s
-WHERE space.nspname = %(schema)s;
-
--- name: target_columns
--- Read the columns of a table; one is demanded when rows without it are refused.
-SELECT attname::text AS name, format_type(atttypid, NULL) AS type,
-       attnotnull AND NOT atthasdef AND attidentity = '' AS demanded
-FROM pg_attribute
-WHERE attrelid = %(oid)s AND attnum > 0 AND NOT attisdropped
-ORDER BY attnum;
-
--- name: target_keys
--- Read the columns of every index that makes rows unique without exceptions.
-SELECT array_agg(attname::text) AS columns
-FROM pg_index
-JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey[0:indnkeyatts - 1])
-WHERE indrelid = %(oid)s AND indisunique AND indisvalid AND indimmediate AND indpred IS NULL AND indexprs IS NULL
-GROUP BY indexrelid;
-
 -- name: create_target
 -- Make the target table as the contract describes it.
 CREATE TABLE {target} (
@@ -238,15 +227,17 @@ CREATE TABLE {target} (
     _primary_source text,
     _sources        jsonb,
     _attribution    jsonb,
-    _agreement      jsonb,
+    _confidence     jsonb,
+    _conflicts      jsonb,
     _run_id         text,
     _published_at   timestamptz,
-    PRIMARY KEY ({key}));
+    PRIMARY KEY ({key})){partitioning};
 COMMENT ON TABLE {target} IS {comment};
 COMMENT ON COLUMN {target}._primary_source IS 'The feed that the row comes from';
 COMMENT ON COLUMN {target}._sources IS 'Every feed that has the row, heaviest first';
-COMMENT ON COLUMN {target}._attribution IS 'Which feed each value comes from';
-COMMENT ON COLUMN {target}._agreement IS 'How far the feeds agree on each value';
+COMMENT ON COLUMN {target}._attribution IS 'Which feed each value comes from, or which feeds made it';
+COMMENT ON COLUMN {target}._confidence IS 'How sure each value is, from 0 to 1';
+COMMENT ON COLUMN {target}._conflicts IS 'The columns in which a feed has another value';
 COMMENT ON COLUMN {target}._run_id IS 'The run that last changed the row';
 COMMENT ON COLUMN {target}._published_at IS 'When the row was last changed';
 
@@ -257,3 +248,11 @@ COMMENT ON COLUMN {target}._published_at IS 'When the row was last changed';
 -- name: optional_column
 -- A column that may be empty.
 {column} {type};
+
+-- name: partitioning
+-- Divide a table by the values of a column.
+PARTITION BY LIST ({column});
+
+-- name: column_comment
+-- Say what a column is.
+COMMENT ON COLUMN {target}.{column} IS {comment};

@@ -136,13 +136,14 @@ INSERT INTO orchestration.feed_outcome AS known
      rows_in, rows_staged, rows_quarantined, rows_out_of_scope,
      staged_uri, staged_sha256, staged_bytes, staged_rows,
      quarantine_uri, quarantine_sha256, quarantine_bytes, quarantine_rows,
-     completeness, validity, uniqueness, quality_score, rejects, error)
+     completeness, validity, uniqueness, quality_score, rejects, error, ranges, drift, rules)
 VALUES (%(dag_id)s, %(run_id)s, %(round)s, %(feed_id)s, %(epoch)s, %(branch_id)s, %(status)s,
         %(elapsed_seconds)s, %(cluster_utilization)s,
         %(rows_in)s, %(rows_staged)s, %(rows_quarantined)s, %(rows_out_of_scope)s,
         %(staged_uri)s, %(staged_sha256)s, %(staged_bytes)s, %(staged_rows)s,
         %(quarantine_uri)s, %(quarantine_sha256)s, %(quarantine_bytes)s, %(quarantine_rows)s,
-        %(completeness)s, %(validity)s, %(uniqueness)s, %(quality_score)s, %(rejects)s, %(error)s)
+        %(completeness)s, %(validity)s, %(uniqueness)s, %(quality_score)s, %(rejects)s, %(error)s, %(ranges)s,
+        %(drift)s, %(rules)s)
 ON CONFLICT (dag_id, run_id, round, feed_id) DO UPDATE
 SET epoch = excluded.epoch, branch_id = excluded.branch_id, status = excluded.status,
     elapsed_seconds = excluded.elapsed_seconds, cluster_utilization = excluded.cluster_utilization,
@@ -153,7 +154,8 @@ SET epoch = excluded.epoch, branch_id = excluded.branch_id, status = excluded.st
     quarantine_uri = excluded.quarantine_uri, quarantine_sha256 = excluded.quarantine_sha256,
     quarantine_bytes = excluded.quarantine_bytes, quarantine_rows = excluded.quarantine_rows,
     completeness = excluded.completeness, validity = excluded.validity, uniqueness = excluded.uniqueness,
-    quality_score = excluded.quality_score, rejects = excluded.rejects, error = excluded.error,
+    quality_score = excluded.quality_score, rejects = excluded.rejects, error = excluded.error, ranges = excluded.ranges,
+    drift = excluded.drift, rules = excluded.rules,
     registered_at = excluded.registered_at
 WHERE known.epoch < excluded.epoch AND NOT (%(keep_success)s AND known.status = 'success')
 RETURNING feed_id;
@@ -207,14 +209,14 @@ WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
 ORDER BY id;
 
 -- name: save_merge
--- Record the merge of a round, unless this epoch or a newer one did; no row means that it did.
+-- Record the merge of a dataset in a round, unless this epoch or a newer one did; no row means that it did.
 INSERT INTO orchestration.merge AS known
-    (dag_id, run_id, round, epoch, staged_uri, staged_sha256, staged_bytes, staged_rows, content_sha256,
+    (dag_id, run_id, round, dataset, epoch, staged_uri, staged_sha256, staged_bytes, staged_rows, content_sha256,
      decision, published, superseded, disagreements, compared, completeness)
-VALUES (%(dag_id)s, %(run_id)s, %(round)s, %(epoch)s,
+VALUES (%(dag_id)s, %(run_id)s, %(round)s, %(dataset)s, %(epoch)s,
         %(staged_uri)s, %(staged_sha256)s, %(staged_bytes)s, %(staged_rows)s, %(content_sha256)s,
         %(decision)s, %(published)s, %(superseded)s, %(disagreements)s, %(compared)s, %(completeness)s)
-ON CONFLICT (dag_id, run_id, round) DO UPDATE
+ON CONFLICT (dag_id, run_id, round, dataset) DO UPDATE
 SET epoch = excluded.epoch, staged_uri = excluded.staged_uri, staged_sha256 = excluded.staged_sha256,
     staged_bytes = excluded.staged_bytes, staged_rows = excluded.staged_rows,
     content_sha256 = excluded.content_sha256, decision = excluded.decision, published = excluded.published,
@@ -223,10 +225,11 @@ SET epoch = excluded.epoch, staged_uri = excluded.staged_uri, staged_sha256 = ex
 WHERE known.epoch < excluded.epoch
 RETURNING round;
 
--- name: merge
--- Read the merge of a round.
+-- name: merges
+-- Read the merges of a round.
 SELECT * FROM orchestration.merge
-WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s;
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s
+ORDER BY dataset;
 
 -- name: add_event
 -- Append a line to the timeline.
@@ -257,6 +260,30 @@ CROSS JOIN LATERAL (
     LIMIT %(successes)s) AS recent
 GROUP BY asked.feed_id
 HAVING count(*) >= %(enough)s;
+
+-- name: forget_profile
+-- Forget what a feed looked like in a round.
+DELETE FROM orchestration.feed_profile
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s AND feed_id = %(feed_id)s;
+
+-- name: keep_profile
+-- Keep what a feed looked like in a round.
+INSERT INTO orchestration.feed_profile (dag_id, run_id, round, feed_id, profile)
+VALUES (%(dag_id)s, %(run_id)s, %(round)s, %(feed_id)s, %(profile)s);
+
+-- name: profiles
+-- What a feed looked like in its last published runs, newest first, once for each run.
+SELECT known.profile
+FROM orchestration.feed_profile AS known
+JOIN orchestration.run USING (dag_id, run_id)
+WHERE known.dag_id = %(dag_id)s AND known.feed_id = %(feed_id)s
+  AND run.state IN ('published', 'published_degraded') AND run.started_at < %(before)s
+  AND NOT EXISTS (
+      SELECT FROM orchestration.feed_profile AS later
+      WHERE later.dag_id = known.dag_id AND later.run_id = known.run_id AND later.feed_id = known.feed_id
+        AND later.round > known.round)
+ORDER BY known.registered_at DESC
+LIMIT %(recent)s;
 
 -- name: observed_seconds
 -- Median of the seconds of each feed's last successes.

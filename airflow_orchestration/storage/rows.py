@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, QualityMeasures, StagedFile
 from airflow_orchestration.domain.plan import Branch, Plan, PlannedBatch
+from airflow_orchestration.domain.stream import StreamRange
 from airflow_orchestration.exceptions import LedgerMismatchError
 from airflow_orchestration.storage.store import (
     DecidedGate,
@@ -186,6 +187,9 @@ def of_outcome(outcome: FeedOutcome) -> dict[str, Any]:
         "quality_score": outcome.quality_score,
         "rejects": None if outcome.rejects is None else as_json(outcome.rejects),
         "error": outcome.error,
+        "drift": None if outcome.drift is None else as_json(outcome.drift),
+        "rules": None if outcome.rules is None else as_json([*outcome.rules]),
+        "ranges": None if outcome.ranges is None else as_json(ranges_as_json(outcome.ranges)),
     }
 
 
@@ -208,7 +212,20 @@ def outcome_of(row: Row) -> FeedOutcome:
         quality_score=float(row["quality_score"]),
         rejects=row["rejects"],
         error=row["error"],
+        drift=row["drift"],
+        rules=None if row["rules"] is None else tuple(row["rules"]),
+        ranges=None if row["ranges"] is None else tuple(map(range_of, row["ranges"])),
     )
+
+
+def ranges_as_json(ranges: Iterable[StreamRange]) -> list[dict[str, Any]]:
+    """Ranges of a stream as plain data."""
+    return [{"partition": one.partition, "start": [*one.start], "stop": [*one.stop]} for one in ranges]
+
+
+def range_of(row: Row) -> StreamRange:
+    """A range of a stream, as a row or as plain data."""
+    return StreamRange(partition=row["partition"], start=tuple(row["start"]), stop=tuple(row["stop"]))
 
 
 def _measures_of(row: Row) -> QualityMeasures | None:
@@ -247,6 +264,7 @@ def of_merge(record: MergeRecord) -> dict[str, Any]:
     """The parameters that `save_merge` takes from a merge."""
     return {
         "round": record.round,
+        "dataset": record.dataset,
         **of_file("staged", record.staged),
         "content_sha256": record.content_sha256,
         "decision": as_json(record.decision),
@@ -262,6 +280,7 @@ def merge_of(row: Row) -> MergeRecord:
     """A merge as its row has it."""
     return MergeRecord(
         round=row["round"],
+        dataset=row["dataset"],
         staged=StagedFile(
             uri=row["staged_uri"],
             sha256=row["staged_sha256"],

@@ -101,6 +101,9 @@ CREATE TABLE orchestration.feed_outcome (
     quality_score       double precision NOT NULL,
     rejects             jsonb,
     error               text,
+    ranges              jsonb,
+    drift               jsonb,
+    rules               jsonb,
     registered_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (dag_id, run_id, round, feed_id),
     CHECK (rows_in = rows_staged + rows_quarantined),
@@ -112,6 +115,20 @@ COMMENT ON TABLE orchestration.feed_outcome IS 'How a feed ended in a round; the
 
 CREATE INDEX feed_outcome_history ON orchestration.feed_outcome (dag_id, feed_id, registered_at DESC)
     WHERE status = 'success';
+
+CREATE TABLE orchestration.feed_profile (
+    dag_id        text NOT NULL,
+    run_id        text NOT NULL,
+    round         integer NOT NULL,
+    feed_id       text NOT NULL,
+    profile       jsonb NOT NULL,
+    registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (dag_id, run_id, round, feed_id),
+    FOREIGN KEY (dag_id, run_id, round, feed_id) REFERENCES orchestration.feed_outcome
+);
+COMMENT ON TABLE orchestration.feed_profile IS 'What the rows of a feed looked like in a round: counts, means, bounds';
+
+CREATE INDEX feed_profile_history ON orchestration.feed_profile (dag_id, feed_id, registered_at DESC);
 
 CREATE TABLE orchestration.waiting (
     dag_id  text NOT NULL,
@@ -140,9 +157,41 @@ CREATE TABLE orchestration.merge (
     compared       jsonb NOT NULL,
     completeness   double precision NOT NULL,
     merged_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (dag_id, run_id, round)
+    dataset        text NOT NULL,
+    PRIMARY KEY (dag_id, run_id, round, dataset)
 );
-COMMENT ON TABLE orchestration.merge IS 'The merge of a round; the newest epoch wins';
+COMMENT ON TABLE orchestration.merge IS 'The merge of a dataset in a round; the newest epoch wins';
+
+
+-- Streams
+
+CREATE TABLE orchestration.stream_range (
+    dag_id        text NOT NULL,
+    feed_id       text NOT NULL,
+    partition     text NOT NULL,
+    start         bigint[] NOT NULL,
+    stop          bigint[] NOT NULL,
+    run_id        text NOT NULL,
+    round         integer NOT NULL CHECK (round >= 1),
+    epoch         bigint NOT NULL,
+    held          boolean NOT NULL,
+    registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (dag_id, feed_id, partition, start, run_id),
+    CHECK (start < stop)
+);
+COMMENT ON TABLE orchestration.stream_range IS 'What each run read of a stream; nobody else reads what a run holds';
+
+CREATE UNIQUE INDEX stream_range_held ON orchestration.stream_range (dag_id, feed_id, partition, start) WHERE held;
+CREATE INDEX stream_range_returned ON orchestration.stream_range (dag_id, feed_id, partition, start) WHERE NOT held;
+CREATE INDEX stream_range_run ON orchestration.stream_range (dag_id, run_id, feed_id);
+
+CREATE TABLE orchestration.stream_closed (
+    dag_id  text NOT NULL,
+    run_id  text NOT NULL,
+    feed_id text NOT NULL,
+    PRIMARY KEY (dag_id, run_id, feed_id)
+);
+COMMENT ON TABLE orchestration.stream_closed IS 'The streams that a run ended without: it holds nothing of them any more';
 
 
 -- Audit
@@ -254,9 +303,24 @@ CREATE TABLE orchestration.quarantined_row (
     rule            text NOT NULL,
     column_name     text,
     reason          text,
-    raw             text
+    raw             text,
+    origin          text
 );
 COMMENT ON TABLE orchestration.quarantined_row IS 'Rows that were not published, with the reason';
 
 CREATE INDEX quarantined_row_publication
     ON orchestration.quarantined_row (target_table, publication_key, feed_id, position);
+
+CREATE TABLE orchestration.trust (
+    dag_id      text NOT NULL,
+    dataset     text NOT NULL,
+    run_id      text NOT NULL,
+    attribute   text NOT NULL,
+    feed_id     text NOT NULL,
+    right_count double precision NOT NULL CHECK (right_count >= 0),
+    total_count double precision NOT NULL CHECK (total_count >= right_count),
+    accuracy    double precision NOT NULL CHECK (accuracy BETWEEN 0 AND 1),
+    method      text NOT NULL,
+    PRIMARY KEY (dag_id, dataset, run_id, attribute, feed_id)
+);
+COMMENT ON TABLE orchestration.trust IS 'How often a feed was right in an attribute, run by run, and what it was believed to be';

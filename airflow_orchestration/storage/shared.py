@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
-from airflow_orchestration.exceptions import FencedError
-from airflow_orchestration.storage.store import Attempt, Fence, GateTerms, StoredPoint, WorkUnit
+from airflow_orchestration.domain.stream import StreamRange
+from airflow_orchestration.exceptions import FencedError, StreamTakenError
+from airflow_orchestration.storage.events import as_text
+from airflow_orchestration.storage.store import Attempt, Fence, GateTerms, RunKey, StoredPoint, WorkUnit
 
 LEASE = timedelta(seconds=60)
 """How long a second start of the same attempt is kept out; a new try number gets in at once."""
@@ -34,6 +37,14 @@ def stale_attempt(unit: WorkUnit, attempt: Attempt) -> FencedError:
         f"{unit.run.dag_id}/{unit.run.run_id}, round {unit.round}, {unit.unit}: try {attempt.try_number} may not "
         f"begin: a newer try has, or the same one did elsewhere less than {LEASE.total_seconds():g} s ago; "
         "let the newer one work, or retry later"
+    )
+
+
+def stream_taken(run: RunKey, feed_id: str, by: str, taken: Sequence[StreamRange]) -> StreamTakenError:
+    """What a run is told that read what is held already."""
+    return StreamTakenError(
+        f"{run.dag_id}/{run.run_id}: {by} has registered {', '.join(map(str, as_text(taken)))} of {feed_id!r}; "
+        "nothing was registered, read the stream again"
     )
 
 

@@ -16,6 +16,9 @@ from airflow_orchestration.domain.decision import Decision, Json
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, StagedFile
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.plan import Plan
+from airflow_orchestration.domain.profile import FeedProfile
+from airflow_orchestration.domain.stream import StreamMarks
+from airflow_orchestration.storage.trust_history import TrustHistory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,12 +157,13 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeRecord:
-    """The merge of one round: the staged file, its inputs, and what the publish transaction must find in it.
+    """The merge of a dataset in one round: the staged file, and what the publish transaction must find in it.
 
     `content_sha256` names the content for the ledger: equal inputs give equal hashes.
     """
 
     round: int
+    dataset: str
     staged: StagedFile
     content_sha256: str
     decision: Mapping[str, Any]
@@ -178,8 +182,34 @@ class RunState(StrEnum):
     NOT_PUBLISHED = "not_published"
 
 
+class Streams(Protocol):
+    """Who read which records of a stream. `Store.register` holds an outcome's ranges for its run."""
+
+    def marks(self, key: RunKey, feed_id: str) -> StreamMarks:
+        """What a run is to read of a stream: what it holds already, else what nobody holds."""
+        ...
+
+    def give_back(self, fence: Fence, feeds: Collection[str]) -> None:
+        """Let others read what the run holds of these streams, also what it may still register."""
+        ...
+
+    def take_again(self, fence: Fence, feeds: Collection[str]) -> None:
+        """Hold for the run what it gave back; raises `StreamTakenError` when others read it since."""
+        ...
+
+
 class Store(Protocol):
     """Where runs are kept. Writes that carry a fence raise `FencedError` once a newer epoch exists."""
+
+    @property
+    def streams(self) -> Streams:
+        """Who read which records of a stream."""
+        ...
+
+    @property
+    def trust(self) -> TrustHistory:
+        """What runs taught about the reliability of feeds."""
+        ...
 
     def claim(self, unit: WorkUnit, attempt: Attempt) -> Fence:
         """Take the right to write for a unit; raises `FencedError` when this attempt is the stale one."""
@@ -204,7 +234,9 @@ class Store(Protocol):
     def register(self, fence: Fence, outcome: FeedOutcome, *, keep_success: bool = False) -> None:
         """Record how a feed ended in its round; the newest epoch wins, and only once per epoch.
 
-        With `keep_success` a success that stands there stays: it may have been published.
+        Its profile is kept apart, for `profiles`, and no other method gives it back.
+        With `keep_success` a success that stands there stays: it may have been published. What was read of a
+        stream is held by the run in the same transaction; raises `StreamTakenError` when others hold it.
         """
         ...
 
@@ -257,11 +289,11 @@ class Store(Protocol):
         ...
 
     def save_merge(self, fence: Fence, record: MergeRecord) -> None:
-        """Record the merge of a round; the newest epoch wins."""
+        """Record the merge of a dataset in a round; the newest epoch wins."""
         ...
 
-    def merge(self, key: RunKey, round_number: int) -> MergeRecord:
-        """Read the merge of a round; raises `KeyError`."""
+    def merges(self, key: RunKey, round_number: int) -> Mapping[str, MergeRecord]:
+        """Read the merges of a round by dataset; there are none before it was merged."""
         ...
 
     def add_event(self, fence: Fence, event: str, detail: Mapping[str, Json]) -> None:
@@ -292,6 +324,13 @@ class Store(Protocol):
         """Median of the rows staged in each feed's last 10 successes, from 3 successes on.
 
         Only runs that started before that moment and have ended count, each once: a run does not judge itself.
+        """
+        ...
+
+    def profiles(self, dag_id: str, feed_id: str, before: datetime) -> Sequence[FeedProfile]:
+        """What a feed looked like in the last 30 published runs that had started before, newest first.
+
+        Each run counts once, by the feed's last success in it.
         """
         ...
 

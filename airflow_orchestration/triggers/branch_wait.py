@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from airflow.triggers.base import TriggerEvent
 
+from airflow_orchestration.hooks.outside import AirflowOutside
+from airflow_orchestration.sources.files import anything_at
 from airflow_orchestration.storage.store import GateSnapshot, RunKey
 from airflow_orchestration.triggers.polling import PollingTrigger
 from airflow_orchestration.triggers.shared_store import AboutRound, rounds_poller
@@ -98,8 +99,11 @@ class BranchWaitTrigger(PollingTrigger[TriggerEvent]):
 
     def _file_there(self) -> TriggerEvent | None:
         for feed_id, kind, on in self._files():
-            if Path(on).exists():
-                return TriggerEvent({"feed_id": feed_id, "kind": kind})
+            try:
+                if anything_at(on, AirflowOutside()):
+                    return TriggerEvent({"feed_id": feed_id, "kind": kind})
+            except Exception:  # of a disk or an object store; the branch itself has looked there before
+                self.log.warning("%s can't be looked at; trying again", on, exc_info=True)
         return None
 
     def _files(self) -> list[list[str]]:

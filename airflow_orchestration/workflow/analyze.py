@@ -5,21 +5,30 @@ from __future__ import annotations
 from airflow_orchestration.domain.batch import ModeChoice, WorkflowMode
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.run_spec import RunSpec
+from airflow_orchestration.engine.expression_problems import expression_problems
 from airflow_orchestration.engine.survey import FeedVolume
+from airflow_orchestration.exceptions import InputRefusedError
 from airflow_orchestration.policies.workflow_mode import (
     BatchFacts,
     ModeDecision,
     ModeFacts,
     WorkflowModePolicy,
 )
+from airflow_orchestration.sources.outside import NOWHERE, Outside
 from airflow_orchestration.storage.store import Fence, Store
 from airflow_orchestration.workflow.capacity import measure_capacity
 from airflow_orchestration.workflow.cost import estimated_costs, surveyed
 
 
-def analyze_batches(store: Store, fence: Fence, spec: RunSpec) -> ModeDecision:
-    """Survey the feeds, choose the workflow mode, and record the run with it."""
-    volumes = surveyed(spec)
+def analyze_batches(store: Store, fence: Fence, spec: RunSpec, outside: Outside = NOWHERE) -> ModeDecision:
+    """Survey the feeds, choose the workflow mode, and record the run with it.
+
+    Raises `InputRefusedError` when an expression of the pipeline can't be used, before anything is recorded.
+    """
+    problems = expression_problems(spec)
+    if problems:
+        raise InputRefusedError("pipeline file", problems)
+    volumes = surveyed(spec, outside)
     costs = estimated_costs(store, fence.unit.run.dag_id, spec, volumes)
     facts = ModeFacts(
         batches=tuple(_batch(feed, spec, volumes[feed.id], costs[feed.id]) for feed in spec.feeds.values()),
@@ -32,7 +41,8 @@ def analyze_batches(store: Store, fence: Fence, spec: RunSpec) -> ModeDecision:
 
 
 def _batch(feed: Feed, spec: RunSpec, volume: FeedVolume, cost: float) -> BatchFacts:
-    mapped = [rule for column, rule in spec.contract.rules() if column.name in feed.columns]
+    contract = spec.dataset_of(feed.id).contract
+    mapped = [rule for column, rule in contract.rules() if column.name in feed.columns]
     return BatchFacts(
         feed_id=feed.id,
         bytes=volume.bytes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -13,15 +13,30 @@ from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, StagedFile
 from airflow_orchestration.domain.pipeline import Late, Stragglers
-from airflow_orchestration.domain.plan import Branch
+from airflow_orchestration.domain.plan import Branch, Plan
+from airflow_orchestration.domain.stream import StreamMarks
 from airflow_orchestration.engine.ingest import Ingested, ingest
-from airflow_orchestration.exceptions import FeedError, OrchestrationError
-from airflow_orchestration.policies.quality import QualityScore
+from airflow_orchestration.engine.profiling import profile
+from airflow_orchestration.exceptions import FeedError, OrchestrationError, StreamTakenError
 from airflow_orchestration.policies.quorum_gate import GateAction
 from airflow_orchestration.storage.store import GateSnapshot
+from airflow_orchestration.workflow.aggregate import grouped, with_quality
+from airflow_orchestration.workflow.capacity import branch_memory_mb
+from airflow_orchestration.workflow.drift import register_judged
+from airflow_orchestration.workflow.fetching import fetched, is_there
+from airflow_orchestration.workflow.judging import as_of, judged
 from airflow_orchestration.workflow.members import arrived, is_over, standing_outcomes
+from airflow_orchestration.workflow.output import discard_output, write_output
 from airflow_orchestration.workflow.step import Step
-from airflow_orchestration.workflow.stopping import BRANCH_STOPPED, StoppedError, Worker, here
+from airflow_orchestration.workflow.stopping import (
+    BRANCH_STOPPED,
+    Bounds,
+    StoppedError,
+    Worker,
+    WorkFaultError,
+    here,
+)
+from airflow_orchestration.workflow.streams import TRIES, stream_marks
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +53,7 @@ class WaitsFor(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A batch that can't be processed yet. `on` is a path for a file, else the feed it waits for."""
+    """A batch that can't be processed yet. `on` is the path or URI of a file, or its pattern, else the feed it waits for."""
 
     feed_id: str
     kind: WaitsFor
@@ -80,9 +95,13 @@ def run_branch(
         except Exception as fault:
             log.exception("Feed %s met a fault", ready)
             if last_try:
-                _register_failure(step, ready, branch_id, f"{ready}: {type(fault).__name__} on the last try")
+                _register_failure(step, ready, branch_id, f"{ready}: {_kind(fault)} on the last try")
             else:
                 faults[ready] = fault
+
+
+def _kind(fault: Exception) -> str:
+    return fault.kind if isinstance(fault, WorkFaultError) else type(fault).__name__
 
 
 def _late(feeds: Iterable[str]) -> tuple[Waiting, ...]:
@@ -157,9 +176,8 @@ def _obstacle(
     for earlier in _before(feed_id, branch):
         if earlier not in standing and earlier not in waited_for:
             return Waiting(feed_id=feed_id, kind=WaitsFor.TURN, on=earlier)
-    _, path = step.spec.location(feed_id)
-    if not path.exists() and not _failed_needs(feed, standing):
-        return Waiting(feed_id=feed_id, kind=WaitsFor.FILE, on=str(path))
+    if not _failed_needs(feed, standing) and not is_there(step, feed_id):
+        return Waiting(feed_id=feed_id, kind=WaitsFor.FILE, on=str(step.spec.location(feed_id)))
     return None
 
 
@@ -188,20 +206,51 @@ def process_batch(
 ) -> None:
     """Read, check and stage one feed, and register what came of it.
 
-    Raises `StoppedError` when the `worker` stopped it; then nothing of it is kept.
+    Raises `StoppedError` when the `worker` stopped it; then nothing of it is kept. A stream whose records
+    another run has registered meanwhile is read again, from behind them.
     """
+    for tries_left in reversed(range(TRIES)):
+        try:
+            _process(step, feed_id, branch_id, snapshot, worker)
+        except StreamTakenError as taken:
+            if not tries_left:
+                raise
+            log.info("%s", taken)
+        else:
+            return
+
+
+def _process(step: Step, feed_id: str, branch_id: str, snapshot: GateSnapshot, worker: Worker) -> None:
     started = time.monotonic()
     try:
-        outcome = worker(lambda: staged_batch(step, feed_id, branch_id, snapshot))
+        step.prepare(feed_id)
+        bounds = bounds_of(step, feed_id, snapshot.round.plan)
+        marks = stream_marks(step, feed_id)
+        outcome = worker(
+            lambda: staged_batch(step, feed_id, branch_id, snapshot, bounds.memory_mb, marks), bounds
+        )
     except StoppedError:
-        for key in _staged_keys(step, feed_id):
-            step.staging.discard(key)
+        _discard(step, feed_id)
         raise
     except FeedError as error:
         log.warning("Feed %s failed: %s", feed_id, error)
+        _discard(step, feed_id)
         _register_failure(step, feed_id, branch_id, str(error), _since(started))
     else:
-        step.store.register(step.fence, outcome)
+        register_judged(step, outcome)
+
+
+def _discard(step: Step, feed_id: str) -> None:
+    """Delete what this execution may have staged of a feed."""
+    for key in _staged_keys(step, feed_id):
+        step.staging.discard(key)
+    discard_output(step, feed_id)
+
+
+def bounds_of(step: Step, feed_id: str, plan: Plan) -> Bounds:
+    """What the work on a feed may take: the author's seconds, and its branch's share of the memory."""
+    seconds = step.spec.feeds[feed_id].limits.seconds
+    return Bounds(feed_id=feed_id, seconds=seconds, memory_mb=branch_memory_mb(step, plan))
 
 
 def _register_failure(
@@ -218,12 +267,49 @@ def _register_failure(
     step.store.register(step.fence, outcome)
 
 
-def staged_batch(step: Step, feed_id: str, branch_id: str, snapshot: GateSnapshot) -> FeedOutcome:
-    """Read, check and stage one feed; raises `FeedError` when it can't be used. Nothing is registered."""
+def staged_batch(
+    step: Step,
+    feed_id: str,
+    branch_id: str,
+    snapshot: GateSnapshot,
+    memory_mb: int,
+    marks: StreamMarks | None = None,
+) -> FeedOutcome:
+    """Read, check and stage one feed; raises `FeedError` when it can't be used. Nothing is registered.
+
+    `marks` say what to read of a stream.
+    """
     feed, plan, started = step.spec.feeds[feed_id], snapshot.round.plan, time.monotonic()
     _refuse_failed_needs(feed, snapshot)
-    root, path = step.spec.location(feed.id)
-    ingested = ingest(feed, root=root, path=path, contract=step.spec.contract, scratch=step.folder(feed.id))
+    standing = standing_outcomes(plan, snapshot.outcomes)
+    found = fetched(step, feed, marks) if feed.aggregate is None else grouped(step, feed, standing, memory_mb)
+    contract = step.spec.dataset_of(feed.id).contract
+    ingested = ingest(
+        feed,
+        fetched=found,
+        contract=contract,
+        scratch=step.folder(feed.id),
+        memory_mb=memory_mb,
+        as_of=as_of(step),
+    )
+    outcome = _outcome(step, feed, branch_id, plan, ingested)
+    write_output(step, feed, ingested.staged, memory_mb)
+    looks = profile(
+        ingested,
+        contract=contract,
+        columns=feed.columns,
+        moment=step.run.started_at,
+        scratch=step.folder(f"{feed.id}-profile"),
+        memory_mb=memory_mb,
+    )
+    ranges = None if marks is None else found.ranges
+    outcome = replace(outcome, elapsed=_since(started), ranges=ranges, profile=looks)
+    return with_quality(step, feed, outcome, standing)
+
+
+def _outcome(step: Step, feed: Feed, branch_id: str, plan: Plan, ingested: Ingested) -> FeedOutcome:
+    """Judge what was ingested and store its files; the time that it took is not known yet."""
+    quality = judged(step, feed, ingested)
     staged, quarantine = _store(step, feed.id, ingested)
     log.info(
         "Feed %s: %d rows in, %d staged, %d quarantined",
@@ -237,7 +323,7 @@ def staged_batch(step: Step, feed_id: str, branch_id: str, snapshot: GateSnapsho
         round=step.round,
         branch_id=branch_id,
         status=OutcomeStatus.SUCCESS,
-        elapsed=_since(started),
+        elapsed=timedelta(0),
         cluster_utilization=plan.branch(branch_id).cost / (sum(b.cost for b in plan.branches) or 1.0),
         rows_in=ingested.rows_in,
         rows_staged=ingested.rows_staged,
@@ -246,8 +332,9 @@ def staged_batch(step: Step, feed_id: str, branch_id: str, snapshot: GateSnapsho
         staged=staged,
         quarantine=quarantine,
         measures=ingested.measures,
-        quality_score=QualityScore().score(ingested.measures),
+        quality_score=quality.score,
         rejects=ingested.rejects,
+        rules=quality.rules,
     )
 
 

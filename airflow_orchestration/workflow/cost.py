@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from airflow_orchestration.domain.feed import Feed
+from airflow_orchestration.domain.location import Location
 from airflow_orchestration.domain.run_spec import RunSpec
-from airflow_orchestration.engine.survey import FeedVolume, survey
+from airflow_orchestration.engine.survey import ABSENT, UNKNOWN, FeedVolume, scaled, survey, together
+from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.sources.files import local_files, remote_bytes
+from airflow_orchestration.sources.outside import Outside
 from airflow_orchestration.storage.store import Store
 
 CELLS_PER_SECOND = 2_000_000
 """Cells that a branch reads, checks and stages in a second; only ratios of costs matter."""
 OVERHEAD_SECONDS = 0.1
+MAX_SURVEYED = 20
+"""Of a feed with more files the others are taken to be like these."""
 
 
-def surveyed(spec: RunSpec) -> dict[str, FeedVolume]:
+def surveyed(spec: RunSpec, outside: Outside) -> dict[str, FeedVolume]:
     """Look at the size of every feed that is there, without leaving its root."""
-    volumes: dict[str, FeedVolume] = {}
-    for feed_id, feed in spec.feeds.items():
-        root, path = spec.location(feed_id)
-        volumes[feed_id] = survey(feed, path, root=root)
-    return volumes
+    return {feed_id: _volume(feed, spec.location(feed_id), outside) for feed_id, feed in spec.feeds.items()}
+
+
+def _volume(feed: Feed, location: Location | None, outside: Outside) -> FeedVolume:
+    """Of objects the bytes are known, of databases, streams and aggregates nothing before they are read."""
+    if location is None:
+        return UNKNOWN
+    if location.is_remote:
+        return replace(UNKNOWN, bytes=remote_bytes(location, outside))
+    try:
+        files = local_files(feed, location)
+    except (FeedError, OSError):
+        return ABSENT
+    share = min(1.0, MAX_SURVEYED / len(files))
+    return scaled(together(survey(feed, file) for file in files[:MAX_SURVEYED]), 1 / share)
 
 
 def estimated_costs(

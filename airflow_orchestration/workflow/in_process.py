@@ -19,18 +19,25 @@ from airflow_orchestration.domain.decision import Decision
 from airflow_orchestration.domain.plan import Plan
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.engine.staging import StagingArea
+from airflow_orchestration.sources.outside import NOWHERE, Outside
 from airflow_orchestration.storage.memory import MemoryStore
-from airflow_orchestration.storage.publishing import Publisher
 from airflow_orchestration.storage.store import Attempt, RunKey, WorkUnit
 from airflow_orchestration.workflow.analyze import analyze_batches
 from airflow_orchestration.workflow.branch import run_branch
 from airflow_orchestration.workflow.gate import decide_gate
 from airflow_orchestration.workflow.merge import merge_round
 from airflow_orchestration.workflow.plan import plan_round
-from airflow_orchestration.workflow.publish import last_merge, manifest_of, publish, standing_feeds
+from airflow_orchestration.workflow.publish import (
+    Publishers,
+    last_merges,
+    manifest_of,
+    publish,
+    standing_feeds,
+)
 from airflow_orchestration.workflow.quality import validate_quality
 from airflow_orchestration.workflow.routes import Route, after_gate, after_quality
 from airflow_orchestration.workflow.step import Step
+from airflow_orchestration.workflow.stopping import apart
 
 ATTEMPT = Attempt(try_number=1, ti_id="in-process", process="in-process")
 ALL_OVER: Mapping[str, str | None] = {lane.value: "success" for lane in Lane}
@@ -41,14 +48,15 @@ LANES = {lane.value: lane.value for lane in Lane}
 class InProcessRun:
     """One run of a specification. `report` is told each plan and decision as it is made.
 
-    With a `publisher` the merged rows go to its database, with an `output` folder there as Parquet.
+    With `publishers` the merged rows go to their databases, with an `output` folder there as Parquet.
     """
 
     spec: RunSpec
     clock: Callable[[], datetime]
     report: Callable[[Plan | Decision], None]
     output: Path | None = None
-    publisher: Publisher | None = None
+    publishers: Publishers | None = None
+    outside: Outside = NOWHERE
     store: MemoryStore = field(init=False)
     key: RunKey = field(init=False)
 
@@ -62,7 +70,7 @@ class InProcessRun:
         with TemporaryDirectory(prefix="orchestration-") as folder:
             scratch = Path(folder)
             with self._step(scratch, 0, "analyze") as step:
-                self.report(analyze_batches(self.store, step.fence, self.spec))
+                self.report(analyze_batches(self.store, step.fence, self.spec, self.outside))
             number, route = 1, Route.NEXT_ROUND
             while route is Route.NEXT_ROUND:
                 route = self._round(scratch, number)
@@ -97,16 +105,17 @@ class InProcessRun:
             for lane in Lane:
                 for branch_id in plan.branches_in(lane):
                     with self._step(scratch, plan.round, f"branch:{lane}:{branch_id}") as step:
-                        run_branch(step, branch_id, lane)
+                        run_branch(step, branch_id, lane, worker=apart(step))
 
     def _deliver(self, step: Step) -> None:
-        if self.publisher is not None:
-            publish(step, self.publisher)
-        record = last_merge(step)
-        if self.output is None or record is None:
+        if self.publishers is not None:
+            publish(step, self.publishers)
+        if self.output is None:
             return
         self.output.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(step.staging.fetch(record.staged, step.scratch), self.output / "rows.parquet")
+        for number, record in enumerate(last_merges(step).values()):
+            name = f"rows-{number}.parquet" if len(step.spec.datasets) > 1 else "rows.parquet"
+            shutil.copyfile(step.staging.fetch(record.staged, step.scratch), self.output / name)
         for feed_id, outcome in standing_feeds(step).items():
             if outcome.quarantine is not None:
                 fetched = step.staging.fetch(outcome.quarantine, step.scratch)
@@ -121,4 +130,5 @@ class InProcessRun:
                 fence=fence,
                 scratch=Path(folder),
                 open_staging=lambda _: StagingArea(scratch / "staging"),
+                outside=self.outside,
             )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from airflow_orchestration.domain.outcome import FeedOutcome
+from airflow_orchestration.domain.run_spec import Dataset
 from airflow_orchestration.engine.fusing import FusionSource, fuse
 from airflow_orchestration.policies.admission import (
     Admission,
@@ -16,34 +18,59 @@ from airflow_orchestration.policies.admission import (
     Candidate,
 )
 from airflow_orchestration.policies.merging import MergeDecision, MergeFacts, Merging, SourceFacts
+from airflow_orchestration.policies.trust.model import TrustModel
 from airflow_orchestration.storage.store import MergeRecord, StoredRound
+from airflow_orchestration.workflow.capacity import whole_memory_mb
+from airflow_orchestration.workflow.drift import drift_factor
 from airflow_orchestration.workflow.gate import rounds_allowed
 from airflow_orchestration.workflow.members import arrived
 from airflow_orchestration.workflow.step import Step
+from airflow_orchestration.workflow.trust import EVIDENCE, belief
 
 STOPWATCH_STEP = 30.0
 """Seconds; the weight of SEED 16 knows only so fine a difference in time."""
 
 
-def merge_round(step: Step) -> MergeRecord:
-    """Merge the feeds that the round's verdict names as arrived, and register the result."""
+def merge_round(step: Step) -> list[MergeRecord]:
+    """Merge the feeds that the round's verdict names as arrived, dataset by dataset, and register the results."""
     stored = step.store.rounds(step.run_key)[step.round - 1]
     standing = step.standing(step.round)
     admission = _admission(step, [standing[feed_id] for feed_id in _arrived(stored)])
     step.store.record_decision(step.fence, admission)
-    inputs = [standing[name] for name in _arrived(stored) if name not in admission.left_out]
-    decision = Merging().evaluate(merge_facts(step, inputs, standing))
+    admitted = [feed_id for feed_id in _arrived(stored) if feed_id not in admission.left_out]
+    return [
+        _merge_dataset(
+            step, dataset, [standing[feed_id] for feed_id in admitted if feed_id in dataset.feeds], standing
+        )
+        for dataset in step.spec.datasets.values()
+        if not set(admitted).isdisjoint(dataset.feeds)
+    ]
+
+
+def _merge_dataset(
+    step: Step, dataset: Dataset, inputs: list[FeedOutcome], standing: Mapping[str, FeedOutcome]
+) -> MergeRecord:
+    decision = merge_decision(step, dataset, inputs, standing)
+    number = list(step.spec.datasets).index(dataset.name)  # a name may hold any character
+    sources = fusion_sources(step, decision, standing)
+    believed = belief(step, dataset, sources)
+    if believed is not None:
+        decision = replace(decision, evidence={**decision.evidence, EVIDENCE: believed.as_evidence()})
+    model = believed.model if believed else None
     fused = fuse(
-        fusion_sources(step, decision, standing),
-        contract=step.spec.contract,
-        tolerance=step.spec.pipeline.merge.tolerance,
-        scratch=step.folder("fuse"),
+        sources,
+        contract=dataset.contract,
+        merge=dataset.merge,
+        trust=model,
+        scratch=step.folder(f"fuse-{number}"),
+        memory_mb=whole_memory_mb(step),
     )
-    key = f"{step.staging_prefix}/merged/e{step.fence.epoch}-rows.parquet"
+    key = f"{step.staging_prefix}/merged/{number}-e{step.fence.epoch}-rows.parquet"
     record = MergeRecord(
         round=step.round,
+        dataset=dataset.name,
         staged=step.staging.store(fused.path, key, rows=fused.rows),
-        content_sha256=content_hash(inputs, decision),
+        content_sha256=content_hash(inputs, decision, model),
         decision=decision.as_json(),
         published=fused.published,
         superseded=fused.superseded,
@@ -95,16 +122,21 @@ def fusion_sources(
     ]
 
 
-def merge_facts(step: Step, inputs: list[FeedOutcome], standing: Mapping[str, FeedOutcome]) -> MergeFacts:
-    """What the weights of a merge's sources rest on."""
+def merge_decision(
+    step: Step, dataset: Dataset, inputs: list[FeedOutcome], standing: Mapping[str, FeedOutcome]
+) -> MergeDecision:
+    """Weigh the sources of a dataset's merge."""
     merged = {outcome.feed_id for outcome in inputs}
-    failed = [feed_id for feed_id, outcome in standing.items() if not arrived(outcome)]
-    return MergeFacts(
-        sources=tuple(_source(step, outcome) for outcome in inputs),
-        failed=tuple(failed),
-        missing=tuple(feed_id for feed_id in step.spec.feeds if feed_id not in {*merged, *failed}),
-        expected_weight=sum(feed.weight for feed in step.spec.feeds.values()),
+    failed = [name for name in dataset.feeds if name in standing and not arrived(standing[name])]
+    decision = Merging().evaluate(
+        MergeFacts(
+            sources=tuple(_source(step, outcome) for outcome in inputs),
+            failed=tuple(failed),
+            missing=tuple(feed_id for feed_id in dataset.feeds if feed_id not in {*merged, *failed}),
+            expected_weight=sum(step.spec.feeds[feed_id].weight for feed_id in dataset.feeds),
+        )
     )
+    return replace(decision, evidence={**decision.evidence, "dataset": dataset.name})
 
 
 def _source(step: Step, outcome: FeedOutcome) -> SourceFacts:
@@ -114,7 +146,7 @@ def _source(step: Step, outcome: FeedOutcome) -> SourceFacts:
         type=feed.type,
         quality=outcome.quality_score,
         seconds=_steady_seconds(outcome),
-        trust=feed.weight,
+        trust=feed.weight * drift_factor(step, outcome),
         measures=outcome.measures,
         rows=outcome.rows_staged,
     )
@@ -132,8 +164,9 @@ def fetch_rows(step: Step, outcome: FeedOutcome) -> Path:
     return step.staging.fetch(outcome.staged, step.scratch)
 
 
-def content_hash(inputs: list[FeedOutcome], decision: MergeDecision) -> str:
-    """Equal staged files in equal order of weight give equal content."""
+def content_hash(inputs: list[FeedOutcome], decision: MergeDecision, model: TrustModel | None = None) -> str:
+    """Equal staged files in equal order of weight, believed equally, give equal content."""
     files = {outcome.feed_id: outcome.staged.sha256 for outcome in inputs if outcome.staged}
     ordered = [[source.feed_id, files[source.feed_id]] for source in decision.sources]
-    return hashlib.sha256(json.dumps(ordered).encode()).hexdigest()
+    content = ordered if model is None else [ordered, model.as_json()]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

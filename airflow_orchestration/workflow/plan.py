@@ -32,9 +32,9 @@ def plan_round(step: Step) -> StoredRound:
         again = rebalance(step, after_round=step.round - 1)
         step.store.record_decision(step.fence, again)
         feeds = set(again.rerun)
-    decision = Allocation(max_branches=int(step.run.mode["evidence"]["max_branches"])).evaluate(
-        AllocationFacts(batches=_work(step, feeds), round=step.round)
-    )
+    known = step.run.mode["evidence"]
+    allocation = Allocation(max_branches=int(known["max_branches"]), memory_mb=known.get("memory_mb"))
+    decision = allocation.evaluate(AllocationFacts(batches=_work(step, feeds), round=step.round))
     step.store.record_decision(step.fence, decision)
     return step.store.open_round(step.fence, decision.plan, gate_terms(step.spec, step.run.started_at))
 
@@ -68,8 +68,9 @@ def rebalance(step: Step, *, after_round: int) -> RebalanceDecision:
             feed_id=feed_id,
             status=_status(standing.get(feed_id), step.spec),
             attempts=attempts[feed_id],
+            made_of=() if feed.aggregate is None else feed.aggregate.feeds,
         )
-        for feed_id in step.spec.feeds
+        for feed_id, feed in step.spec.feeds.items()
     )
     return Rebalancing(max_rounds=step.spec.pipeline.max_rounds).evaluate(
         RebalanceFacts(round=after_round, feeds=feeds, time_is_over=time_is_over(step.spec, rounds[-1]))
@@ -89,7 +90,7 @@ def _status(outcome: FeedOutcome | None, spec: RunSpec) -> FeedStatus:
 def _work(step: Step, feeds: set[str]) -> tuple[BatchWork, ...]:
     spec = step.spec
     chosen = [feed for feed in spec.feeds.values() if feed.id in feeds]
-    costs = estimated_costs(step.store, step.run_key.dag_id, spec, surveyed(spec))
+    costs = estimated_costs(step.store, step.run_key.dag_id, spec, surveyed(spec, step.outside))
     return tuple(
         BatchWork(
             feed_id=feed.id,

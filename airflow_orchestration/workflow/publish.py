@@ -2,41 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
+from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.outcome import FeedOutcome
+from airflow_orchestration.domain.run_spec import Dataset
 from airflow_orchestration.engine.export import csv_chunks
-from airflow_orchestration.exceptions import NotPublishedError
+from airflow_orchestration.exceptions import NotPublishedError, StreamTakenError
 from airflow_orchestration.insights.manifest import ManifestFacts, completeness_manifest
 from airflow_orchestration.policies.asking import Choice
 from airflow_orchestration.policies.quality import QualityAction
-from airflow_orchestration.storage.publication import Version
-from airflow_orchestration.storage.publishing import FeedRows, Publication, Published, Publisher
+from airflow_orchestration.storage.publishing import FeedRows, History, Publication, Published, Publisher
 from airflow_orchestration.storage.store import MergeRecord, RunKey
 from airflow_orchestration.workflow.step import Step
 from airflow_orchestration.workflow.stopping import BRANCH_STOPPED
+from airflow_orchestration.workflow.streams import streams_of
 
-MERGED_EXTRAS = ("_primary_source", "_sources", "_attribution", "_agreement")
-QUARANTINE_COLUMNS = ("feed_id", "position", "rule", "column_name", "reason", "raw")
+MERGED_EXTRAS = ("_primary_source", "_sources", "_attribution", "_confidence", "_conflicts")
+NO_CONTENT = hashlib.sha256().hexdigest()
+QUARANTINE_COLUMNS = ("feed_id", "origin", "position", "rule", "column_name", "reason", "raw")
+
+Publishers = Callable[[str], Publisher]
+"""Connection id -> who publishes to that database."""
 
 
-def publish(step: Step, publisher: Publisher) -> Published:
-    """Publish the last round's merge; a merge that is already published is left as it is."""
-    record = last_merge(step)
-    if record is None or not _is_approved(step, record):
+def publish(step: Step, publishers: Publishers) -> dict[str, Published]:
+    """Publish the last round's merges, dataset by dataset; what is already published is left as it is.
+
+    A dataset of which nothing arrived is booked without rows: its table stays as it is, and its feeds are
+    late ones of this run.
+    """
+    merges = last_merges(step)
+    if not merges or not _is_approved(step):
         raise NotPublishedError("The quality gate has approved no merge of this run; nothing was published.")
+    _take_streams_again(step, merges)
+    return {
+        dataset.name: _publish_dataset(
+            step, publishers(dataset.publish.conn_id), dataset, merges.get(dataset.name)
+        )
+        for dataset in step.spec.datasets.values()
+    }
+
+
+def _take_streams_again(step: Step, merges: Mapping[str, MergeRecord]) -> None:
+    """Hold what is published, if it was given back: a run that has ended may be published after all."""
+    feeds = streams_of(step, [feed_id for record in merges.values() for feed_id in record.published])
+    try:
+        step.store.streams.take_again(step.fence, feeds)
+    except StreamTakenError as taken:
+        raise NotPublishedError(f"Nothing was published, start a new run instead: {taken}") from taken
+
+
+def _publish_dataset(
+    step: Step, publisher: Publisher, dataset: Dataset, record: MergeRecord | None
+) -> Published:
     standing = standing_feeds(step)
-    publication = _publication(step, record, standing)
+    feeds = sorted(record.published) if record else []
+    merged = step.staging.fetch(record.staged, step.scratch) if record else None
     published = publisher.publish(
-        publication,
-        merged_rows(step, step.staging.fetch(record.staged, step.scratch)),
-        quarantined_rows(step, sorted(record.published), standing),
+        _publication(step, dataset, record, standing),
+        merged_rows(step, dataset.contract, merged) if merged else (),
+        quarantined_rows(step, feeds, standing),
     )
-    step.store.add_event(step.fence, "published", asdict(published))
+    step.store.add_event(step.fence, "published", {"dataset": dataset.name, **asdict(published)})
     return published
+
+
+def histories(step: Step, publishers: Publishers) -> dict[str, History]:
+    """What the ledgers of the targets know of the run, by dataset."""
+    return {
+        dataset.name: publishers(dataset.publish.conn_id).history(dataset.publish.table, step.run_key)
+        for dataset in step.spec.datasets.values()
+    }
 
 
 def publication_key(run: RunKey) -> str:
@@ -44,8 +86,10 @@ def publication_key(run: RunKey) -> str:
     return f"{run.dag_id}/{run.run_id}"
 
 
-def manifest_of(step: Step, *, published: bool, versions: Sequence[Version] = ()) -> dict[str, Any]:
-    """Build the run's completeness manifest from what the store holds, and the versions in the ledger."""
+def manifest_of(
+    step: Step, *, published: bool, known: Mapping[str, History] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Build the run's completeness manifest from what the store holds, and what the ledgers know of it."""
     started = step.run.started_at
     usual = step.store.usual_rows(step.run_key.dag_id, list(step.spec.feeds), started)
     return completeness_manifest(
@@ -54,10 +98,10 @@ def manifest_of(step: Step, *, published: bool, versions: Sequence[Version] = ()
             started_at=started,
             rounds=tuple(step.store.rounds(step.run_key)),
             standing=standing_feeds(step),
-            merge=last_merge(step),
+            merges=last_merges(step),
             usual_rows=usual,
             published=published,
-            versions=tuple(versions),
+            versions={name: history.versions for name, history in known.items() if history.versions},
             stopped=_stopped(step),
             last_word=_last_word(step),
         )
@@ -89,13 +133,10 @@ def sentence_of(decision: Mapping[str, Any]) -> str:
     return f"{decision['policy']}: {decision['action']} because {decision['reason']}{named}"
 
 
-def last_merge(step: Step) -> MergeRecord | None:
-    """The merge of the last round, if that round was merged."""
+def last_merges(step: Step) -> Mapping[str, MergeRecord]:
+    """The merges of the last round by dataset; none when that round was not merged."""
     rounds = step.store.rounds(step.run_key)
-    try:
-        return step.store.merge(step.run_key, rounds[-1].round) if rounds else None
-    except KeyError:
-        return None
+    return step.store.merges(step.run_key, rounds[-1].round) if rounds else {}
 
 
 def standing_feeds(step: Step) -> dict[str, FeedOutcome]:
@@ -104,26 +145,33 @@ def standing_feeds(step: Step) -> dict[str, FeedOutcome]:
     return step.standing(rounds[-1].round) if rounds else {}
 
 
-def _is_approved(step: Step, record: MergeRecord) -> bool:
-    """Whether the last word on this merge is an approval; a new merge needs a new one."""
+def _is_approved(step: Step) -> bool:
+    """Whether the last word on the last round's merge is an approval; a new merge needs a new one."""
+    last = len(step.store.rounds(step.run_key))
     words = [
         (decision["policy"], decision["action"])
         for number, decision in step.store.decisions(step.run_key)
-        if number == record.round and decision["policy"] in {"merging", "quality_gate", "person"}
+        if number == last and decision["policy"] in {"merging", "quality_gate", "person"}
     ]
     return words[-1:] in ([("quality_gate", QualityAction.QUALITY_APPROVED)], [("person", Choice.PUBLISH)])
 
 
-def _publication(step: Step, record: MergeRecord, standing: dict[str, FeedOutcome]) -> Publication:
+def _publication(
+    step: Step, dataset: Dataset, record: MergeRecord | None, standing: dict[str, FeedOutcome]
+) -> Publication:
     return Publication(
-        table=step.spec.pipeline.publish.table,
+        table=dataset.publish.table,
         publication_key=publication_key(step.run_key),
         run=step.run_key,
-        round=record.round,
+        round=len(step.store.rounds(step.run_key)),
         epoch=step.fence.epoch,
-        content_sha256=record.content_sha256,
-        contract=step.spec.contract,
-        feeds={
+        content_sha256=record.content_sha256 if record else NO_CONTENT,
+        contract=dataset.contract,
+        mode=dataset.publish.mode,
+        partition_by=dataset.publish.partition_by,
+        feeds={}
+        if record is None
+        else {
             feed_id: FeedRows(
                 rows_in=standing[feed_id].rows_in,
                 rows_staged=standing[feed_id].rows_staged,
@@ -136,9 +184,9 @@ def _publication(step: Step, record: MergeRecord, standing: dict[str, FeedOutcom
     )
 
 
-def merged_rows(step: Step, file: Path) -> Iterator[bytes]:
+def merged_rows(step: Step, contract: Contract, file: Path) -> Iterator[bytes]:
     """The rows of a merged file, as CSV."""
-    columns = [column.name for column in step.spec.contract.columns]
+    columns = [column.name for column in contract.columns]
     return csv_chunks(file, [*columns, *MERGED_EXTRAS], scratch=step.folder("merged"))
 
 

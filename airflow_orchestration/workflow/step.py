@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.engine.staging import StagingArea
+from airflow_orchestration.exceptions import FeedError, InputRefusedError
+from airflow_orchestration.sources.outside import Nowhere, Outside
 from airflow_orchestration.storage.store import Fence, RunKey, Store, StoredRun, WorkUnit
 from airflow_orchestration.workflow.members import newest_outcomes, standing_outcomes
 
@@ -23,6 +25,10 @@ class Step:
     fence: Fence
     scratch: Path
     open_staging: Callable[[str], StagingArea]
+    outside: Outside = field(default_factory=Nowhere)
+    """Where the feeds' sources are, when they are not files of this machine."""
+    quality_results: Mapping[str, object] = field(default_factory=dict)
+    """By feed, what its `quality_task` left as its XCom."""
 
     @property
     def run_key(self) -> RunKey:
@@ -49,6 +55,19 @@ class Step:
         """Where the run's files stand between tasks."""
         return self.open_staging(self.spec.pipeline.staging)
 
+    def prepare(self, feed_id: str) -> None:
+        """Open what the work on a feed needs of Airflow, before a process of its own does it.
+
+        Raises `FeedError` when a connection of the feed can't be used.
+        """
+        _ = self.staging
+        feed = self.spec.feeds[feed_id]
+        root = self.spec.pipeline.roots.get((feed.uri or "").partition("/")[0])
+        try:
+            self.outside.prepare(feed, root)
+        except InputRefusedError as refused:
+            raise FeedError(f"{feed_id}: {refused}") from refused
+
     def standing(self, round_number: int) -> dict[str, FeedOutcome]:
         """Return the outcomes that count in a round, whatever came after it."""
         stored = self.store.rounds(self.run_key)[round_number - 1]
@@ -68,9 +87,13 @@ class Step:
 
     @property
     def staging_prefix(self) -> str:
-        """The folder of this run and round in the staging area. A run id may hold any character, its hash not."""
-        run = hashlib.sha256(self.run_key.run_id.encode()).hexdigest()[:16]
-        return f"{self.run_key.dag_id}/{run}/r{self.round}"
+        """The folder of this run and round in the staging area."""
+        return f"{self.run_key.dag_id}/{run_hash(self.run_key)}/r{self.round}"
+
+
+def run_hash(run: RunKey) -> str:
+    """The name of a run among files: a run id may hold any character, its hash not."""
+    return hashlib.sha256(run.run_id.encode()).hexdigest()[:16]
 
 
 def read_spec(run: StoredRun) -> RunSpec:

@@ -1,7 +1,8 @@
-"""Stops a batch that is still being processed when the gate of its round has decided, if the pipeline says so.
+"""Has the work on a batch done in a process of its own, within its bounds, and stops it when they are reached.
 
-Such a batch is worked on in a process of its own, which can be ended at any moment. A thread can't be, and
-DuckDB 2.0 may hang for ever in a statement that is interrupted.
+A file may take for ever, or more memory than there is, or crash the engine that reads it; then the process ends and
+the worker goes on with the next batch. Some of that can't be stopped from inside: an engine's memory limit counts
+its buffers and not all of its texts, a thread can't be ended, and DuckDB 2.0 may hang in an interrupted statement.
 """
 
 from __future__ import annotations
@@ -9,16 +10,21 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import resource
 import signal
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 from typing import Any
 
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.pipeline import Stragglers
 from airflow_orchestration.exceptions import FeedError, OrchestrationError
+from airflow_orchestration.policies.allocation import process_memory_mb
 from airflow_orchestration.workflow.step import Step
 
 log = logging.getLogger(__name__)
@@ -27,57 +33,164 @@ BRANCH_STOPPED = "branch_stopped"
 """The line of the timeline about a batch that was stopped."""
 LOOK_SECONDS = 2.0
 """How often the verdict is looked for."""
+WATCH_SECONDS = 0.1
+"""How often the memory and the time of the work are looked at: twenty microseconds each."""
 PR_SET_PDEATHSIG = 1
+ADDRESS_SPACE_MB = 1024
+"""What a process may ask for beyond twice its memory: what it reserves and never touches."""
+CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+"""How a process ends that met a fault of its own; the same file would end it again."""
 
 Work = Callable[[], FeedOutcome]
-Worker = Callable[[Work], FeedOutcome]
-"""Has the work on a batch done, and returns what came of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What the work on a feed may take: seconds, and the engine's memory in MiB."""
+
+    feed_id: str
+    seconds: float
+    memory_mb: int
+
+    @property
+    def resident_mb(self) -> float:
+        """What its process may hold at most, in MiB, beyond what it began with."""
+        return process_memory_mb(self.memory_mb)
+
+
+Worker = Callable[[Work, Bounds], FeedOutcome]
+"""Has the work on a batch done within its bounds, and returns what came of it."""
 
 
 class StoppedError(OrchestrationError):
     """The work was stopped before it was done; nothing of it is kept."""
 
 
-def here(work: Work) -> FeedOutcome:
-    """Do the work in this process, to its end."""
+class WorkFaultError(RuntimeError):
+    """The work met a fault that may pass, in its own process: `OSError: No space left on device`."""
+
+    @property
+    def kind(self) -> str:
+        """The name of the fault's class, without its words, which may hold data."""
+        return str(self).partition(":")[0]
+
+
+def here(work: Work, _: Bounds) -> FeedOutcome:
+    """Do the work in this process, to its end, without any bounds."""
     return work()
 
 
-def straggler_worker(step: Step) -> Worker:
-    """Return who works on the batches of a step: somebody who can be stopped only where that is wanted."""
-    if step.spec.pipeline.sync.stragglers is Stragglers.LEAVE:
-        return here
-    return partial(until, partial(_has_decided, step))
+def apart(step: Step) -> Worker:
+    """Return who works on the batches of a step: a process each, stopped by the gate where that is wanted."""
+    stops = step.spec.pipeline.sync.stragglers is Stragglers.STOP
+    return partial(until, partial(_has_decided, step) if stops else never)
 
 
-def until(over: Callable[[], bool], work: Work, *, look_every: float = LOOK_SECONDS) -> FeedOutcome:
-    """Have the work done by a process of its own; raise `StoppedError` once it is over, and end the process."""
+def until(
+    over: Callable[[], bool], work: Work, bounds: Bounds, *, look_every: float = LOOK_SECONDS
+) -> FeedOutcome:
+    """Have the work done by a process of its own, and end the process whatever happens.
+
+    Raises `StoppedError` once it is `over`, and `FeedError` when the work goes beyond its bounds or crashes.
+    """
     receiving, sending = Pipe(duplex=False)
+    before = _resident_mb(os.getpid())
     child = os.fork()
     if child == 0:
-        _work_and_exit(work, sending)
+        _work_and_exit(work, sending, bounds)
     sending.close()
+    word: tuple[type[Any], Any] | None = None
     try:
-        while not receiving.poll(look_every):
-            if over():
-                raise StoppedError
-        kind, ended = receiving.recv()
+        _watch(receiving, child, over, bounds, before=before, look_every=look_every)
+        word = receiving.recv()
     except EOFError:
-        raise ChildProcessError("the process that worked on the feed ended without a word") from None
+        log.warning("The process that worked on feed %s ended without a word", bounds.feed_id)
     finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
         receiving.close()
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+    if word is None:
+        raise _end_of(status, bounds)
+    kind, ended = word
     if kind is not FeedOutcome:
         raise kind(ended)
     outcome: FeedOutcome = ended
     return outcome
 
 
+def _watch(
+    receiving: Connection[Any, Any],
+    child: int,
+    over: Callable[[], bool],
+    bounds: Bounds,
+    *,
+    before: float,
+    look_every: float,
+) -> None:
+    """Return when there is a word from the child."""
+    started = looked = time.monotonic()
+    while not receiving.poll(min(WATCH_SECONDS, look_every)):
+        now = time.monotonic()
+        if now - started > bounds.seconds:
+            raise FeedError(
+                f"{bounds.feed_id}: was still being worked on after {bounds.seconds:g} s and was stopped; deliver "
+                "less, or raise its limits.seconds."
+            )
+        if _resident_mb(child) - before > bounds.resident_mb:
+            raise _too_large(bounds)
+        if now - looked >= look_every:
+            looked = now
+            if over():
+                raise StoppedError
+
+
+def _too_large(bounds: Bounds) -> FeedError:
+    return FeedError(
+        f"{bounds.feed_id}: takes more memory than its branch has ({bounds.resident_mb:.0f} MiB) and was stopped; "
+        "deliver it in several files, or raise the pipeline's capacity.memory_mb."
+    )
+
+
+def _end_of(status: int, bounds: Bounds) -> Exception:
+    """What the end of a process means that sent no word: a crash is the file's, anything else may pass."""
+    code = os.waitstatus_to_exitcode(status)
+    ended = signal.Signals(-code) if code < 0 else None
+    if ended in CRASHES:
+        return FeedError(
+            f"{bounds.feed_id}: reading it crashed the engine ({ended.name}); look for what is unusual in the file, "
+            "and deliver it in another format."
+        )
+    how = f"by {ended.name}, perhaps for want of memory," if ended else f"with exit code {code}"
+    return ChildProcessError(f"{bounds.feed_id}: the process that worked on it ended {how} without a word")
+
+
+def _resident_mb(process: int) -> float:
+    """The memory that a process holds, in MiB; 0 where Linux doesn't say."""
+    try:
+        pages = Path(f"/proc/{process}/statm").read_text().split()[1]
+    except (OSError, IndexError):
+        return 0.0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def die_with_parent() -> None:
     """Ask Linux to end this process with its parent: an orphan would work on beside its successor."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def bound_memory(bounds: Bounds) -> None:
+    """Refuse this process more memory than it can need: one piece of four gigabytes is faster than any watch."""
+    if sys.platform == "linux":
+        data = int(Path("/proc/self/statm").read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
+        most = data + int((2 * bounds.resident_mb + ADDRESS_SPACE_MB) * 2**20)
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (most if hard < 0 else min(most, hard), hard))
+
+
+def never() -> bool:
+    """It is never over: the work may end in its own time."""
+    return False
 
 
 def _has_decided(step: Step) -> bool:
@@ -89,16 +202,19 @@ def _has_decided(step: Step) -> bool:
         return False
 
 
-def _work_and_exit(work: Work, sending: Connection[Any, Any]) -> None:
+def _work_and_exit(work: Work, sending: Connection[Any, Any], bounds: Bounds) -> None:
     """Tell what came of the work, and end at once: connections and folders of the parent stay as they are."""
     try:
         die_with_parent()
+        bound_memory(bounds)
         try:
             sending.send((FeedOutcome, work()))
         except FeedError as error:
             sending.send((FeedError, str(error)))
+        except MemoryError:
+            sending.send((FeedError, str(_too_large(bounds))))
         except Exception as fault:
             log.exception("The work on a feed met a fault")
-            sending.send((RuntimeError, f"{type(fault).__name__}: {fault}"))
+            sending.send((WorkFaultError, f"{type(fault).__name__}: {fault}"))
     finally:
         os._exit(0)

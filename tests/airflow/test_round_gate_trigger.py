@@ -6,9 +6,7 @@ import asyncio
 import json
 from collections.abc import Collection, Iterator
 from datetime import date, timedelta
-from pathlib import Path
 from threading import Event
-from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -77,7 +75,7 @@ def run_spec() -> RunSpec:
     columns = (Column(name="code", type=ColumnType.STRING),)
     return RunSpec(
         pipeline=Pipeline.model_validate(pipeline),
-        contract=Contract(name="thing", key=("code",), columns=columns),
+        contracts=(Contract(name="thing", key=("code",), columns=columns),),
         run_date=date(2026, 11, 22),
     )
 
@@ -322,11 +320,11 @@ def test_a_disk_that_hangs_holds_one_thread_of_a_branch(
     monkeypatch.setattr(branch_wait, "FILES_SECONDS", 0.1)
     goes_on, looks = Event(), []
 
-    def hanging(path: Path) -> bool:
-        looks.append(path)
+    def hanging(place: str, _: object) -> bool:
+        looks.append(place)
         return goes_on.wait(SOON_SECONDS)
 
-    monkeypatch.setattr(branch_wait, "Path", lambda name: SimpleNamespace(exists=lambda: hanging(name)))
+    monkeypatch.setattr(branch_wait, "anything_at", hanging)
     key = open_round(store, "run", deadline=2)
     waits = [["b", "file", "/hung/b.csv"]]
     trigger = BranchWaitTrigger(orchestration_conn_id=CONN_ID, round_number=1, waiting=waits)

@@ -190,7 +190,9 @@ def drawn_spec(dice: Random) -> RunSpec:
         "feeds": feeds,
         "sync": sync,
     }
-    return RunSpec(pipeline=Pipeline.model_validate(pipeline), contract=CONTRACT, run_date=date(2026, 11, 22))
+    return RunSpec(
+        pipeline=Pipeline.model_validate(pipeline), contracts=(CONTRACT,), run_date=date(2026, 11, 22)
+    )
 
 
 def drawn_terms(dice: Random) -> dict[str, Any]:

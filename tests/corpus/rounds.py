@@ -38,7 +38,9 @@ def spec_of(feeds: Mapping[str, Mapping[str, Any]], **sync: Any) -> RunSpec:
         "feeds": declared,
         "sync": {"deadline": 600, **sync},
     }
-    return RunSpec(pipeline=Pipeline.model_validate(pipeline), contract=CONTRACT, run_date=date(2026, 11, 22))
+    return RunSpec(
+        pipeline=Pipeline.model_validate(pipeline), contracts=(CONTRACT,), run_date=date(2026, 11, 22)
+    )
 
 
 def play_round(

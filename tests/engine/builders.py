@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import duckdb
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.engine.ingest import Ingested, ingest
+from airflow_orchestration.sources.fetched import Fetched, SourceFile
 
 PLACES = Contract.model_validate(
     {
@@ -23,7 +25,7 @@ PLACES = Contract.model_validate(
         ],
     }
 )
-QUARANTINE = ["feed_id", "position", "rule", "column_name", "reason", "raw"]
+QUARANTINE = ["feed_id", "origin", "position", "rule", "column_name", "reason", "raw"]
 
 
 def contract(*columns: dict[str, Any], key: str = "id") -> Contract:
@@ -68,9 +70,32 @@ class Bench:
         self, data: bytes, *, rules: Contract = PLACES, name: str = "list.csv", **changes: Any
     ) -> Ingested:
         path = self.write(data, name)
+        described = feed(**changes)
         return ingest(
-            feed(**changes), root=self.folder / "in", path=path, contract=rules, scratch=self.scratch()
+            described, fetched=self.fetched(described, path), contract=rules, scratch=self.scratch()
         )
+
+    def ingest_files(
+        self, files: Mapping[str, bytes], *, rules: Contract = PLACES, **changes: Any
+    ) -> Ingested:
+        """Ingest several files, in this order."""
+        described = feed(**changes)
+        paths = [self.write(data, name) for name, data in files.items()]
+        return ingest(
+            described, fetched=self.fetched(described, *paths), contract=rules, scratch=self.scratch()
+        )
+
+    def fetched(self, described: Feed, *paths: Path) -> Fetched:
+        """These files as they were fetched for a feed."""
+        root = self.folder / "in"
+        files = (SourceFile(path=path, root=root, origin=f"in/{path.name}") for path in paths)
+        assert described.format is not None
+        return Fetched(files=tuple(files), format=described.format)
+
+
+def source_file(path: Path) -> SourceFile:
+    """A file whose root is the folder that it stands in."""
+    return SourceFile(path=path, root=path.parent, origin=path.name)
 
 
 def rows_of(path: Path | None, columns: str = "*") -> list[tuple[Any, ...]]:

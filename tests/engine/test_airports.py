@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from airflow_orchestration.domain.contract import Contract
-from airflow_orchestration.domain.feed import Feed
+from airflow_orchestration.domain.feed import Feed, FeedFormat
+from airflow_orchestration.domain.merge import Merge
 from airflow_orchestration.engine.fusing import FusionSource, fuse
 from airflow_orchestration.engine.ingest import Ingested, ingest
+from airflow_orchestration.sources.fetched import Fetched, SourceFile
 from tests.engine.builders import balanced, rows_of
 
 FEEDS = Path(__file__).resolve().parents[2] / "demo" / "feeds"
@@ -89,7 +91,15 @@ def taken_in(feed_id: str, scratch: Path) -> Ingested:
         }
     )
     scratch.mkdir()
-    return ingest(feed, root=FEEDS, path=FEEDS / name, contract=AIRPORTS, scratch=scratch)
+    return ingest(
+        feed,
+        fetched=Fetched(
+            files=(SourceFile(path=FEEDS / name, root=FEEDS, origin=name),),
+            format=feed.format or FeedFormat.CSV,
+        ),
+        contract=AIRPORTS,
+        scratch=scratch,
+    )
 
 
 @pytest.mark.parametrize("feed_id", LISTS)
@@ -106,7 +116,8 @@ def test_the_lists_merge_into_one_table(tmp_path: Path) -> None:
     """Every airport once, each with its origin, and the counts of the sources add up."""
     staged = {feed_id: taken_in(feed_id, tmp_path / feed_id) for feed_id in LISTS}
     sources = [FusionSource(feed_id=name, path=done.staged, weight=1.0) for name, done in staged.items()]
-    merged = fuse(sources, contract=AIRPORTS, tolerance={"latitude": 0.1, "longitude": 0.1}, scratch=tmp_path)
+    rules = Merge(tolerance={"latitude": 0.1, "longitude": 0.1})
+    merged = fuse(sources, contract=AIRPORTS, merge=rules, scratch=tmp_path)
     keys = {key for done in staged.values() for (key,) in rows_of(done.staged, "iata")}
     assert len(keys) == merged.rows == sum(merged.published.values())
     for feed_id, done in staged.items():

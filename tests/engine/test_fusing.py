@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_orchestration.domain.contract import Contract
+from airflow_orchestration.domain.merge import Merge
 from airflow_orchestration.engine.fusing import Fused, FusionSource, fuse
 from airflow_orchestration.exceptions import FeedError
 from tests.engine.builders import rows_of
@@ -37,6 +38,7 @@ SITES = Contract.model_validate(
 )
 ATTRIBUTES = ("name", "c0", "n0", "day")
 TOLERANCE = {"c0": 0.5, "n0": 2}
+PRIMARY = Merge(tolerance=TOLERANCE)
 Row = dict[str, Any]
 
 
@@ -67,7 +69,7 @@ def write(source: Given, folder: Path) -> FusionSource:
 
 def fused(sources: Sequence[Given], folder: Path, **options: Any) -> Fused:
     written = [write(source, folder) for source in sources]
-    return fuse(written, contract=SITES, tolerance=TOLERANCE, scratch=folder, **options)
+    return fuse(written, contract=SITES, merge=PRIMARY, scratch=folder, **options)
 
 
 @dataclass
@@ -84,7 +86,7 @@ class Expected:
 
 def agrees(attribute: str, one: Any, other: Any) -> bool:
     if attribute in TOLERANCE:
-        return abs(one - other) <= TOLERANCE[attribute]
+        return bool(abs(one - other) <= TOLERANCE[attribute])
     return bool(one == other)
 
 
@@ -105,7 +107,7 @@ def oracle(sources: Sequence[Given]) -> Expected:
 def merged(
     key: tuple[Any, ...], rows: dict[Given, Row], ordered: list[Given], made: Expected
 ) -> tuple[Any, ...]:
-    chosen, attribution, agreement = {}, {}, {}
+    chosen, attribution, confidence, conflicts = {}, {}, {}, []
     for attribute in ATTRIBUTES:
         said = {s: row[attribute] for s, row in rows.items() if row.get(attribute) is not None}
         if not said:
@@ -114,14 +116,15 @@ def merged(
         chosen[attribute], attribution[attribute] = said[first], first.feed_id
         alike = [s for s in said if agrees(attribute, said[s], said[first])]
         share = summed(ordered, alike) / summed(ordered, list(said))
-        agreement[attribute] = math.floor(share * 10_000 + 0.5) / 10_000
+        confidence[attribute] = math.floor(share * 10_000 + 0.5) / 10_000
         made.compared[attribute] += len(said) > 1
         if len(alike) < len(said):
             made.disagreements[attribute] += 1
+            conflicts.append(attribute)
     ids = [source.feed_id for source in rows]
     made.published[ids[0]] += 1
     values = (chosen.get("name"), key[1], key[0], chosen.get("c0"), chosen.get("n0"), chosen.get("day"))
-    return (*values, ids[0], ids, attribution, agreement)
+    return (*values, ids[0], ids, attribution, confidence, conflicts)
 
 
 def summed(ordered: list[Given], chosen: list[Given]) -> float:
@@ -182,11 +185,11 @@ def test_the_heaviest_source_with_a_value_wins(tmp_path: Path) -> None:
         Given("heavy", 3, [site("A", name="heavy", c0=10.4)]),
     ]
     found = fused(sources, tmp_path)
-    ((name, _, _, c0, n0, day, primary, feeds, attribution, agreement),) = rows_of(found.path)
+    ((name, _, _, c0, n0, day, primary, feeds, attribution, confidence, conflicts),) = rows_of(found.path)
     assert ("heavy", 10.4, 1, None, "heavy") == (name, c0, n0, day, primary)
     assert ["heavy", "light"] == json.loads(feeds)
     assert {"name": "heavy", "c0": "heavy", "n0": "light"} == json.loads(attribution)
-    assert {"name": 0.75, "c0": 1.0, "n0": 1.0} == json.loads(agreement)
+    assert ({"name": 0.75, "c0": 1.0, "n0": 1.0}, ["name"]) == (json.loads(confidence), json.loads(conflicts))
     assert ({"name": 1, "c0": 0, "n0": 0, "day": 0}, 3 / 4) == (found.disagreements, found.completeness)
     assert [{"name": 1, "c0": 1, "n0": 0, "day": 0}] == [found.compared]
 
@@ -264,6 +267,6 @@ def test_a_merge_larger_than_its_memory_spills(tmp_path: Path) -> None:
         with duckdb.connect() as connection:
             connection.execute(f"COPY ({select}) TO '{path}'")
         sources.append(FusionSource(feed_id=f"f{n}", path=path, weight=4 - n))
-    found = fuse(sources, contract=SITES, tolerance={}, scratch=tmp_path, memory_mb=250)
+    found = fuse(sources, contract=SITES, merge=Merge(), scratch=tmp_path, memory_mb=250)
     assert (600_000, [300_000, 100_000, 100_000, 100_000]) == (found.rows, list(found.published.values()))
     assert (400_000, 400_000) == (found.compared["n0"], found.disagreements["n0"])

@@ -122,7 +122,7 @@ REFUSED: dict[str, tuple[bytes, dict[str, Any], str]] = {
     "duplicate of a column that isn't used": (b"id,name,size,x,x\nA,a,1,,\n", {}, "names 'x' twice"),
     "header with an open quote": (b'id,"name,size\nA,a,1\n', {}, "the header is no line of CSV"),
     "header in latin-1": (b"id,name,size,gr\xf6\xdfe\nA,a,1,2\n", {}, "the header is no line of CSV in UTF-8"),
-    "UTF-16": ("id,name,size\nA,a,1\n".encode("utf-16"), {}, "the file is UTF-16; deliver it as UTF-8"),
+    "UTF-16": ("id,name,size\nA,a,1\n".encode("utf-16"), {}, "the file is UTF-16; deliver it in the feed's encoding"),
     "UTF-16 without a mark": ("id,name,size\nA,a,1\n".encode("utf-16-le"), {}, "the file is UTF-16"),
     "UTF-32": ("id,name,size\nA,a,1\n".encode("utf-32"), {}, "the file is UTF-32"),
     "key not mapped": (HEADER, {"columns": {"name": "name"}}, "maps nothing to the key column id"),
@@ -172,10 +172,11 @@ def test_a_quarantine_record_says_what_was_expected(bench: Bench) -> None:
     done = bench.ingest(HEADER + b'A,"a ""b""",1.7\nB,b,' + b"9" * 2000 + b"\nC,\xff\0\n")
     first, second, third = rows_of(done.quarantine, ", ".join(QUARANTINE))
     reason = "Expected a whole number of at most 64 bits, written with digits."
-    assert ("list", 2, "type", "size", reason, 'A,"a ""b""",1.7') == first
-    assert (3, "type", 1000) == (*second[1:3], len(second[5]))
+    assert ("list", "in/list.csv", 2, "type", "size", reason, 'A,"a ""b""",1.7') == first
+    assert (3, "type", 1000) == (*second[2:4], len(second[6]))
     assert (
         "list",
+        "in/list.csv",
         4,
         "malformed",
         None,

@@ -14,6 +14,7 @@ from airflow_orchestration.engine.sandbox import sandbox
 from airflow_orchestration.engine.source import FD_FOLDER, open_source
 from airflow_orchestration.engine.sqltext import literal
 from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.sources.fetched import SourceFile
 
 
 @pytest.fixture
@@ -27,7 +28,11 @@ def root(tmp_path: Path) -> Path:
 
 
 def opened(root: Path, name: str) -> bytes:
-    with open_source(root, root / name, feed_id="list", scratch=root.parent / "scratch") as source:
+    with open_source(
+        SourceFile(path=root / name, root=root, origin="list"),
+        feed_id="list",
+        scratch=root.parent / "scratch",
+    ) as source:
         return source.path.read_bytes()
 
 
@@ -118,7 +123,11 @@ def test_unpacking_needs_little_memory(root: Path) -> None:
     """Ten times as many bytes as are held at a time pass through."""
     (root / "noise.gz").write_bytes(gzip.compress(os.urandom(1_000_000).hex().encode() * 10))
     tracemalloc.start()
-    with open_source(root, root / "noise.gz", feed_id="list", scratch=root.parent / "scratch") as source:
+    with open_source(
+        SourceFile(path=root / "noise.gz", root=root, origin="list"),
+        feed_id="list",
+        scratch=root.parent / "scratch",
+    ) as source:
         peak = tracemalloc.get_traced_memory()[1]
         assert 20_000_000 == source.path.stat().st_size
     tracemalloc.stop()
@@ -133,7 +142,11 @@ def test_a_file_that_changes_while_it_is_read_is_refused(root: Path, change: str
 
 
 def read_while(root: Path, change: str) -> None:
-    with open_source(root, root / "plain.csv", feed_id="list", scratch=root.parent / "scratch"):
+    with open_source(
+        SourceFile(path=root / "plain.csv", root=root, origin="list"),
+        feed_id="list",
+        scratch=root.parent / "scratch",
+    ):
         if change == "more":
             with (root / "plain.csv").open("ab") as file:
                 file.write(b"2\n")
@@ -195,7 +208,9 @@ def test_a_path_that_is_swapped_before_it_is_opened_is_refused(
 def test_a_path_that_is_swapped_and_swapped_back_changes_nothing(root: Path, day: Path) -> None:
     """The bytes are those of the file that was opened and checked."""
     scratch = root.parent / "scratch"
-    with open_source(root, day, feed_id="list", scratch=scratch) as source:
+    with open_source(
+        SourceFile(path=day, root=root, origin="list"), feed_id="list", scratch=scratch
+    ) as source:
         day.rename(root / "kept")
         day.symlink_to(root.parent / "secret.csv")
         assert b"a\n1\n" == source.path.read_bytes()
@@ -217,7 +232,9 @@ def test_a_path_that_is_swapped_while_it_is_read_is_refused(
 
 
 def swap_within(root: Path, path: Path, swap) -> None:
-    with open_source(root, path, feed_id="list", scratch=root.parent / "scratch"):
+    with open_source(
+        SourceFile(path=path, root=root, origin="list"), feed_id="list", scratch=root.parent / "scratch"
+    ):
         swap(root)
 
 

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from airflow_orchestration.engine.survey import ABSENT, FeedVolume, survey
-from tests.engine.builders import feed
+from tests.engine.builders import feed, source_file
 
 ROWS = 20_000
 OBJECTS = [{"id": f"K{n:05}", "name": "some name", "size": n, "at": {"x": [n]}} for n in range(ROWS)]
@@ -37,7 +37,7 @@ def test_a_large_file_is_estimated_from_its_start(
     """Rows within a fifth, columns and nesting exactly."""
     path = tmp_path / "list"
     path.write_bytes(data)
-    found = survey(feed(format=layout), path, root=(path).parent)
+    found = survey(feed(format=layout), source_file(path))
     assert (len(data), 4, nesting, True) == (found.bytes, found.columns, found.nesting, found.present)
     assert 0.8 * ROWS < found.rows < 1.2 * ROWS
 
@@ -57,7 +57,7 @@ def test_a_small_file_is_counted(tmp_path: Path, layout: str, data: bytes, rows:
     """What fits into the sample is no estimate."""
     path = tmp_path / "list"
     path.write_bytes(data)
-    assert rows == survey(feed(format=layout), path, root=(path).parent).rows
+    assert rows == survey(feed(format=layout), source_file(path)).rows
 
 
 def test_parquet_knows_its_rows(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_parquet_knows_its_rows(tmp_path: Path) -> None:
     with duckdb.connect() as connection:
         connection.execute(f"COPY (SELECT range AS a, [range] AS b FROM range(12345)) TO '{path}'")
     expected = FeedVolume(bytes=path.stat().st_size, rows=12_345, columns=2, nesting=2, present=True)
-    assert expected == survey(feed(format="parquet"), path, root=(path).parent)
+    assert expected == survey(feed(format="parquet"), source_file(path))
 
 
 NOISE = os.urandom(100_000)
@@ -83,7 +83,7 @@ def test_a_broken_file_is_surveyed_all_the_same(tmp_path: Path, layout: str, dat
     """Planning goes on; the ingest will say what is wrong."""
     path = tmp_path / "list"
     path.write_bytes(data)
-    found = survey(feed(format=layout), path, root=(path).parent)
+    found = survey(feed(format=layout), source_file(path))
     assert (len(data), True) == (found.bytes, found.present)
     assert min(found.rows, found.columns, found.nesting) >= 0
 
@@ -96,7 +96,7 @@ def make_fifo(path: Path) -> None:
 def test_what_is_no_file_is_absent(tmp_path: Path, prepare: Any) -> None:
     """Nothing there, a folder, a pipe without a writer, a link to itself."""
     prepare(tmp_path / "list")
-    assert ABSENT == survey(feed(), tmp_path / "list", root=(tmp_path / "list").parent)
+    assert ABSENT == survey(feed(), source_file(tmp_path / "list"))
 
 
 @pytest.mark.parametrize("layout", ["csv", "parquet"])
@@ -110,10 +110,10 @@ def test_what_lies_outside_its_root_is_absent(tmp_path: Path, layout: str) -> No
     (root / "up").symlink_to(tmp_path)
     (root / "latest").symlink_to(root / "list")
     for name in ("out", "up/secret", "../secret"):
-        assert ABSENT == survey(feed(format=layout), root / name, root=root)
-    assert survey(feed(format=layout), root / "latest", root=root).present
+        assert ABSENT == survey(feed(format=layout), source_file(root / name))
+    assert survey(feed(format=layout), source_file(root / "latest")).present
 
 
 def test_without_its_root_nothing_is_there(tmp_path: Path) -> None:
     """A root that isn't mounted holds no files."""
-    assert ABSENT == survey(feed(), tmp_path / "gone" / "list", root=tmp_path / "gone")
+    assert ABSENT == survey(feed(), source_file(tmp_path / "gone" / "list"))

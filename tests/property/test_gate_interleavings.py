@@ -87,7 +87,7 @@ class Story:
             "sync": self.sync,
         }
         return RunSpec(
-            pipeline=Pipeline.model_validate(pipeline), contract=RULE_FILE, run_date=date(2026, 11, 22)
+            pipeline=Pipeline.model_validate(pipeline), contracts=(RULE_FILE,), run_date=date(2026, 11, 22)
         )
 
 

@@ -256,9 +256,9 @@ def test_a_stale_look_publishes_nothing(make_world: MakeWorld) -> None:
     world.land([(0, "light")])
     publisher = Interfering(world, times=8)
     with world.step(0, 1, "reconcile") as step:
-        read_late_files(step, publisher)
+        read_late_files(step, lambda _: publisher)
         with pytest.raises(PublicationOvertakenError, match="try again"):
-            reconcile(step, publisher)
+            reconcile(step, lambda _: publisher)
     assert {"a", "b"} == set(values(world))
 
 
@@ -282,11 +282,11 @@ def test_two_at_once_publish_one_version(make_world: MakeWorld, connect: Connect
     world.run(0)
     world.land([(0, "light")])
     with world.step(0, 1, "reader") as step:
-        read_late_files(step, world.publisher)
+        read_late_files(step, world.publishers)
 
     def work(number: int) -> object:
         with world.step(0, 1, f"reconcile:{number}") as step:
-            return reconcile(step, world.publisher)
+            return reconcile(step, world.publishers)
 
     with ThreadPoolExecutor(3) as pool:
         ended = list(pool.map(work, range(3)))

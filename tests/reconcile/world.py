@@ -42,7 +42,7 @@ CONTRACT = Contract(
         Column(name="name", type=ColumnType.STRING),
     ),
 )
-COMPARED = "code, size, name, _primary_source, _sources, _attribution, _agreement"
+COMPARED = "code, size, name, _primary_source, _sources, _attribution, _confidence, _conflicts"
 FIRST_DAY = date(2026, 11, 20)
 ALL_OVER = {lane.value: "success" for lane in Lane}
 RUNNING = {lane.value: "running" for lane in Lane}
@@ -66,6 +66,7 @@ class World:
     changes: Mapping[str, Any] = field(default_factory=dict)
     dated: bool = True
     depends_on: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    contracts: tuple[Contract, ...] = (CONTRACT,)
     store: MemoryStore = field(init=False)
     publisher: Publisher = field(init=False)
     played: list[int] = field(default_factory=list)
@@ -75,7 +76,7 @@ class World:
         clock = (datetime(2026, 11, 20, tzinfo=UTC) + timedelta(milliseconds=n) for n in count())
         self.store = MemoryStore(lambda: next(clock))
         self.publisher = Publisher(self.connect)
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def land(self, arrivals: Sequence[Arrival]) -> None:
         """Let files arrive."""
@@ -120,15 +121,19 @@ class World:
     def publish(self, number: int) -> dict[str, Any]:
         """Publish the merge, and close the run."""
         with self.step(number, 0, "publish") as step:
-            publish(step, Publisher(self.connect))
+            publish(step, self.publishers)
         with self.step(number, 0, "close_out") as step:
-            return close_out(step, Publisher(self.connect))
+            return close_out(step, self.publishers)
 
     def reconcile(self, number: int, *, failed_too: bool = False) -> dict[str, Any] | None:
         """Bring in what came since."""
         with self.step(number, 1, "reconcile") as step:
-            read_late_files(step, self.publisher, failed_too=failed_too)
-            return reconcile(step, self.publisher)
+            read_late_files(step, self.publishers, failed_too=failed_too)
+            return reconcile(step, self.publishers)
+
+    def publishers(self, conn_id: str) -> Publisher:
+        """Who publishes, whatever the connection is called."""
+        return self.publisher
 
     def rows(self) -> list[Row]:
         """The table, without the stamps that tell which run wrote when."""
@@ -166,7 +171,7 @@ class World:
                     **self.changes,
                 }
             ),
-            contract=CONTRACT,
+            contracts=self.contracts,
             run_date=FIRST_DAY + timedelta(days=number),
         )
 

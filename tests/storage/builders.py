@@ -74,6 +74,7 @@ def outcome(feed_id: str = "a", round_number: int = 1, **changes: Any) -> FeedOu
         "measures": QualityMeasures(completeness=1.0, validity=0.9, uniqueness=0.8),
         "quality_score": 0.91,
         "rejects": {"required": 2},
+        "rules": ({"name": "few gaps", "severity": "warning", "value": 1.5, "passed": False},),
     }
     return FeedOutcome(**known | changes)
 
@@ -104,6 +105,7 @@ def failed(feed_id: str, round_number: int = 1, error: str = "unreadable") -> Fe
 def merge_record(round_number: int = 1, content_sha256: str = "one") -> MergeRecord:
     return MergeRecord(
         round=round_number,
+        dataset="airport",
         staged=StagedFile(uri="staging/merged", sha256="ef", bytes=200, rows=12),
         content_sha256=content_sha256,
         decision={"action": "merged", "evidence": {"feeds": ["a", "b"]}},

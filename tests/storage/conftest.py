@@ -14,6 +14,7 @@ from airflow_orchestration.storage.memory import MemoryStore
 from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import Store
+from tests.storage.furniture import FURNITURE, ROLES
 
 Connect = Callable[[], psycopg.Connection[Any]]
 
@@ -80,3 +81,15 @@ def kept(request: pytest.FixtureRequest) -> Iterator[StoreUnderTest]:
 def store(kept: StoreUnderTest) -> Store:
     """Each of the stores, alone."""
     return kept.store
+
+
+@pytest.fixture
+def furnished(target: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
+    """A database whose table has everything that a table can have and keep."""
+    for role in ROLES:
+        target.execute(f"DROP ROLE IF EXISTS {role}")
+        target.execute(f"CREATE ROLE {role}")
+    target.execute(f"GRANT CREATE ON SCHEMA public TO mode_owner; {FURNITURE}")
+    yield target
+    for role in ROLES:
+        target.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")

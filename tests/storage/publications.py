@@ -57,8 +57,8 @@ class Content:
     quarantined: list[list[Any]] = field(default_factory=list)
 
     def feeds(self) -> dict[str, FeedRows]:
-        published = Counter(row[-4] for row in self.merged)
-        held = Counter(feed for row in self.merged for feed in row[-3])
+        published = Counter(row[-5] for row in self.merged)
+        held = Counter(feed for row in self.merged for feed in row[-4])
         quarantined = Counter(row[0] for row in self.quarantined)
         return {
             feed: FeedRows(
@@ -79,13 +79,13 @@ def row(
     code: str, name: str = "A name", elevation: int | None = 7, sources: Sequence[str] = FEEDS
 ) -> list[Any]:
     cells = [code, name, elevation, 47.5, True, "1999-12-31", "2026-11-22 10:00:00+00"]
-    return [*cells, sources[0], list(sources), {"name": sources[0]}, {"name": 1}]
+    return [*cells, sources[0], list(sources), {"name": sources[0]}, {"name": 1}, []]
 
 
 def content(count: int = 5, name: str = "A name") -> Content:
     """Every third row comes from one feed alone; every feed has a quarantined row."""
     merged = [row(f"c{number}", name, number, FEEDS[: 1 if number % 3 else 2]) for number in range(count)]
-    bad = [[feed, 3, "required", "name", "is empty", 'raw, "quoted"'] for feed in FEEDS]
+    bad = [[feed, f"{feed}.csv", 3, "required", "name", "is empty", 'raw, "quoted"'] for feed in FEEDS]
     return Content(merged, bad)
 
 

@@ -151,6 +151,10 @@ def full(connect: Connect, target: Target) -> Target:
         f"quality_score) {named}, 1, 'feed_' || n / 100, n, 'b1', 'success', 1, 0, n, n, 0, 0, 1 {numbers}"
     )
     target.execute(
+        "INSERT INTO orchestration.feed_profile (dag_id, run_id, round, feed_id, profile) "
+        f"{named}, 1, 'feed_' || n / 100, '{{}}' {numbers}"
+    )
+    target.execute(
         f"INSERT INTO orchestration.timeline (dag_id, run_id, round, unit, event, detail) {named}, 1, 'u', 'e', '{{}}' {numbers}"
     )
     target.execute(
@@ -168,6 +172,7 @@ HOT = [
     "decisions",
     "usual_rows",
     "observed_seconds",
+    "profiles",
     "forget_waiting",
 ]
 
@@ -187,6 +192,8 @@ def test_a_hot_query_uses_its_index(full: Target, name: str) -> None:
         "before": "2100-01-01",
         "successes": 10,
         "enough": 3,
+        "feed_id": "feed_1",
+        "recent": 30,
     }
     query = f"EXPLAIN (FORMAT JSON) {statements('queries.sql')[name]}"
     plans = full.execute(query, asked).fetchone()

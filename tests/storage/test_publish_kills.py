@@ -1,4 +1,4 @@
-"""Publishing by processes that are killed."""
+"""Publishing by processes that are killed, in every mode."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ import os
 import random
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from multiprocessing.synchronize import Event
 from typing import Any
 
 import psycopg
+import pytest
 
+from airflow_orchestration.domain.contract import Contract
+from airflow_orchestration.domain.publish import PublishMode
 from airflow_orchestration.exceptions import OrchestrationError
 from airflow_orchestration.storage.publishing import Publication, Publisher
-from tests.storage.publications import TABLE, Content, csv, publication, row
+from tests.storage.builders import RUN
+from tests.storage.publications import CONTRACT, TABLE, Content, csv, publication, row
 
-KILLS = 24
+KILLS = {PublishMode.UPSERT: 24, PublishMode.APPEND: 8, PublishMode.REPLACE: 16, PublishMode.PARTITION: 12}
+DAYS = ("2026-11-20", "2026-11-21", "2026-11-22")
 ROWS = 4_000
 PIECES = 20
 
@@ -27,19 +33,28 @@ class Delivery:
 
     database: str
     number: int
+    mode: PublishMode = PublishMode.UPSERT
     rows: Content = field(init=False)
     pieces: list[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
         first = self.number * ROWS // 2
         merged = [row(f"c{code:08}", f"name {self.number:03}", code) for code in range(first, first + ROWS)]
-        self.rows = Content(merged, [["heavy", n, "type", "name", "odd", "raw"] for n in range(50)])
+        for cells in merged:
+            cells[5] = DAYS[self.number % len(DAYS)]
+        self.rows = Content(
+            merged, [["heavy", "heavy.csv", n, "type", "name", "odd", "raw"] for n in range(50)]
+        )
         size = ROWS // PIECES
         self.pieces = [csv(merged[start : start + size]) for start in range(0, ROWS, size)]
 
     def described(self, epoch: int) -> Publication:
+        changes: dict[str, Any] = {"mode": self.mode, "run": replace(RUN, run_id=str(self.number))}
+        if self.mode is PublishMode.PARTITION:
+            keyed = Contract(name="airports", key=("code", "since"), columns=CONTRACT.columns)
+            changes |= {"partition_by": "since", "contract": keyed}
         key = f"key-{self.number}"
-        return publication(self.rows, epoch, f"sha-{self.number}", publication_key=key)
+        return publication(self.rows, epoch, f"sha-{self.number}", publication_key=key, **changes)
 
     def publish(self, epoch: int) -> None:
         publisher = Publisher(lambda: psycopg.connect(self.database))
@@ -66,36 +81,81 @@ def _child(delivery: Delivery, epoch: int) -> None:
     os._exit(0)
 
 
-def test_killed_publishers_publish_exactly_once(database: str, connect: Any) -> None:
-    """Processes killed at random moments and tried again publish every row once, and the ledger adds up."""
-    dice = random.Random(20261122)
+def deliver(database: str, mode: PublishMode, kills: int, dice: random.Random) -> int:
+    """Publish one content after the other until so many executions were killed; return how many contents."""
     started = time.monotonic()
-    executed(Delivery(database, 0), 1, None)
+    executed(Delivery(database, 0, mode), 1, None)
     usual = time.monotonic() - started
-    kills, number, epoch = 0, 0, 1
-    while kills < KILLS:
+    killed_ones, number, epoch = 0, 0, 1
+    while killed_ones < kills:
         number += 1
-        delivery, killed = Delivery(database, number), True
+        delivery, killed = Delivery(database, number, mode), True
         while killed:
             epoch += 1
-            patience = dice.uniform(0.0, usual) if kills < KILLS else None
+            patience = dice.uniform(0.0, usual) if killed_ones < kills else None
             killed = executed(delivery, epoch, patience)
-            kills += killed
+            killed_ones += killed
+    return number + 1
+
+
+@pytest.mark.parametrize("mode", KILLS)
+def test_killed_publishers_publish_exactly_once(database: str, connect: Any, mode: PublishMode) -> None:
+    """Processes killed at random moments and tried again publish every row once, and the ledger adds up."""
+    context = multiprocessing.get_context("fork")
+    done = context.Event()
+    watcher = context.Process(target=_watch, args=(database, mode, done))
+    watcher.start()
+    publications = deliver(database, mode, KILLS[mode], random.Random(20261122))
+    done.set()
+    watcher.join()
+    assert 0 == watcher.exitcode
     with connect() as target:
-        _check(target, number + 1)
+        _check(target, publications, mode)
 
 
-def _check(target: psycopg.Connection[Any], publications: int) -> None:
-    rows = f"SELECT count(*), count(DISTINCT code), max(name) FROM {TABLE}"
-    newest = f"name {publications - 1:03}"
-    expected = (publications + 1) * ROWS // 2
-    assert (expected, expected, newest) == target.execute(rows).fetchone()
+def _watch(database: str, mode: PublishMode, done: Event) -> None:
+    """Read all the while: whoever reads sees whole publications, at every moment; else end with 1."""
+    with psycopg.connect(database, autocommit=True) as reader:
+        while not done.is_set():
+            try:
+                query = f"SELECT name, count(*) FROM {TABLE} GROUP BY name"
+                seen: dict[str, int] = {name: rows for name, rows in reader.execute(query)}  # noqa: C416
+            except psycopg.errors.UndefinedTable:
+                time.sleep(0.01)
+                continue
+            most = {PublishMode.REPLACE: 1, PublishMode.PARTITION: len(DAYS)}.get(mode)
+            if (
+                not seen
+                or max(seen.values()) > ROWS
+                or (most and (len(seen) > most or {*seen.values()} != {ROWS}))
+            ):
+                os._exit(1)
+
+
+def _expected(publications: int, mode: PublishMode) -> tuple[int, int]:
+    """The rows of the table, and those that were inserted in all."""
+    union = (publications + 1) * ROWS // 2
+    return {
+        PublishMode.UPSERT: (union, union),
+        PublishMode.APPEND: (publications * ROWS, publications * ROWS),
+        PublishMode.REPLACE: (ROWS, publications * ROWS),
+        PublishMode.PARTITION: (min(publications, len(DAYS)) * ROWS, publications * ROWS),
+    }[mode]
+
+
+def _check(target: psycopg.Connection[Any], publications: int, mode: PublishMode) -> None:
+    expected, inserted = _expected(publications, mode)
+    apart = f"SELECT count(*), count(DISTINCT (code, since, _run_id)), max(name) FROM {TABLE}"
+    assert (expected, expected, f"name {publications - 1:03}") == target.execute(apart).fetchone()
     ledger = "SELECT count(*), sum(rows_published), sum(rows_inserted), sum(rows_quarantined) FROM "
-    assert (publications, publications * ROWS, expected, publications * 50) == target.execute(
+    assert (publications, publications * ROWS, inserted, publications * 50) == target.execute(
         ledger + "orchestration.publish_ledger"
     ).fetchone()
     assert (publications * 50,) == target.execute(
         "SELECT count(*) FROM orchestration.quarantined_row"
     ).fetchone()
-    scratch = "SELECT count(*) FROM pg_class WHERE relnamespace = 'orchestration_scratch'::regnamespace"
+    scratch = (
+        "SELECT count(*) FROM pg_class WHERE relnamespace = 'orchestration_scratch'::regnamespace "
+        "OR relname ~ '^[opqt]_[0-9]+_'"
+    )
     assert (0,) == target.execute(scratch).fetchone()

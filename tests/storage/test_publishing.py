@@ -83,7 +83,7 @@ def test_values_arrive_as_they_were(connect: Connect, target: Target) -> None:
     found = target.execute(f"SELECT * FROM {TABLE} ORDER BY code").fetchall()
     values = [47.5, True, date(1999, 12, 31), datetime(2026, 11, 22, 10, tzinfo=UTC)]
     assert ("x", odd, None, *values) == found[0][:7]
-    assert ("heavy", ["heavy"], {"name": "heavy"}, {"name": 1}, "manual__1") == found[0][7:12]
+    assert ("heavy", ["heavy"], {"name": "heavy"}, {"name": 1}, [], "manual__1") == found[0][7:13]
     assert ("y", "") == found[1][:2]
 
 
@@ -91,7 +91,7 @@ def test_quarantined_rows_are_kept_with_their_reason(connect: Connect, target: T
     """A quarantined row stands beside the ledger under the publication's key."""
     publish(connect, content())
     found = target.execute("SELECT * FROM orchestration.quarantined_row ORDER BY feed_id").fetchone()
-    assert (TABLE, KEY, "heavy", 3, "required", "name", "is empty", 'raw, "quoted"') == found
+    assert (TABLE, KEY, "heavy", 3, "required", "name", "is empty", 'raw, "quoted"', "heavy.csv") == found
 
 
 def test_the_table_is_made_as_the_contract_says(connect: Connect, target: Target) -> None:

@@ -116,17 +116,16 @@ def test_a_run_is_recorded_once(store: Store) -> None:
 
 
 def test_what_was_not_recorded_is_a_key_error(store: Store) -> None:
-    """Runs, rounds and merges that nobody recorded raise `KeyError`."""
+    """Runs and rounds that nobody recorded raise `KeyError`."""
     for read in (
         lambda: store.run(RUN),
         lambda: store.gate_snapshot(RUN, 1),
         lambda: store.mark_floor_reached(RUN, 1),
         lambda: store.record_verdict(RUN, 1, decision()),
-        lambda: store.merge(RUN, 1),
     ):
         with pytest.raises(KeyError):
             read()
-    assert (None, []) == (store.manifest(RUN), store.rounds(RUN))
+    assert (None, [], {}) == (store.manifest(RUN), store.rounds(RUN), store.merges(RUN, 1))
 
 
 def test_a_round_opens_once(store: Store) -> None:
@@ -146,7 +145,9 @@ def test_rounds_come_in_order(store: Store) -> None:
     assert [1, 2] == [stored.round for stored in store.rounds(RUN)]
 
 
-@pytest.mark.parametrize("registered", [outcome(), failed("a"), outcome(rejects=None, measures=None)])
+@pytest.mark.parametrize(
+    "registered", [outcome(), failed("a"), outcome(rejects=None, measures=None, rules=None)]
+)
 def test_an_outcome_comes_back_as_it_was(store: Store, registered: object) -> None:
     """What was registered is read back equal."""
     store.register(claimed(store, "branch:beta:b1", 1), registered)  # type: ignore[arg-type]
@@ -277,14 +278,23 @@ def test_decisions_come_oldest_first(store: Store) -> None:
     assert [(2, 2), (1, 1)] == [(number, made["evidence"]["number"]) for number, made in store.decisions(RUN)]
 
 
+def test_each_dataset_of_a_round_has_a_merge(store: Store) -> None:
+    """Merges are read by round, each under the name of its dataset."""
+    fence = claimed(store, "merge", 1)
+    weather = replace(merge_record(), dataset="weather")
+    for record in (weather, merge_record(), replace(weather, round=2)):
+        store.save_merge(fence, record)
+    assert {"airport": merge_record(), "weather": weather} == store.merges(RUN, 1)
+
+
 def test_the_newest_merge_stays(store: Store) -> None:
     """A newer execution replaces the merge, the same one does not."""
     fence = claimed(store, "merge", 1)
     store.save_merge(fence, merge_record())
     store.save_merge(fence, merge_record(content_sha256="two"))
-    assert merge_record() == store.merge(RUN, 1)
+    assert {"airport": merge_record()} == store.merges(RUN, 1)
     store.save_merge(claimed(store, "merge", 1, try_number=2), merge_record(content_sha256="two"))
-    assert merge_record(content_sha256="two") == store.merge(RUN, 1)
+    assert {"airport": merge_record(content_sha256="two")} == store.merges(RUN, 1)
     assert ["intelligent_data_merge_completed"] * 2 == [event.event for event in store.timeline(RUN)]
 
 

@@ -143,7 +143,7 @@ OUT_OF_BOUNDS: list[tuple[dict[str, Any], list[str]]] = [
 def test_conf_stays_inside_what_the_author_declared(conf: dict[str, Any], paths: list[str]) -> None:
     """A conf that goes beyond the pipeline file is refused by path."""
     with pytest.raises(InputRefusedError) as refused:
-        resolve(pipeline(), CONTRACT, read_conf(conf), date(2026, 11, 22))
+        resolve(pipeline(), (CONTRACT,), read_conf(conf), date(2026, 11, 22))
 
     assert paths == [problem.path for problem in refused.value.problems]
 
@@ -160,7 +160,7 @@ def test_conf_chooses_and_overrides_feeds() -> None:
             "sync_deadline": 10,
         }
     )
-    spec = resolve(pipeline(), CONTRACT, conf, date(2026, 11, 22))
+    spec = resolve(pipeline(), (CONTRACT,), conf, date(2026, 11, 22))
 
     assert ["ours", "web"] == list(spec.feeds)
     assert ("landing/again.csv", Priority.HIGH) == (spec.feeds["ours"].uri, spec.feeds["ours"].priority)
@@ -174,7 +174,7 @@ def test_author_may_open_the_bounds() -> None:
     bounds = {"max_sync_deadline": 600, "min_sync_floor": 0.5, "min_sync_grace_period": 0, "min_quality": 0.1}
     asked = {"sync_deadline": 600, "sync_floor": 0.5, "sync_grace_period": 0, "quality_approve_at": 0.1}
     declared = pipeline(conf_bounds=bounds, quality={"fail_below": 0.1})
-    spec = resolve(declared, CONTRACT, read_conf(asked), date(2026, 11, 22))
+    spec = resolve(declared, (CONTRACT,), read_conf(asked), date(2026, 11, 22))
 
     assert Sync(deadline=600, floor=0.5, grace_period=0) == spec.pipeline.sync
     assert 0.1 == spec.pipeline.quality.approve_at
@@ -201,13 +201,13 @@ def test_conf_shortens_the_grace_period_only_as_far_as_the_author_lets_it(
 
     assert message is None or message in refusal(declared, conf)
     if message is None:
-        assert asked == resolve(declared, CONTRACT, conf, date(2026, 11, 22)).pipeline.sync.grace_period
+        assert asked == resolve(declared, (CONTRACT,), conf, date(2026, 11, 22)).pipeline.sync.grace_period
 
 
 def refusal(declared: Pipeline, conf: RunConf) -> str:
     """The text with which a conf is refused."""
     with pytest.raises(InputRefusedError) as refused:
-        resolve(declared, CONTRACT, conf, date(2026, 11, 22))
+        resolve(declared, (CONTRACT,), conf, date(2026, 11, 22))
     assert 1 == len(refused.value.problems)
     return str(refused.value)
 
@@ -217,34 +217,34 @@ def test_conf_approves_nothing_that_the_pipeline_calls_a_failure() -> None:
     declared = pipeline(conf_bounds={"min_quality": 0.1}, quality={"approve_at": 0.9, "fail_below": 0.5})
 
     assert "fail_below" in refusal(declared, read_conf({"quality_approve_at": 0.4}))
-    assert resolve(declared, CONTRACT, read_conf({"quality_approve_at": 0.5}), date(2026, 11, 22))
+    assert resolve(declared, (CONTRACT,), read_conf({"quality_approve_at": 0.5}), date(2026, 11, 22))
 
 
 def test_feeds_that_conf_left_out_are_told() -> None:
     """A run of fewer feeds doesn't look like a full one, not even after it was stored."""
-    spec = resolve(pipeline(), CONTRACT, read_conf({"batches": [{"id": "ours"}]}), date(2026, 11, 22))
+    spec = resolve(pipeline(), (CONTRACT,), read_conf({"batches": [{"id": "ours"}]}), date(2026, 11, 22))
 
     assert ["web", "late"] == [feed.id for feed in spec.left_out]
     assert spec == RunSpec.model_validate(spec.as_json())
-    assert () == resolve(pipeline(), CONTRACT, RunConf(), date(2026, 11, 22)).left_out
+    assert () == resolve(pipeline(), (CONTRACT,), RunConf(), date(2026, 11, 22)).left_out
 
 
 def test_empty_conf_is_the_pipeline_as_declared() -> None:
     """Without a conf everything is as the author wrote it."""
     assert RunConf() == read_conf(None) == read_conf({})
-    assert pipeline() == resolve(pipeline(), CONTRACT, read_conf(None), date(2026, 11, 22)).pipeline
+    assert pipeline() == resolve(pipeline(), (CONTRACT,), read_conf(None), date(2026, 11, 22)).pipeline
 
 
 def test_date_placeholder_names_the_file_of_the_run() -> None:
     """`{date}` in a uri is the run's date, so that yesterday's file is never taken for today's."""
     dated = pipeline(feeds=[feed("ours", uri="landing/{date}/ours.csv")])
-    spec = resolve(dated, CONTRACT, RunConf(), date(2026, 11, 22))
+    spec = resolve(dated, (CONTRACT,), RunConf(), date(2026, 11, 22))
 
-    assert "/data/landing/2026-11-22/ours.csv" == str(spec.location("ours")[1])
+    assert "/data/landing/2026-11-22/ours.csv" == str(spec.location("ours"))
 
 
 def test_spec_survives_the_store() -> None:
     """A specification read back from plain data is the same one."""
-    spec = resolve(pipeline(), CONTRACT, RunConf(), date(2026, 11, 22))
+    spec = resolve(pipeline(), (CONTRACT,), RunConf(), date(2026, 11, 22))
 
     assert spec == RunSpec.model_validate(spec.as_json())

@@ -40,6 +40,8 @@ BAD_FILES: list[tuple[dict[str, Any], list[str]]] = [
     ({"feeds": feeds(uri="landing//etc/passwd")}, ["feeds[0].uri"]),
     ({"feeds": feeds(uri="landing/./x.csv")}, ["feeds[0].uri"]),
     ({"feeds": feeds(uri="landing/x.csv/")}, ["feeds[0].uri"]),
+    ({"feeds": feeds(uri="landing/*/x.csv")}, ["feeds[0].uri"]),
+    ({"feeds": feeds(format="json", columns={"iata": "$.a[x]"})}, ["feeds[0]"]),
     ({"feeds": feeds(weight=0)}, ["feeds[0].weight"]),
     ({"feeds": feeds(delimiter='"')}, ["feeds[0].delimiter"]),
     ({"feeds": feeds(type="general")}, ["feeds[0].type"]),
@@ -67,7 +69,7 @@ BAD_FILES: list[tuple[dict[str, Any], list[str]]] = [
     ({"max_rounds": 0}, ["max_rounds"]),
     ({"max_rounds": 1000}, ["max_rounds"]),
     ({"capacity": {"workers": 0}}, ["capacity.workers"]),
-    ({"merge": {"strategy": "mean"}}, ["merge.strategy"]),
+    ({"merge": {"strategy": "average"}}, ["merge.strategy"]),
     ({"unknown": 1, "sync": {"deadline": -1}}, ["sync.deadline", "unknown"]),
     ({"feeds": feeds(uri="elsewhere/x.csv")}, ["feeds[0].uri"]),
     ({"feeds": feeds(depends_on=["nobody"])}, ["feeds[0].depends_on"]),
@@ -99,6 +101,15 @@ DISAGREEMENTS: list[tuple[dict[str, Any], list[str]]] = [
     ({"feeds": feeds(columns={"name": "name"})}, ["feeds[0].columns"]),
     ({"feeds": feeds(columns={"iata": "iata"})}, ["feeds[0].columns"]),
     ({"merge": {"tolerance": {"name": 1}}}, ["merge.tolerance.name"]),
+    ({"merge": {"attributes": {"iata": "vote"}}}, ["merge.attributes.iata"]),
+    ({"merge": {"attributes": {"name": "median"}}}, ["merge.attributes.name"]),
+    ({"merge": {"attributes": {"name": "mean"}}}, ["merge.attributes.name"]),
+    ({"merge": {"strategy": "mean"}}, ["merge.strategy"]),
+    ({"merge": {"strategy": "newest", "newest_by": "name"}}, ["merge.newest_by"]),
+    (
+        {"publish": {"table": "a.b", "mode": "partition", "partition_by": "name"}},
+        ["publish.partition_by"],
+    ),
 ]
 
 
@@ -107,7 +118,7 @@ def test_pipeline_and_contract_must_agree(tmp_path: Path, change: dict[str, Any]
     """What a pipeline asks of its contract in vain is refused by path."""
     found = read_pipeline_file(written(tmp_path, change))
     with pytest.raises(InputRefusedError) as refused:
-        found.read_contract()
+        found.read_contracts()
 
     assert paths == [problem.path for problem in refused.value.problems]
 
@@ -148,7 +159,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         read_pipeline_file(tmp_path / "nothing.yaml")
     found = read_pipeline_file(written(tmp_path, {"contract": "gone.odcs.yaml"}))
     with pytest.raises(InputRefusedError, match=r"file gone\.odcs\.yaml"):
-        found.read_contract()
+        found.read_contracts()
 
 
 def schema(**property_changes: Any) -> list[dict[str, Any]]:
@@ -159,15 +170,15 @@ def schema(**property_changes: Any) -> list[dict[str, Any]]:
 UNSUPPORTED = [
     ({"apiVersion": "v2.2.2"}, "apiVersion"),
     ({"schema": []}, "schema"),
-    ({"schema": schema(unique=True)}, "unique"),
+    ({"schema": schema(encryptedName="x")}, "encryptedName"),
     ({"schema": schema(quality=[{"metric": "nullValues"}])}, "quality"),
-    ({"schema": schema(logicalTypeOptions={"format": "uri"})}, "format"),
-    ({"schema": schema(logicalType="object")}, "type"),
+    ({"schema": schema(logicalTypeOptions={"format": "binary"})}, "properties[0]"),
+    ({"schema": schema(logicalType="object")}, "logicalType"),
     ({"schema": schema(primaryKey=False)}, "key"),
     ({"schema": schema(logicalTypeOptions={"pattern": "("})}, "pattern"),
     ({"schema": schema(logicalTypeOptions={"pattern": "(?=x)y"})}, "pattern"),
-    ({"schema": schema(logicalTypeOptions={"minimum": 1})}, "columns[0]"),
-    ({"schema": schema(logicalType="date", logicalTypeOptions={"pattern": "x"})}, "columns[0]"),
+    ({"schema": schema(logicalTypeOptions={"minimum": 1})}, "properties[0]"),
+    ({"schema": schema(logicalType="date", logicalTypeOptions={"pattern": "x"})}, "properties[0]"),
 ]
 
 
@@ -178,7 +189,7 @@ def test_what_the_contract_cannot_promise_is_refused_by_name(
     """A part of the standard that is not honoured is refused by name, never skipped."""
     found = read_pipeline_file(written(tmp_path, **contract))
     with pytest.raises(InputRefusedError) as refused:
-        found.read_contract()
+        found.read_contracts()
 
     assert any(part in problem.path for problem in refused.value.problems)
 

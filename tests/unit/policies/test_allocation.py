@@ -6,13 +6,18 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.policies.allocation import (
+    LEAST_ENGINE_MB,
     Allocation,
     AllocationDecision,
     AllocationFacts,
     BatchWork,
+    engine_memory_mb,
+    process_memory_mb,
 )
 from tests.unit.policies.vectors import cases
 
@@ -76,6 +81,7 @@ def test_evidence_shows_how_good_the_plan_is() -> None:
         "critical_path": 6.0,
         "total_cost": 10.0,
         "load": {"b1": 6.0, "b2": 4.0},
+        "engine_memory_mb": None,
     }
 
     assert expected == decide(row).evidence
@@ -91,6 +97,24 @@ def test_the_plan_knows_its_round_and_its_lanes() -> None:
         plan.branches_in(Lane.BETA),
         plan.branches_in(Lane.GAMMA),
     )
+
+
+def test_each_branch_that_has_work_gets_its_share_of_the_memory() -> None:
+    """Branches that were allowed and not needed get none."""
+    batches = tuple(BatchWork(feed_id=name, lane=Lane.BETA, cost=1.0) for name in ("a", "b"))
+    facts = AllocationFacts(batches=batches, round=1)
+    decision = Allocation(max_branches=5, memory_mb=4096).evaluate(facts)
+
+    assert engine_memory_mb(4096, 2) == decision.evidence["engine_memory_mb"] == 1165
+
+
+@given(st.integers(0, 10**7), st.integers(1, 1000))
+def test_branches_together_stay_within_the_memory(memory_mb: int, branches: int) -> None:
+    """What their processes may hold adds up to no more, unless an engine would have too little to work at all."""
+    engine = engine_memory_mb(memory_mb, branches)
+
+    assert engine >= LEAST_ENGINE_MB
+    assert engine == LEAST_ENGINE_MB or branches * process_memory_mb(engine) <= memory_mb
 
 
 @pytest.mark.parametrize("value", [0, -1])

@@ -10,13 +10,13 @@ import pytest
 
 from airflow_orchestration.domain.batch import BatchType
 from airflow_orchestration.domain.outcome import QualityMeasures
+from airflow_orchestration.domain.statistics import wilson_interval
 from airflow_orchestration.policies.merging import (
     MergeDecision,
     MergeFacts,
     Merging,
     SourceFacts,
     branch_weight,
-    wilson_interval,
 )
 from tests.unit.policies.vectors import cases
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_orchestration.domain.outcome import QualityMeasures
+from airflow_orchestration.domain.quality_rule import RuleResult
 from airflow_orchestration.policies.quality import (
     FeedQuality,
     QualityDecision,
@@ -25,6 +26,7 @@ def decide(row: dict[str, Any]) -> QualityDecision:
         rows=row.get("rows", 1000),
         round=row.get("round", 1),
         max_rounds=3,
+        nothing_new=row.get("nothing_new", False),
     )
     gate = QualityGate(approve_at=row["approve_at"]) if "approve_at" in row else QualityGate()
     return gate.evaluate(facts)
@@ -92,6 +94,36 @@ def test_score_weighs_the_measures(measures: tuple[float, float, float], expecte
     given = QualityMeasures(completeness=completeness, validity=validity, uniqueness=uniqueness)
 
     assert expected == QualityScore().score(given)
+
+
+def warning(share: float, **changes: Any) -> RuleResult:
+    """The result of a rule that a share of the rows breaks."""
+    fields = {"name": "r", "column": "size", "severity": "warning", "value": 1.0, "threshold": "mustBe 0"}
+    return RuleResult.model_validate({**fields, "passed": False, "share": share, **changes})
+
+
+WARNINGS = [
+    ((), 1.0), ((warning(0.5),), 0.9), ((warning(0.25), warning(0.25)), 0.9), ((warning(1.0), warning(1.0)), 0.8),
+    ((warning(1.0, severity="error"),), 1.0), ((warning(1.0, severity="info"),), 1.0), ((warning(0.0, passed=True),), 1.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rules", "expected"), WARNINGS)
+def test_warnings_lower_the_score_by_the_share_of_rows(
+    rules: tuple[RuleResult, ...], expected: float
+) -> None:
+    """Up to a fifth, however many they are; errors and notes do not."""
+    perfect = QualityMeasures(completeness=1.0, validity=1.0, uniqueness=1.0)
+
+    assert pytest.approx(expected) == QualityScore().score(perfect, rules=rules)
+
+
+@pytest.mark.parametrize(("external", "expected"), [(None, 0.8), (1.0, 0.8), (0.3, 0.3), (0.0, 0.0)])
+def test_another_tool_is_a_ceiling(external: float | None, expected: float) -> None:
+    """The lower of both scores counts."""
+    given = QualityMeasures(completeness=0.5, validity=1.0, uniqueness=1.0)
+
+    assert expected == QualityScore().score(given, external=external)
 
 
 @pytest.mark.parametrize("weights", [(0.5, 0.5, 0.5), (1.2, -0.2, 0.0), (math.nan, 0.5, 0.5)])

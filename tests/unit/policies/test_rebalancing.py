@@ -18,7 +18,12 @@ from tests.unit.policies.vectors import cases
 
 def decide(row: dict[str, Any]) -> RebalanceDecision:
     feeds = tuple(
-        FeedState(feed_id=feed_id, status=FeedStatus(status), attempts=row["round"])
+        FeedState(
+            feed_id=feed_id,
+            status=FeedStatus(status),
+            attempts=row["round"],
+            made_of=tuple(row.get("made_of", {}).get(feed_id, ())),
+        )
         for feed_id, status in row["feeds"].items()
     )
     policy = Rebalancing(max_rounds=row["max_rounds"]) if "max_rounds" in row else Rebalancing()
@@ -55,7 +60,7 @@ def test_ruling_only_what_needs_it(row: dict[str, Any]) -> None:
 
 
 def test_evidence() -> None:
-    """The decision counts the feeds by status and says how often each was tried that is not right."""
+    """The decision counts the feeds by status, how often each bad one was tried, and what is made anew."""
     expected = {
         "round": 2,
         "max_rounds": 3,
@@ -65,12 +70,11 @@ def test_evidence() -> None:
         "missing": 0,
         "below_standard": 1,
         "attempts": {"b": 2, "c": 2},
+        "made_anew": ["a"],
     }
+    feeds = {"a": "arrived", "b": "failed", "c": "below_standard"}
 
-    assert (
-        expected
-        == decide({"round": 2, "feeds": {"a": "arrived", "b": "failed", "c": "below_standard"}}).evidence
-    )
+    assert expected == decide({"round": 2, "feeds": feeds, "made_of": {"a": ["c"]}}).evidence
 
 
 @pytest.mark.parametrize("value", [0, -1])

@@ -59,7 +59,7 @@ def play(tmp_path: Path) -> Callable[..., Finished]:
                     **pipeline,
                 }
             ),
-            contract=CONTRACT,
+            contracts=(CONTRACT,),
             run_date=date(2026, 11, 22),
         )
         reported: list[Plan | Decision] = []

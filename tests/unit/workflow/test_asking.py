@@ -127,36 +127,37 @@ def test_what_arrived_below_the_floor_can_be_merged_and_published(gated: Gated) 
 
     assert Route.ASK is ask_at_gate(step)
     answer = take_answer(step, Question.GATE, chosen=Choice.MERGE, by="ada", at=NOON)
-    record = merge_round(step)
+    [record] = merge_round(step)
     assert Choice.MERGE is answer.action
     assert {"one": 2} == record.published
-    assert not _is_approved(step, record)
+    assert not _is_approved(step)
     assert QualityAction.QUALITY_APPROVED is validate_quality(step).action
-    assert _is_approved(step, record)
+    assert _is_approved(step)
 
 
 def test_a_persons_publish_is_the_approval(gated: Gated) -> None:
     """A near miss is approved by a person's word on this very merge, and by nothing else."""
     step = gated({"one": NEARLY}, ask_when=ALWAYS, max_rounds=1)
-    record = merge_round(step)
+    merge_round(step)
 
     assert Route.ASK is ask_at_quality(step)
     assert (Choice.PUBLISH, Choice.STOP) == put_question(step, Question.QUALITY, NOON).offered
-    assert not _is_approved(step, record)
+    assert not _is_approved(step)
     take_answer(step, Question.QUALITY, chosen=Choice.PUBLISH, by="ada", at=NOON)
-    assert _is_approved(step, record)
-    assert not _is_approved(step, merge_round(step))
+    assert _is_approved(step)
+    merge_round(step)
+    assert not _is_approved(step)
 
 
 def test_no_answer_is_no_approval(gated: Gated) -> None:
     """When nobody answers in time a near miss is not published."""
     step = gated({"one": NEARLY}, ask_when=ALWAYS, max_rounds=1)
-    record = merge_round(step)
+    merge_round(step)
     ask_at_quality(step)
     answer = take_answer(step, Question.QUALITY, chosen=Choice.STOP, by=None, at=NOON)
 
     assert (Choice.STOP, None) == (answer.action, answer.by)
-    assert not _is_approved(step, record)
+    assert not _is_approved(step)
     assert "quality_gate: critical_failure because rounds_exhausted (one)" == _last_word(step)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, Sta
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.engine.staging import StagingArea
+from airflow_orchestration.exceptions import FeedError
 from airflow_orchestration.insights.narrative import sentence
 from airflow_orchestration.storage.memory import MemoryStore
 from airflow_orchestration.storage.store import Attempt, Fence, RunKey, WorkUnit
@@ -30,7 +33,7 @@ from airflow_orchestration.workflow.gate import decide_gate
 from airflow_orchestration.workflow.in_process import ALL_OVER, ATTEMPT, LANES
 from airflow_orchestration.workflow.plan import plan_round
 from airflow_orchestration.workflow.step import Step
-from airflow_orchestration.workflow.stopping import StoppedError, Worker, here, straggler_worker, until
+from airflow_orchestration.workflow.stopping import Bounds, StoppedError, Worker, apart, until
 from tests.unit.workflow.conftest import COLUMNS, CONTRACT
 
 KEY = RunKey(dag_id="things", run_id="1")
@@ -51,7 +54,7 @@ class Bench:
         self.decided_at = 0.0
         self.store = MemoryStore(lambda: datetime.now(UTC))
         self.spec = RunSpec(
-            pipeline=pipeline(folder, stragglers), contract=CONTRACT, run_date=date(2026, 11, 22)
+            pipeline=pipeline(folder, stragglers), contracts=(CONTRACT,), run_date=date(2026, 11, 22)
         )
         analyze_batches(self.store, self._claim(0, "analyze"), self.spec)
         plan_round(self.opened(self._claim(1, "plan")))
@@ -84,7 +87,7 @@ class Bench:
         return self.work(worker)
 
     def work(self, worker: Worker | None = None) -> tuple[Waiting, ...]:
-        return run_branch(self.step, "b1", Lane.BETA, worker=worker or straggler_worker(self.step))
+        return run_branch(self.step, "b1", Lane.BETA, worker=worker or apart(self.step))
 
     @property
     def staged(self) -> list[Path]:
@@ -144,11 +147,13 @@ def test_straggler_is_stopped_within_seconds_and_leaves_nothing(
 
 
 def test_straggler_is_left_by_default(tmp_path: Path) -> None:
-    """With `leave` the batch is worked on in this very process, to its end."""
+    """With `leave` nobody looks for the verdict, and the work goes on to its end."""
     bench = Bench(tmp_path, stragglers="leave")
+    bench.land(MIXED)
+    snapshot = bench.store.gate_snapshot(KEY, 1)
+    bench.decide()
+    process_batch(bench.step, "big", "b1", snapshot, worker=apart(bench.step))
 
-    assert here is straggler_worker(bench.step)
-    assert () == bench.run(GOOD)
     assert [OutcomeStatus.SUCCESS] == [outcome.status for outcome in bench.store.outcomes(KEY)]
 
 
@@ -194,19 +199,33 @@ def test_a_feed_that_fails_says_why(tmp_path: Path) -> None:
     assert "code" in outcome.error
 
 
-def test_a_process_that_dies_is_a_fault(tmp_path: Path) -> None:
-    """A worker that the kernel ends, for its memory, is tried again like any fault, and not taken for stopped."""
-    bench = Bench(tmp_path)
+BOUNDS = Bounds(feed_id="big", seconds=60, memory_mb=256)
 
+
+def test_a_process_that_is_ended_is_a_fault(tmp_path: Path) -> None:
+    """A worker that the kernel ends, for its memory, is tried again like any fault, and not taken for stopped."""
+    with pytest.raises(ChildProcessError, match=r"big: .*SIGKILL, perhaps for want of memory"):
+        until(lambda: False, ended_by(signal.SIGKILL), BOUNDS, look_every=0.1)
+    with pytest.raises(RuntimeError, match="OSError: disk"):
+        until(lambda: False, failing, BOUNDS, look_every=0.1)
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("crash", [signal.SIGSEGV, signal.SIGABRT])
+def test_a_file_that_crashes_the_engine_fails_alone(crash: signal.Signals) -> None:
+    """The same bytes would crash it again: that is the feed's failure, with a word of what to do."""
+    with pytest.raises(FeedError, match=rf"big: reading it crashed the engine \({crash.name}\); look"):
+        until(lambda: False, ended_by(crash), BOUNDS, look_every=0.1)
+
+
+def ended_by(signal_number: signal.Signals) -> Callable[[], FeedOutcome]:
     def dying() -> FeedOutcome:
-        os.kill(os.getpid(), signal.SIGKILL)
+        faulthandler.disable()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.kill(os.getpid(), signal_number)
         raise AssertionError
 
-    with pytest.raises(ChildProcessError, match="ended without a word"):
-        until(lambda: False, dying, look_every=0.1)
-    with pytest.raises(RuntimeError, match="OSError: disk"):
-        until(lambda: False, failing, look_every=0.1)
-    assert [] == bench.staged
+    return dying
 
 
 def failing() -> FeedOutcome:
@@ -228,5 +247,5 @@ def test_a_store_that_is_lost_stops_nothing(tmp_path: Path, monkeypatch: pytest.
     snapshot = bench.store.gate_snapshot(KEY, 1)
     (tmp_path / "big.csv").write_text(text)
     with pytest.raises(StoppedError):
-        process_batch(bench.step, "big", "b1", snapshot, worker=straggler_worker(bench.step))
+        process_batch(bench.step, "big", "b1", snapshot, worker=apart(bench.step))
     assert [] == faults

@@ -57,7 +57,7 @@ class Night:
             ],
         }
         return RunSpec(
-            pipeline=Pipeline.model_validate(pipeline), contract=CONTRACT, run_date=date(2026, 11, 22)
+            pipeline=Pipeline.model_validate(pipeline), contracts=(CONTRACT,), run_date=date(2026, 11, 22)
         )
 
     def open(self, number: int) -> None:

@@ -1,0 +1,126 @@
+"""Roots and staging in an object store, through Airflow's own connections, against an S3 server of this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from airflow_orchestration.domain.location import Location
+from airflow_orchestration.engine.ingest import ingest
+from airflow_orchestration.engine.staging import StagingArea
+from airflow_orchestration.exceptions import FeedError, StagedFileError
+from airflow_orchestration.hooks.outside import AirflowOutside
+from airflow_orchestration.sources import files
+from airflow_orchestration.sources.fetch import fetch
+from airflow_orchestration.sources.files import anything_at, remote_bytes
+from tests.engine.builders import PLACES, feed, rows_of
+
+ROOT = "s3://lake@bucket/landing"
+HEADER = b"id,name,size\n"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """An S3 server with nothing in it."""
+    running = ThreadedMotoServer(port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    yield f"http://{host}:{port}"
+    running.stop()
+
+
+@pytest.fixture
+def lake(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The root, behind an Airflow connection, in a bucket of its own."""
+    extra = {"endpoint_url": server, "region_name": "us-east-1"}
+    connection = {"conn_type": "aws", "login": "somebody", "password": "something", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps(connection))
+    root: Any = AirflowOutside().storage(ROOT)
+    root.fs.mkdir("bucket")
+    yield root
+    root.fs.rm("bucket", recursive=True)
+
+
+def deliver(lake: Any, name: str, data: bytes) -> None:
+    with (lake / name).open("wb") as file:
+        file.write(data)
+
+
+def test_files_of_a_bucket_are_read_like_files_of_a_folder(lake: Any, tmp_path: Path) -> None:
+    """Those that match, in the order of their names, each row with its origin."""
+    deliver(lake, "day/part-2.csv", HEADER + b"B,b,2\nA,again,3\n")
+    deliver(lake, "day/part-1.csv", HEADER + b"A,a,1\nX,x,y\n")
+    deliver(lake, "day/other.csv", b"nothing of ours")
+    (tmp_path / "fetched").mkdir()
+    (tmp_path / "scratch").mkdir()
+    found = fetch(feed(), Location(root=ROOT, below="day/part-*.csv"), AirflowOutside(), tmp_path / "fetched")
+    done = ingest(feed(), fetched=found, contract=PLACES, scratch=tmp_path / "scratch")
+    assert [("A", "a", 1), ("B", "b", 2)] == rows_of(done.staged, "id, name, size")
+    assert [("day/part-1.csv", 3, "type"), ("day/part-2.csv", 3, "duplicate_key")] == rows_of(
+        done.quarantine, "origin, position, rule"
+    )
+    assert 4 == done.rows_in
+
+
+def test_a_file_that_comes_later_is_seen(lake: Any) -> None:
+    """What was looked at before is forgotten: a listing is never an old one."""
+    outside = AirflowOutside()
+    places = [str(Location(root=ROOT, below=below)) for below in ("day/x.csv", "day/*.csv")]
+    assert [False, False] == [anything_at(place, outside) for place in places]
+    deliver(lake, "day/x.csv", HEADER)
+    assert [True, True] == [anything_at(place, outside) for place in places]
+    assert len(HEADER) == remote_bytes(Location(root=ROOT, below="day/*.csv"), outside)
+    assert 0 == remote_bytes(Location(root=ROOT, below="night/y.csv"), outside)
+
+
+@pytest.mark.usefixtures("lake")
+def test_what_is_not_there_fails_the_feed(tmp_path: Path) -> None:
+    """An object that is gone again is named."""
+    with pytest.raises(FeedError, match=r"landing/day/x\.csv is gone; deliver it again"):
+        fetch(feed(), Location(root=ROOT, below="day/x.csv"), AirflowOutside(), tmp_path)
+
+
+def test_an_object_that_changes_while_it_is_read_is_refused(
+    lake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object of the same size with other bytes is another object."""
+    deliver(lake, "x.csv", HEADER + b"A,a,1\n")
+    seen = files._version
+
+    def changed(path: Any) -> Any:
+        version = seen(path)
+        deliver(lake, "x.csv", HEADER + b"B,b,2\n")
+        return version
+
+    monkeypatch.setattr(files, "_version", changed)
+    with pytest.raises(FeedError, match=r"x\.csv was changed while it was read"):
+        fetch(feed(), Location(root=ROOT, below="x.csv"), AirflowOutside(), tmp_path)
+
+
+def test_bytes_are_bounded_over_all_objects(lake: Any, tmp_path: Path) -> None:
+    """What would be more than limits.bytes is not copied."""
+    deliver(lake, "a.csv", HEADER)
+    deliver(lake, "b.csv", HEADER)
+    limited = feed(limits={"bytes": len(HEADER) + 1})
+    with pytest.raises(FeedError, match=r"b\.csv makes it more than 14 bytes, the feed's limits\.bytes"):
+        fetch(limited, Location(root=ROOT, below="*.csv"), AirflowOutside(), tmp_path)
+
+
+def test_staged_files_live_in_a_bucket(lake: Any, tmp_path: Path) -> None:
+    """What is fetched is what was stored; an object that was replaced is refused, a discarded one is gone."""
+    area = StagingArea(lake / "staging")
+    (tmp_path / "rows.parquet").write_bytes(b"rows")
+    staged = area.store(tmp_path / "rows.parquet", "run/r1/rows.parquet", rows=1)
+    assert f"{ROOT}/staging/run/r1/rows.parquet" == staged.uri
+    assert b"rows" == area.fetch(staged, tmp_path).read_bytes()
+    deliver(lake, "staging/run/r1/rows.parquet", b"soup")
+    with pytest.raises(StagedFileError, match="isn't the file that was registered"):
+        area.fetch(staged, tmp_path)
+    area.discard("run/r1/rows.parquet")
+    with pytest.raises(StagedFileError, match="is gone"):
+        area.fetch(staged, tmp_path)
