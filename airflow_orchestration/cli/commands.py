@@ -86,18 +86,7 @@ def get_cli_commands() -> list[CLICommand]:
                     func=lazy_load_command(f"{_HANDLERS}.migrate"),
                     args=(CONN_ID,),
                 ),
-                ActionCommand(
-                    name="trust",
-                    help="Show how trust in feeds moved from run to run, and what it changed",
-                    func=lazy_load_command(f"{_TRUST}.trust"),
-                    args=(PIPELINE, FEED, TRUST_RUNS, FORMAT),
-                ),
-                ActionCommand(
-                    name="try-trust",
-                    help="Learn whom to believe from claims and labels, and judge it by the other labels",
-                    func=lazy_load_command(f"{_TRUST}.try_claims"),
-                    args=(CLAIMS, LABELS, TOLERANCE, PROBES, SEED, FORMAT),
-                ),
+                *_trust_commands(),
                 ActionCommand(
                     name="replay",
                     help="Decide recorded gates again: as they were, or with another policy",
@@ -120,3 +109,20 @@ def get_cli_commands() -> list[CLICommand]:
             ),
         )
     ]
+
+
+def _trust_commands() -> tuple[ActionCommand, ...]:
+    return (
+        ActionCommand(
+            name="trust",
+            help="Show how trust in feeds moved from run to run, and what it changed",
+            func=lazy_load_command(f"{_TRUST}.trust"),
+            args=(PIPELINE, FEED, TRUST_RUNS, FORMAT),
+        ),
+        ActionCommand(
+            name="try-trust",
+            help="Learn whom to believe from claims and labels, and judge it by the other labels",
+            func=lazy_load_command(f"{_TRUST}.try_claims"),
+            args=(CLAIMS, LABELS, TOLERANCE, PROBES, SEED, FORMAT),
+        ),
+    )

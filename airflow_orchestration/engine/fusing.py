@@ -31,6 +31,10 @@ __all__ = ["JOINED_SOURCES", "Fused", "FusionSource", "fuse"]
 
 JOINED_SOURCES = 12
 """More are stacked. Measured: comparing each with each is then dearer, and the statements become very long."""
+SMALLER = 4
+"""How many times smaller the parts of the next try are, after one has not fitted into the memory."""
+SMALLEST_PART_MB = 4
+"""If parts of this size don't fit, smaller ones won't either."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,27 +97,39 @@ def fuse(
     form: Callable[[Terms], Form] = Joined if len(ordered) <= JOINED_SOURCES else Stacked
     readable = [source.path for source in ordered] + ([terms.only_keys] if terms.only_keys else [])
     with sandbox(readable=readable, scratch=scratch, memory_mb=memory_mb, threads=threads) as connection:
-        return _Fusion(connection, terms, form(terms)).run(scratch / "merged.parquet", memory_mb)
+        return _Fusion(connection, terms, form).run(scratch / "merged.parquet", memory_mb)
 
 
 @dataclass(frozen=True, slots=True)
 class _Fusion:
     connection: duckdb.DuckDBPyConnection
     terms: Terms
-    form: Form
+    form: Callable[[Terms], Form]
 
     def run(self, target: Path, memory_mb: int) -> Fused:
         """Fill the table, see that nobody's rows were lost or doubled, count, and write the file."""
         numbers = range(len(self.terms.sources))
         rows_in = [self._one(f"SELECT count(*) FROM {self.terms.rows(number)}") for number in numbers]
-        ranges = key_ranges(self.connection, self.terms, rows=sum(rows_in), memory_mb=memory_mb)
-        for within in list(ranges):
-            self.form.fill(self.connection, within)
-        if rows_in != self.form.known(self.connection) or self._repeated():
+        form = self._filled(sum(rows_in), memory_mb)
+        if rows_in != form.known(self.connection) or self._repeated():
             raise self._unfit()
         fused = self._counted(target, dict(zip(self.terms.feeds, rows_in, strict=True)))
-        self._one(f"COPY ({rendered(self.terms, self.form)}) TO {literal(target)} {PARQUET}")
+        self._one(f"COPY ({rendered(self.terms, form)}) TO {literal(target)} {PARQUET}")
         return fused
+
+    def _filled(self, rows: int, memory_mb: float) -> Form:
+        """Merge part by part, and anew in smaller parts when one was larger than it looked."""
+        form = self.form(self.terms)
+        part_mb = memory_mb * form.over_memory
+        try:
+            for within in list(key_ranges(self.connection, self.terms, rows=rows, part_mb=part_mb)):
+                form.fill(self.connection, within)
+        except duckdb.OutOfMemoryException:
+            if memory_mb < SMALLEST_PART_MB:
+                raise
+            self.connection.execute("DROP TABLE IF EXISTS merged")
+            return self._filled(rows, memory_mb / SMALLER)
+        return form
 
     def _repeated(self) -> int:
         """Rows of `merged` with the key of the row before: a join multiplies a key that a source has twice."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import ClassVar
 
 import duckdb
 
@@ -27,8 +28,12 @@ from airflow_orchestration.engine.terms import Terms
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Sets of sources are masks: bit `i` for source `i`."""
+    """Sets of sources are masks: bit `i` for source `i`.
 
+    Measured: to spill a join of `over_memory` times the memory is no slower than to read everything more often.
+    """
+
+    over_memory: ClassVar[float] = 2.0
     terms: Terms
 
     def fill(self, connection: duckdb.DuckDBPyConnection, within: str) -> None:

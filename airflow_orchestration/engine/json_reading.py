@@ -146,7 +146,7 @@ def _types(found: Checks) -> dict[str, str]:
 
 def _relation(found: Checks, source: str, prefix: str = "", **kept: str) -> str:
     types = _types(found)
-    return found.relation(lambda name: _field(_steps(name), types, prefix), source, **kept)
+    return found.relation(lambda name: _field(_steps(name), types, prefix), source, given=None, **kept)
 
 
 def _field(steps: tuple[str, ...], types: dict[str, str], prefix: str) -> str:

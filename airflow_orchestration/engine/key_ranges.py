@@ -12,22 +12,25 @@ from typing import Any
 
 import duckdb
 
+from airflow_orchestration.domain.contract import ColumnType
 from airflow_orchestration.engine.sqltext import identifier, identifiers, literal
 from airflow_orchestration.engine.terms import Terms
 
-VALUE_BYTES = 24
-"""What a value takes in a join, roughly."""
-OVER_MEMORY = 3.5
-"""How much larger than the memory a part may be; measured: spilling so much is no slower than more parts."""
+VALUE_BYTES = 16
+"""What a value takes in a join, and a text more than these by its length."""
+WIDTH_ROWS = 1000
+"""So many rows of each source are looked at to know how long its texts are."""
 SAMPLE_ROWS = 20_000
 
 
 def key_ranges(
-    connection: duckdb.DuckDBPyConnection, terms: Terms, *, rows: int, memory_mb: int
+    connection: duckdb.DuckDBPyConnection, terms: Terms, *, rows: int, part_mb: float
 ) -> Iterator[str]:
-    """Yield conditions on the key, in its order, of which one holds for each key that is not null."""
-    width = VALUE_BYTES * (len(terms.contract.columns) + 2)
-    parts = math.ceil(rows * width / (memory_mb * 2**20 * OVER_MEMORY))
+    """Yield conditions on the key, in its order, of which one holds for each key that is not null.
+
+    `part_mb` is how much the rows of one of them may take, roughly, in MiB.
+    """
+    parts = math.ceil(rows * _row_bytes(connection, terms) / (part_mb * 2**20))
     whole = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in terms.contract.key)
     if parts <= 1:
         yield whole
@@ -37,6 +40,17 @@ def key_ranges(
         yield f"{whole} AND {_between(terms.contract.key, after, bound)}"
         after = bound
     yield f"{whole} AND {_between(terms.contract.key, after, None)}"
+
+
+def _row_bytes(connection: duckdb.DuckDBPyConnection, terms: Terms) -> float:
+    texts = [column.name for column in terms.contract.columns if column.type is ColumnType.STRING]
+    length = " + ".join(["0", *(f"coalesce(strlen({identifier(name)}), 0)" for name in texts)])
+    looked_at = " UNION ALL ".join(
+        f"(SELECT {length} AS length FROM {terms.rows(number)} LIMIT {WIDTH_ROWS})"
+        for number in range(len(terms.sources))
+    )
+    found = connection.execute(f"SELECT avg(length) FROM ({looked_at})").fetchone()
+    return VALUE_BYTES * (len(terms.contract.columns) + 2) + float(found[0] or 0 if found else 0)
 
 
 def _bounds(

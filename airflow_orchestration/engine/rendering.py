@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import duckdb
 
@@ -24,7 +24,12 @@ SHARES = 10_000
 
 
 class Form(Protocol):
-    """A way to fill `merged`."""
+    """A way to fill `merged`.
+
+    `over_memory` is how many times larger than the memory the rows of one `fill` may be.
+    """
+
+    over_memory: ClassVar[float]
 
     def fill(self, connection: duckdb.DuckDBPyConnection, within: str) -> None:
         """Merge the keys for which a condition holds, and append them to the table `merged` in their order."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import duckdb
 
@@ -21,6 +22,7 @@ from airflow_orchestration.engine.terms import Terms
 class Stacked:
     """Sets of sources are lists of their numbers."""
 
+    over_memory: ClassVar[float] = 0.5
     terms: Terms
     _known: dict[int, int] = field(default_factory=dict)
 

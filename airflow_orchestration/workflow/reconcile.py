@@ -144,6 +144,7 @@ def _read(step: Step, feed_id: str) -> None:
     snapshot = step.store.gate_snapshot(step.run_key, step.round)
     plan = snapshot.round.plan
     try:
+        step.prepare(feed_id)
         branch_id, bounds = plan.branch_of(feed_id), bounds_of(step, feed_id, plan)
         marks = stream_marks(step, feed_id)
         outcome = until(

@@ -7,6 +7,7 @@ from airflow_orchestration.domain.run_spec import Dataset
 from airflow_orchestration.engine.comparing import DifferingCell, differing_cells
 from airflow_orchestration.engine.fusing import fuse
 from airflow_orchestration.engine.terms import FusionSource
+from airflow_orchestration.exceptions import StagedFileError
 from airflow_orchestration.storage.store import MergeRecord
 from airflow_orchestration.workflow.merge import fetch_rows
 from airflow_orchestration.workflow.publish import last_merges, standing_feeds
@@ -16,9 +17,11 @@ from airflow_orchestration.workflow.step import Step
 def trust_changes(step: Step, dataset: Dataset, most: int) -> dict[str, tuple[int, list[DifferingCell]]]:
     """Count, per attribute merged by trust, the values that a vote by heads would not have chosen.
 
-    With the first `most` of them. Raises `StagedFileError` when the run's checked rows are gone.
+    With the first `most` of them. Raises `StagedFileError` when the run's merge or checked rows are gone.
     """
-    record = last_merges(step)[dataset.name]
+    record = last_merges(step).get(dataset.name)
+    if record is None:
+        raise StagedFileError(f"The merge of {step.run_key.run_id} is not in the store; look at a newer run.")
     merge = dataset.merge
     attributes = [c.name for c in dataset.contract.attributes if merge.strategy_of(c.name) is Strategy.TRUST]
     voted = fuse(

@@ -1,0 +1,39 @@
+"""What `make run` may be told."""
+
+from __future__ import annotations
+
+import pytest
+
+from demo.__main__ import parse
+from demo.flights import departures
+
+
+@pytest.mark.parametrize(
+    ("words", "pipeline", "scenario"),
+    [
+        ([], "airports", "degraded"),
+        (["--scenario", "repair"], "airports", "repair"),
+        (["--pipeline", "flights"], "flights", "live"),
+    ],
+)
+def test_each_demo_has_a_usual_scenario(words: list[str], pipeline: str, scenario: str) -> None:
+    """Left out, the scenario is the demo's usual one, and the demo is that of the airports."""
+    found = parse(["run", *words])
+
+    assert (pipeline, scenario) == (found.pipeline, found.scenario)
+
+
+def test_a_scenario_of_another_demo_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """The refusal says which scenarios there are."""
+    with pytest.raises(SystemExit):
+        parse(["run", "--pipeline", "flights", "--scenario", "repair"])
+
+    assert "flights has no scenario 'repair'; it has: live" in capsys.readouterr().err
+
+
+def test_departures_are_written_as_an_application_writes_them() -> None:
+    """Numbers are numbers, and what is not known is null."""
+    first = next(iter(departures()))
+
+    assert (2013, -4, "N197UW") == (first["year"], first["dep_delay"], first["tailnum"])
+    assert any(event["dep_time"] is None for event in departures())
