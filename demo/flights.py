@@ -25,7 +25,7 @@ CREATE INDEX IF NOT EXISTS departure_event_in_order ON public.departure_event (t
 TRUNCATE public.departure_event
 """
 WORST_DAYS = """
-SELECT carrier, day, flights, cancelled, mean_delay, median_delay, worst_delay, aircraft, wind, sight
+SELECT carrier, to_char(day, 'FMDD Mon'), flights, cancelled, mean_delay, median_delay, worst_delay, aircraft, wind, sight
 FROM flights.delay, LATERAL (
     SELECT max(wind_kmh) AS wind, min(visibility_km) AS sight
     FROM flights.weather WHERE (hour - interval '5 hours')::date = day) AS weather
@@ -81,7 +81,7 @@ def show(dsn: str, out: Console) -> None:
                 "mean",
                 "median",
                 "worst",
-                "aircraft",
+                "planes",
                 "wind",
                 "sight",
             ),

@@ -77,7 +77,12 @@ def _checkpoint(detail: Detail) -> tuple[str, str]:
 
 
 def _merged(detail: Detail) -> tuple[str, str]:
-    return "merged", f"{detail['rows']:,} rows from {_counted(len(detail['published']), 'feed')}"
+    return "merged", f"{_dataset(detail)}{detail['rows']:,} rows from {_counted(len(detail['published']), 'feed')}"
+
+
+def _dataset(detail: Detail) -> str:
+    """The name of the dataset, which lines of older runs don't have."""
+    return f"{detail['dataset']}: " if "dataset" in detail else ""
 
 
 def _validated(detail: Detail) -> tuple[str, str]:
@@ -87,7 +92,7 @@ def _validated(detail: Detail) -> tuple[str, str]:
 
 def _published(detail: Detail) -> tuple[str, str]:
     return "published", (
-        f"{detail['rows_in']:,} rows in = {detail['rows_published']:,} published + "
+        f"{_dataset(detail)}{detail['rows_in']:,} rows in = {detail['rows_published']:,} published + "
         f"{detail['rows_superseded']:,} superseded + {detail['rows_quarantined']:,} quarantined"
     )
 

@@ -153,7 +153,8 @@ def test_commands_are_airflows() -> None:
     for argument in group.subcommands[0].args:
         argument.add_to_parser(parser)
 
-    assert ("orchestration", ["try", "migrate", "replay", "simulate"]) == (
+    names = ["try", "migrate", "trust", "try-trust", "replay", "simulate"]
+    assert ("orchestration", names) == (
         group.name,
         [command.name for command in group.subcommands],
     )

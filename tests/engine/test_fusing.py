@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.merge import Merge
 from airflow_orchestration.engine.fusing import Fused, FusionSource, fuse
+from airflow_orchestration.engine.joining import Joined
 from airflow_orchestration.exceptions import FeedError
 from tests.engine.builders import rows_of
 
@@ -255,8 +256,12 @@ def test_a_key_that_is_not_unique_is_refused(tmp_path: Path, rows: list[Row]) ->
         fused([Given("good", 1, [site("A")]), Given("bad", 1, rows)], tmp_path)
 
 
-def test_a_merge_larger_than_its_memory_spills(tmp_path: Path) -> None:
-    """Four sources of 300,000 rows merge within 250 MB of buffers."""
+@pytest.mark.parametrize(("memory_mb", "over_memory"), [(250, 2.0), (100, 16.0)])
+def test_a_merge_larger_than_its_memory_ends_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory_mb: int, over_memory: float
+) -> None:
+    """Four sources of 300,000 rows spill; and what does not even then fit is merged anew in smaller parts."""
+    monkeypatch.setattr(Joined, "over_memory", over_memory)
     sources = []
     for n in range(4):
         path = tmp_path / f"big{n}.parquet"
@@ -267,6 +272,6 @@ def test_a_merge_larger_than_its_memory_spills(tmp_path: Path) -> None:
         with duckdb.connect() as connection:
             connection.execute(f"COPY ({select}) TO '{path}'")
         sources.append(FusionSource(feed_id=f"f{n}", path=path, weight=4 - n))
-    found = fuse(sources, contract=SITES, merge=Merge(), scratch=tmp_path, memory_mb=250)
+    found = fuse(sources, contract=SITES, merge=Merge(), scratch=tmp_path, memory_mb=memory_mb)
     assert (600_000, [300_000, 100_000, 100_000, 100_000]) == (found.rows, list(found.published.values()))
     assert (400_000, 400_000) == (found.compared["n0"], found.disagreements["n0"])
