@@ -12,6 +12,7 @@ import pytest
 
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
+from airflow_orchestration.engine.staging import StagingArea
 from airflow_orchestration.exceptions import NotPublishedError
 from airflow_orchestration.storage.publishing import Publisher
 from airflow_orchestration.storage.store import RunKey, WorkUnit
@@ -179,7 +180,9 @@ def test_fault_is_raised_for_a_retry_when_the_others_are_done(
     )
     fence = store.claim(WorkUnit(run=key, round=1, unit="branch:beta:b1"), ATTEMPT)
     monkeypatch.setattr(branch, "ingest", lambda *_, **__: (_ for _ in ()).throw(MemoryError()))
-    step = Step(store=store, fence=fence, scratch=tmp_path, open_staging=lambda _: pytest.fail("staged"))
+    step = Step(
+        store=store, fence=fence, scratch=tmp_path, open_staging=lambda _: StagingArea(tmp_path / "staging")
+    )
     with pytest.raises(MemoryError):
         run_branch(step, "b1", Lane.BETA, last_try=False)
 
