@@ -159,7 +159,9 @@ def main(rows: int = ROWS, rounds: int = ROUNDS, memory_mb: int = MEMORY_MB) -> 
     peak = max(one.peak_mb for case, taken in found if case.work is ours for one in taken)
     console = Console(width=110)
     console.print(table)
-    console.print(f"Peak memory {peak:.0f} MB; the bound of the buffers and {OVERHEAD_MB} MB: {memory_mb + OVERHEAD_MB}")
+    console.print(
+        f"Peak memory {peak:.0f} MB; the bound of the buffers and {OVERHEAD_MB} MB: {memory_mb + OVERHEAD_MB}"
+    )
 
 
 def _figures(case: Case, taken: list[Run], base: list[Run]) -> Iterator[str]:

@@ -74,7 +74,9 @@ def bad_rows(rows: int) -> int:
     return round(rows * BAD_SHARE)
 
 
-def write_clean(rows: int, csv: Path | None = None, parquet: Path | None = None, *, rising: bool = True) -> None:
+def write_clean(
+    rows: int, csv: Path | None = None, parquet: Path | None = None, *, rising: bool = True
+) -> None:
     """Write rows that keep every rule, in the order of their keys or in no order."""
     with duckdb.connect() as connection:
         connection.execute("SET enable_progress_bar = false; SET threads = 2; SET memory_limit = '512MiB'")
@@ -96,13 +98,12 @@ def write_bad_csv(rows: int, clean: Path, target: Path) -> None:
 
 
 def write_bad_parquet(rows: int, clean: Path, target: Path) -> None:
-    """Break a rule in a few rows of a clean file: a code left out, a city, a latitude, an earlier key."""
+    """Break a rule in a few rows of a clean file: a code is left out, a city is unknown, a latitude is no latitude."""
     every = rows // bad_rows(rows)
     broken = {
-        "id": (0, "id - 1"),
-        "code": (1, "NULL"),
-        "city": (2, "'Atlantis'"),
-        "lat": (3, "99.0"),
+        "code": (0, "NULL"),
+        "city": (1, "'Atlantis'"),
+        "lat": (2, "99.0"),
     }
     columns = [
         f"CASE WHEN bad AND kind = {broken[name][0]} THEN {broken[name][1]} ELSE {name} END AS {name}"
@@ -110,7 +111,9 @@ def write_bad_parquet(rows: int, clean: Path, target: Path) -> None:
         else name
         for name in TYPES
     ]
-    marked = f"SELECT *, id % {every} = {every - 1} AS bad, id // {every} % {len(broken)} AS kind FROM '{clean}'"
+    marked = (
+        f"SELECT *, id % {every} = {every - 1} AS bad, id // {every} % {len(broken)} AS kind FROM '{clean}'"
+    )
     with duckdb.connect() as connection:
         connection.execute("SET enable_progress_bar = false; SET threads = 2; SET memory_limit = '512MiB'")
         connection.execute(f"COPY (SELECT {', '.join(columns)} FROM ({marked})) TO '{target}' {PARQUET}")

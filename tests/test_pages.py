@@ -19,7 +19,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 def examples(page: str) -> list[Any]:
     """The YAML blocks of a page, read."""
     return [
-        yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+        yaml.safe_load(block)
+        for block in re.findall(r"```yaml\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
     ]
 
 

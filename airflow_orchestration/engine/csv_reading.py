@@ -1,6 +1,5 @@
 """Reads CSV, all of it as text: line by line after a scan, or from a database as it was written."""
 
-# ruff: noqa: S608  # names and values become SQL through `sqltext` only
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +20,7 @@ from airflow_orchestration.engine.lines import shown
 from airflow_orchestration.engine.prescan import CsvJudge, Prescan, prescan
 from airflow_orchestration.engine.source import Source
 from airflow_orchestration.engine.sqltext import literal
-from airflow_orchestration.engine.table_shape import numbered, raw_fields
+from airflow_orchestration.engine.table_shape import looked_at, numbered, suspects_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +96,8 @@ class TableReading:
         return None
 
     def suspects(self, positions: Iterable[int]) -> str:
-        """See `Reading`: all rows; who asks picks the positions."""
-        return f"SELECT *, {raw_fields(self.checks)} AS _raw, false AS _malformed FROM ({self.typed_rows})"
+        """See `Reading`: all rows are read once more."""
+        return looked_at(self.checks, suspects_of(self.typed_rows))
 
 
 def csv_readings(

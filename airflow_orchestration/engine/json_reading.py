@@ -22,7 +22,7 @@ from airflow_orchestration.engine.lines import shown
 from airflow_orchestration.engine.prescan import NdjsonJudge, Prescan, prescan
 from airflow_orchestration.engine.source import Source
 from airflow_orchestration.engine.sqltext import identifier, literal
-from airflow_orchestration.engine.table_shape import numbered, raw_fields
+from airflow_orchestration.engine.table_shape import looked_at, numbered, suspects_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +87,8 @@ class JsonReading:
         return None
 
     def suspects(self, positions: Iterable[int]) -> str:
-        """See `Reading`: all rows; who asks picks the positions."""
-        return f"SELECT *, {raw_fields(self.checks)} AS _raw, false AS _malformed FROM ({self.typed_rows})"
+        """See `Reading`: all rows are read once more."""
+        return looked_at(self.checks, suspects_of(self.typed_rows))
 
 
 def json_readings(

@@ -18,7 +18,7 @@ from airflow_orchestration.engine.layout import Layout
 from airflow_orchestration.engine.prescan import Prescan
 from airflow_orchestration.engine.source import Source
 from airflow_orchestration.engine.sqltext import identifier, literal
-from airflow_orchestration.engine.table_shape import raw_fields
+from airflow_orchestration.engine.table_shape import SUSPECTS, looked_at
 from airflow_orchestration.exceptions import FeedError
 
 
@@ -33,7 +33,10 @@ class ParquetReading:
     @property
     def typed_rows(self) -> str:
         """See `Reading`."""
-        rows = f"read_parquet({literal(self.path)}, file_row_number = true)"
+        return self._rows("")
+
+    def _rows(self, chosen: str) -> str:
+        rows = f"read_parquet({literal(self.path)}, file_row_number = true) {chosen}"
         relation = self.checks.relation(identifier, rows, given=self._given, _position="file_row_number + 1")
         carried = ", ".join(self.checks.read.values())
         return self.checks.typed(relation, carried=f"_position, {carried}, ")
@@ -54,8 +57,9 @@ class ParquetReading:
         return None
 
     def suspects(self, positions: Iterable[int]) -> str:
-        """See `Reading`: all rows; who asks picks the positions."""
-        return f"SELECT *, {raw_fields(self.checks)} AS _raw, false AS _malformed FROM ({self.typed_rows})"
+        """See `Reading`: the join stands at the file itself, so that the engine unpacks these rows only."""
+        chosen = f"SEMI JOIN {SUSPECTS} AS __suspects ON file_row_number = __suspects._position - 1"
+        return looked_at(self.checks, self._rows(chosen))
 
 
 def parquet_reading(

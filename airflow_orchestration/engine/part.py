@@ -160,10 +160,10 @@ def _stage(
         raise _unreadable(desk, error) from None
     if rows_in is None:
         return None
-    kept, repeats = _drop_duplicates(connection, reading.checks, staged, kept)
+    kept = _drop_duplicates(connection, reading.checks, staged, kept)
     rejected = Rejected(by_rule={}, filled=0)
     if kept != rows_in:
-        rejected = collect(connection, reading, staged, duplicates=repeats)
+        rejected = collect(connection, reading, staged, rows_in=rows_in)
     if kept + rejected.rows != rows_in or "" in rejected.by_rule:
         return None
     return _Passed(
@@ -206,19 +206,17 @@ def _rows_read(connection: duckdb.DuckDBPyConnection) -> int:
     return int(node["intermediate_rows"])
 
 
-def _drop_duplicates(
-    connection: duckdb.DuckDBPyConnection, checks: Checks, staged: Path, kept: int
-) -> tuple[int, bool]:
-    """Keep the first row of each key and unique value: the rows that stay, and whether others were found."""
+def _drop_duplicates(connection: duckdb.DuckDBPyConnection, checks: Checks, staged: Path, kept: int) -> int:
+    """Keep the first row of each key and unique value; return how many stay."""
     source = literal(staged)
     if not find_repeats(connection, source, checks.contract):
-        return kept, False
+        return kept
     first = staged.with_name("first.parquet")
     kept = _copy(
         connection, f"FROM {source} ANTI JOIN {DUPLICATES} USING (_position) ORDER BY _position", first
     )
     first.replace(staged)
-    return kept, True
+    return kept
 
 
 def _filled(connection: duckdb.DuckDBPyConnection, checks: Checks, staged: Path) -> dict[str, int]:

@@ -20,6 +20,7 @@ from airflow_orchestration.engine.checking import (
 from airflow_orchestration.engine.prescan import Prescan
 from airflow_orchestration.engine.reading import Reading
 from airflow_orchestration.engine.sqltext import literal
+from airflow_orchestration.engine.table_shape import SUSPECTS
 from airflow_orchestration.engine.uniqueness import DUPLICATES, Repeated, make_duplicates
 
 _FETCH = 10_000
@@ -44,20 +45,18 @@ class Rejected:
 
 
 def collect(
-    connection: duckdb.DuckDBPyConnection, reading: Reading, staged: Path, *, duplicates: bool
+    connection: duckdb.DuckDBPyConnection, reading: Reading, staged: Path, *, rows_in: int
 ) -> Rejected:
     """Find out why each row that wasn't staged was rejected; the answer stays in table `rejected`.
 
-    `duplicates`: table `duplicates` holds the positions of the rows that repeat a key. A row that was
+    Table `duplicates` holds the positions of the rows that repeat a key, if there are any. A row that was
     not staged and breaks no rule gets a null rule; `Rejected.by_rule` then has the key "".
     """
     _make_tables(connection)
     scan = reading.prescan()
     if scan is None:
-        chosen = f"({reading.checks.good}) IS NOT TRUE"
-        if duplicates:
-            chosen = f"({chosen}) OR _position IN (SELECT _position FROM duplicates)"
-        _insert(connection, reading.checks, f"SELECT * FROM ({reading.suspects(())}) WHERE {chosen}")
+        _choose(connection, f"({_missing(staged, rows_in)})")
+        _insert(connection, reading.checks, reading.suspects(()))
     else:
         missing = without(gaps(connection, staged, scan.first_line, scan.last_line), scan.aside)
         _insert(connection, reading.checks, reading.suspects(missing))
@@ -92,10 +91,12 @@ def collect_repeats(
         for row in found
     )
     connection.execute(f"INSERT INTO {DUPLICATES} VALUES {rows}")
-    suspects = reading.suspects([row.position for row in found])
-    _insert(
-        connection, reading.checks, f"SELECT * FROM ({suspects}) SEMI JOIN {DUPLICATES} USING (_position)"
-    )
+    _choose(connection, DUPLICATES)
+    _insert(connection, reading.checks, reading.suspects([row.position for row in found]))
+
+
+def _choose(connection: duckdb.DuckDBPyConnection, positions: str) -> None:
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {SUSPECTS} AS SELECT _position FROM {positions}")
 
 
 def _make_tables(connection: duckdb.DuckDBPyConnection) -> None:
@@ -123,16 +124,28 @@ def gaps(connection: duckdb.DuckDBPyConnection, staged: Path, first: int, last: 
     difference between position and row number.
     """
     cursor = connection.cursor()
-    cursor.execute(
-        "SELECT min(_position), max(_position) FROM (SELECT _position, _position - file_row_number AS run "
-        f"FROM read_parquet({literal(staged)}, file_row_number = true)) GROUP BY run ORDER BY 1"
-    )
+    cursor.execute(f"{_runs(staged)} ORDER BY first")
     expected = first
     while runs := cursor.fetchmany(_FETCH):
         for start, end in runs:
             yield from range(expected, start)
             expected = end + 1
     yield from range(expected, last + 1)
+
+
+def _runs(staged: Path) -> str:
+    return (
+        "SELECT min(_position) AS first, max(_position) AS last FROM "
+        "(SELECT _position, _position - file_row_number AS run "
+        f"FROM read_parquet({literal(staged)}, file_row_number = true)) GROUP BY run"
+    )
+
+
+def _missing(staged: Path, rows: int) -> str:
+    """SQL for what `gaps` yields from 1 to `rows`."""
+    ends = f"SELECT first, last FROM ({_runs(staged)}) UNION ALL SELECT {rows + 1}, NULL"
+    holes = f"SELECT lag(last, 1, 0) OVER (ORDER BY first) + 1 AS expected, first FROM ({ends})"
+    return f"SELECT position AS _position FROM ({holes}) AS hole, range(hole.expected, hole.first) AS r (position)"
 
 
 def without(positions: Iterator[int], aside: Sequence[int]) -> Iterator[int]:

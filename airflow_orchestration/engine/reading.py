@@ -41,7 +41,10 @@ class Reading(Protocol):
         """What is known about the lines, for formats that have lines."""
 
     def suspects(self, positions: Iterable[int]) -> str:
-        """SQL of the rows at these positions, with `_raw` and `_malformed` beside the usual columns."""
+        """SQL of the rows at these positions, with `_raw` and `_malformed` beside the usual columns.
+
+        A format without lines takes the positions from table `suspects` instead.
+        """
 
 
 def readings(

@@ -58,6 +58,12 @@ class ManifestFacts:
         return {feed: rows for merge in self.merges.values() for feed, rows in merge.published.items()}
 
     @property
+    def unwritten(self) -> list[str]:
+        """The tables that were refused while others were written."""
+        datasets = self.spec.datasets.values()
+        return [one.publish.table for one in datasets if self.versions and one.name not in self.versions]
+
+    @property
     def version(self) -> int:
         """How often the run has published: 0, or 1 and one more for every later version of a dataset."""
         return sum(len(versions) - 1 for versions in self.versions.values()) + 1 if self.versions else 0
@@ -81,7 +87,7 @@ def completeness_manifest(facts: ManifestFacts) -> dict[str, Any]:
         "version": facts.version,
         "rounds": len(facts.rounds),
         "feeds_expected": len(feeds),
-        "why": facts.last_word if not facts.published else None,
+        "why": _why(facts),
         "feeds_in": len(feeds) - len(absent),
         "weight_share": round(1 - sum(line["weight"] for line in absent) / weight, 4),
         "usual_rows_missing_share": _missing_share(feeds),
@@ -94,6 +100,14 @@ def completeness_manifest(facts: ManifestFacts) -> dict[str, Any]:
         "datasets": [_dataset_line(dataset, facts) for dataset in facts.spec.datasets.values()],
         "versions": _versions(facts),
     }
+
+
+def _why(facts: ManifestFacts) -> str | None:
+    if facts.published:
+        return None
+    if not facts.unwritten:
+        return facts.last_word
+    return f"{', '.join(facts.unwritten)} was not written; mend what the log of task publish says, and clear the task"
 
 
 def _dataset_line(dataset: Dataset, facts: ManifestFacts) -> dict[str, Any]:
@@ -181,6 +195,9 @@ def _absence(feed: Feed, outcome: FeedOutcome | None, facts: ManifestFacts) -> t
         return "failed", outcome.error
     if not facts.merges:
         return "unused", "arrived, but nothing was merged"
+    dataset = facts.spec.dataset_of(feed.id)
+    if dataset.publish.table in facts.unwritten:
+        return "unused", f"merged, but {dataset.publish.table} was not written; see the log of task publish"
     standard = facts.spec.pipeline.quality.approve_at
     if outcome.quality_score < standard:
         return "below_standard", f"quality {outcome.quality_score:.3f} is below {standard:g}"

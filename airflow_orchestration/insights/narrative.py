@@ -77,7 +77,10 @@ def _checkpoint(detail: Detail) -> tuple[str, str]:
 
 
 def _merged(detail: Detail) -> tuple[str, str]:
-    return "merged", f"{_dataset(detail)}{detail['rows']:,} rows from {_counted(len(detail['published']), 'feed')}"
+    return (
+        "merged",
+        f"{_dataset(detail)}{detail['rows']:,} rows from {_counted(len(detail['published']), 'feed')}",
+    )
 
 
 def _dataset(detail: Detail) -> str:

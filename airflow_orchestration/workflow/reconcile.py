@@ -306,8 +306,9 @@ def _feed_rows(remerged: _Remerged, feed_id: str, quarantined: int) -> FeedRows:
 
 def _news(step: Step, known: Mapping[str, History]) -> set[tuple[str, int]]:
     """The later versions, by dataset, that nobody has told yet: who published one may have died before."""
+    first = next(iter(step.spec.datasets))  # lines of older runs, which had one dataset, don't name it
     told = {
-        (str(event.detail["dataset"]), int(str(event.detail["version"])))
+        (str(event.detail.get("dataset", first)), int(str(event.detail["version"])))
         for event in step.store.timeline(step.run_key)
         if event.event == RECONCILED
     }

@@ -8,7 +8,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from airflow_orchestration.exceptions import InputRefusedError
 from airflow_orchestration.storage.publishing import Publisher
+from airflow_orchestration.workflow.close_out import close_out
+from airflow_orchestration.workflow.publish import publish
 from tests.reconcile.conftest import Connect
 from tests.reconcile.world import CONTRACT, World
 
@@ -127,6 +130,47 @@ def test_a_run_that_died_between_two_tables_goes_on(world: World, connect: Conne
     with connect() as connection:
         assert [first] == connection.execute("SELECT xmin FROM public.thing").fetchall()
     assert ("published", 3) == (manifest["state"], manifest["rows"])
+
+
+def test_a_table_that_refuses_its_rows_is_told(world: World, connect: Connect) -> None:
+    """The run is not published, says which table is to be mended, and is published once that is done."""
+    with connect() as connection:
+        connection.execute(
+            "CREATE TABLE public.part (code text PRIMARY KEY, size double precision CHECK (size < 15), name text, "
+            "_primary_source text, _sources jsonb, _attribution jsonb, _confidence jsonb, _conflicts jsonb, "
+            "_run_id text, _published_at timestamptz)"
+        )
+    world.land(FILES)
+    world.play(0)
+    with pytest.raises(InputRefusedError), world.step(0, 0, "publish") as step:
+        publish(step, world.publishers)
+    with world.step(0, 0, "close_out") as step:
+        refused = close_out(step, world.publishers)
+
+    assert "not_published" == refused["state"]
+    assert refused["why"].startswith("public.part was not written; mend what the log of task publish says")
+    assert {"parts", "more_parts"} == {
+        line["feed"] for line in refused["missing"] if "public.part was not written" in line["why"]
+    }
+    with connect() as connection:
+        connection.execute("ALTER TABLE public.part DROP CONSTRAINT part_size_check")
+    mended = world.publish(0)
+    assert ("published", []) == (mended["state"], mended["missing"])
+    assert 2 == len(rows(connect, "public.part"))
+
+
+def test_an_empty_dataset_is_not_published(world: World) -> None:
+    """A file without rows beside good ones is nothing to publish: its table must not be emptied."""
+    world.files = {**FILES, (0, "things"): "code,size,name\n"}
+    world.land(world.files)
+    world.play(0)
+
+    last = world.store.decisions(world.key(0))[-1][1]
+    assert ("quality_gate", "critical_failure", "nothing_to_publish") == (
+        last["policy"],
+        last["action"],
+        last["reason"],
+    )
 
 
 class DyingAt(Publisher):

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import errors
+from psycopg.types.json import Jsonb
 
 from airflow_orchestration.exceptions import StoreNotReadyError
 from airflow_orchestration.storage.migrating import check_ready, migrate, pending
@@ -118,3 +119,24 @@ def test_every_statement_is_told_in_a_sentence(file: str) -> None:
         assert told.startswith("-- ")
         assert told.endswith(".")
         assert statements(file)[name]
+
+
+def test_what_an_older_package_stored_is_carried_over(database: str) -> None:
+    """A run of one contract and its merge become a run of one dataset, under the contract's name."""
+    contract = {"name": "airport", "key": ["iata"]}
+    with psycopg.connect(database) as connection:
+        for name in ALL[:2]:
+            connection.execute(FOLDER.joinpath("migrations", f"{name}.sql").read_bytes())
+            connection.execute("INSERT INTO orchestration.migration (name) VALUES (%s)", [name])
+        connection.execute(
+            "INSERT INTO orchestration.run (dag_id, run_id, spec, mode, started_at) VALUES ('d', 'r', %s, '{}', now())",
+            [Jsonb({"pipeline": {"id": "d"}, "contract": contract})],
+        )
+        connection.execute(
+            "INSERT INTO orchestration.merge SELECT 'd', 'r', 1, 1, 'uri', 'sha', 1, 1, 'content', '{}', '{}', '{}', "
+            "'{}', '{}', 1.0"
+        )
+        assert ALL[2:] == migrate(connection)
+        [(spec,)] = connection.execute("SELECT spec FROM orchestration.run").fetchall()
+        assert {"pipeline": {"id": "d"}, "contracts": [contract]} == spec
+        assert [("airport",)] == connection.execute("SELECT dataset FROM orchestration.merge").fetchall()
