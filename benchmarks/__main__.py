@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from benchmarks import (
     fusion,
@@ -16,11 +17,13 @@ from benchmarks import (
     overhead,
     publish,
     trust,
+    validation,
 )
 
-BENCHMARKS = {
+BENCHMARKS: dict[str, Callable[..., None]] = {
     "overhead": overhead.main,
     "ingest": ingest.main,
+    "validation": validation.main,
     "publish": publish.main,
     "fusion": fusion.main,
     "trust": trust.main,
@@ -37,6 +40,6 @@ if not name:
     for benchmark in BENCHMARKS.values():
         benchmark()
 elif name in BENCHMARKS:
-    BENCHMARKS[name](*map(int, arguments))  # type: ignore[operator]  # each knows how many it takes
+    BENCHMARKS[name](*map(int, arguments))  # each knows how many it takes
 else:
     sys.exit(f"There is no benchmark {name!r}; there are: {', '.join(BENCHMARKS)}")

@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 from airflow_orchestration.engine.survey import ABSENT, FeedVolume, survey
+from airflow_orchestration.sources.fetched import SourceFile
 from tests.engine.builders import feed, source_file
 
 ROWS = 20_000
@@ -110,7 +111,8 @@ def test_what_lies_outside_its_root_is_absent(tmp_path: Path, layout: str) -> No
     (root / "up").symlink_to(tmp_path)
     (root / "latest").symlink_to(root / "list")
     for name in ("out", "up/secret", "../secret"):
-        assert ABSENT == survey(feed(format=layout), source_file(root / name))
+        outside = SourceFile(path=root / name, root=root, origin=name)
+        assert ABSENT == survey(feed(format=layout), outside)
     assert survey(feed(format=layout), source_file(root / "latest")).present
 
 
