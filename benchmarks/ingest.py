@@ -8,6 +8,7 @@ reasons. It gets the clean file, since it could not read the other one at all. E
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,4 +176,4 @@ def _figures(case: Case, taken: list[Run], base: list[Run]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))

@@ -24,7 +24,7 @@ from airflow_orchestration.hooks.outside import AirflowOutside
 from airflow_orchestration.storage.migrating import migrate as migrate_database
 from airflow_orchestration.storage.store import RunState
 from airflow_orchestration.workflow.in_process import InProcessRun
-from airflow_orchestration.workflow.publish import Publishers
+from airflow_orchestration.workflow.publish import Publishers, check_targets
 
 NOT_PUBLISHED, REFUSED = 1, 2
 
@@ -46,6 +46,10 @@ def try_pipeline(args: Namespace) -> None:
     except (OrchestrationError, psycopg.OperationalError) as error:
         _exit(console, error)
     console.print(manifest_view(manifest))
+    if not args.publish_to:
+        console.print(
+            "A trial: no table was written. --publish-to CONN_ID writes to a database.", soft_wrap=True
+        )
     if args.output:
         folder = Path(args.output)
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,8 +84,7 @@ def _publishers(args: Namespace, spec: RunSpec) -> Publishers | None:
     if not args.publish_to:
         return None
     publisher = publisher_of(args.publish_to)
-    for dataset in spec.datasets.values():
-        publisher.preflight(dataset.publish, dataset.contract)
+    check_targets(spec, lambda _: publisher)
     return lambda _: publisher
 
 

@@ -21,9 +21,9 @@ from airflow_orchestration.domain.run_spec import Dataset, resolve
 from airflow_orchestration.engine.comparing import DifferingCell
 from airflow_orchestration.exceptions import StagedFileError
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
+from airflow_orchestration.hooks.outside import staging_area
 from airflow_orchestration.insights.trust import TrustCourse, trust_courses
 from airflow_orchestration.insights.trust_trial import Verdict, read_claims, read_labels, try_trust
-from airflow_orchestration.operators.base import staging_area
 from airflow_orchestration.storage.store import Fence, RunKey, Store, WorkUnit
 from airflow_orchestration.storage.trust_history import TaughtRun
 from airflow_orchestration.workflow.step import Step

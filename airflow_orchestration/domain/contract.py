@@ -108,9 +108,20 @@ class Column(BaseModel):
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Column:
-        for low, high in ((self.minimum, self.maximum), (self.min_length, self.max_length)):
-            if low is not None and high is not None and self._comparable(low) > self._comparable(high):
+        for low, high, is_exclusive in (
+            (self.minimum, self.maximum, False),
+            (self.minimum, self.exclusive_maximum, True),
+            (self.exclusive_minimum, self.maximum, True),
+            (self.exclusive_minimum, self.exclusive_maximum, True),
+            (self.min_length, self.max_length, False),
+        ):
+            if low is None or high is None:
+                continue
+            least, most = self._comparable(low), self._comparable(high)
+            if least > most:
                 raise ValueError(f"its minimum {low} is above its maximum {high}")
+            if is_exclusive and least == most:
+                raise ValueError(f"its minimum {low} and its maximum {high} leave no value: one is exclusive")
         return self
 
     def _check_bound(self, name: str, bound: Bound | None) -> None:
@@ -154,6 +165,11 @@ def fits(value: Plain, kind: ColumnType) -> bool:
             return isinstance(value, int | float) and not isinstance(value, bool)
         case ColumnType.DATE | ColumnType.TIMESTAMP:
             return isinstance(value, str) and _is_time(value, date_only=kind is ColumnType.DATE)
+
+
+def _can_stand_for(value: Plain | None, kind: ColumnType) -> bool:
+    """Whether a feed can be seen to write a value: texts and whole numbers are written in one way only."""
+    return value is None or isinstance(value, str) or type(value) is int or fits(value, kind)
 
 
 def _is_time(text: str, *, date_only: bool) -> bool:
@@ -200,6 +216,11 @@ class Contract(BaseModel):
                 kind = self.by_name[name].type
                 if strange := [value for value in rule.valid if not fits(value, kind)]:
                     raise ValueError(f"{rule.name}: validValues holds {strange[0]!r}, which is no {kind}")
+                if unsaid := [value for value in rule.missing if not _can_stand_for(value, kind)]:
+                    raise ValueError(
+                        f"{rule.name}: missingValues holds {unsaid[0]!r}, which is no {kind}; write it in quotes, as the "
+                        "feed does"
+                    )
         return self
 
     @property

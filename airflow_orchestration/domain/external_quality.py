@@ -13,6 +13,7 @@ WARNED = 0.5
 """What a check counts that ended in a warning; one that was kept counts 1, any other 0."""
 _KEPT = frozenset({"pass", "passed", "success"})
 _WARNED = frozenset({"warn", "warning"})
+_NOT_EVALUATED = frozenset({"none", "skipped", "not_evaluated", "no-op"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,8 @@ def _dbt(result: object) -> ExternalQuality | None:
 
 
 def _counted(tool: str, outcomes: Iterable[object]) -> ExternalQuality:
-    marks = [_mark(str(outcome).lower()) for outcome in outcomes]
+    said = [str(outcome).lower() for outcome in outcomes]
+    marks = [_mark(outcome) for outcome in said if outcome not in _NOT_EVALUATED]
     if not marks:
         raise ValueError("no check was evaluated")
     return ExternalQuality(

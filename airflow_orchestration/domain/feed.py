@@ -20,7 +20,7 @@ Weight = Annotated[float, Field(gt=0, le=1000)]
 
 
 class FeedFormat(StrEnum):
-    """How the bytes of a feed are written. Each may be gzipped (`.gz`)."""
+    """How the bytes of a feed are written. Each may be packed with gzip or zstd."""
 
     CSV = "csv"
     JSON = "json"
@@ -188,6 +188,12 @@ class Feed(Strict):
         return self
 
     @model_validator(mode="after")
+    def _delimiter_is_no_quote(self) -> Feed:
+        if self.delimiter == self.quote:
+            raise ValueError(f"delimiter and quote are both {self.quote!r}; a quote stands around fields")
+        return self
+
+    @model_validator(mode="after")
     def _columns_of_an_aggregate(self) -> Feed:
         if self.aggregate is not None and not self.columns:
             names = (*self.aggregate.group_by, *self.aggregate.measures)
@@ -199,6 +205,29 @@ class Feed(Strict):
         if self.format in {FeedFormat.JSON, FeedFormat.NDJSON} or self.is_stream:
             for source in self.columns.values():
                 json_path(source.column or "")
+        return self
+
+    @model_validator(mode="after")
+    def _batch_within_limits(self) -> Feed:
+        stream = self.outbox or self.kafka
+        if stream is None:
+            return self
+        batch, limits = stream.batch, self.limits
+        pairs = {
+            "records": (batch.records, "rows", limits.rows),
+            "bytes": (batch.bytes, "bytes", limits.bytes),
+            "seconds": (batch.seconds, "seconds", limits.seconds),
+        }
+        wrong = [
+            f"batch.{name} is {taken:g} and limits.{limit} {allowed:g}"
+            for name, (taken, limit, allowed) in pairs.items()
+            if taken > allowed
+        ]
+        if wrong:
+            raise ValueError(
+                f"{', '.join(wrong)}: a full batch would fail, and so would every one after it; lower the batch, or "
+                "raise the limits"
+            )
         return self
 
     @property

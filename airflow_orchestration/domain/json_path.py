@@ -15,15 +15,12 @@ def json_path(name: str) -> tuple[str, ...] | None:
     >>> json_path("$.position.latitude"), json_path('$."a.b"[0]'), json_path("latitude")
     (('position', 'latitude'), ('a.b', '0'), None)
     """
-    if not name.startswith("$."):
+    if not name.startswith("$"):
         return None
     steps, at = list[str](), 1
-    while at < len(name):
-        step = _STEP.match(name, at)
-        if step is None:
-            raise ValueError(f'{name!r} is no path; write $.key.key, $.key[0] or $."a key"')
+    while step := _STEP.match(name, at):
         steps.append(next(group for group in step.groups() if group is not None))
         at = step.end()
-    if name[2] == "[":
-        raise ValueError(f"{name!r} is no path; it begins with a key")
+    if at < len(name) or name[1:2] != ".":
+        raise ValueError(f'{name!r} is no path; write $.key.key, $.key[0], or $."$key" for the key $key')
     return tuple(steps)

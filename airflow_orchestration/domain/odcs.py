@@ -24,6 +24,8 @@ from airflow_orchestration.domain.quality_rule import Metric, QualityRule
 from airflow_orchestration.domain.yaml_file import read_yaml
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 
+_TRUTHS = ("primaryKey", "required", "unique")
+
 
 def read_contracts(path: Path) -> tuple[Contract, ...]:
     """Read every schema object of a contract file; raises `InputRefusedError` with every problem."""
@@ -73,9 +75,15 @@ def _refused(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _refused_property(declared: Mapping[str, Any], path: str) -> Iterator[Problem]:
     yield from SCHEMA_PROPERTY.refusals(declared, path)
+    yield from _refused_truths(declared, path)
     if not declared.get("name"):
         yield Problem(path=f"{path}.name", message="is required")
     kind = declared.get("logicalType")
+    if kind is None and declared.get("physicalType"):
+        known = ", ".join(ColumnType)
+        yield Problem(
+            path=f"{path}.logicalType", message=f"must stand beside physicalType; use one of: {known}"
+        )
     if kind is not None and kind not in [*ColumnType]:
         known = ", ".join(ColumnType)
         yield Problem(path=f"{path}.logicalType", message=f"{kind!r} isn't supported; use one of: {known}")
@@ -87,6 +95,18 @@ def _refused_property(declared: Mapping[str, Any], path: str) -> Iterator[Proble
     for index, value in enumerate(declared.get("enum") or []):
         yield from ENUM_VALUE.refusals(value, f"{path}.enum[{index}]")
     yield from _refused_options(declared, f"{path}.logicalTypeOptions")
+
+
+def _refused_truths(declared: Mapping[str, Any], path: str) -> Iterator[Problem]:
+    """What the standard's model reads out of texts: in quotes, `false` would be as good as true here."""
+    for name in _TRUTHS:
+        if not isinstance(declared.get(name), bool | None):
+            message = f"{declared[name]!r} is no truth; write true or false, without quotes"
+            yield Problem(path=f"{path}.{name}", message=message)
+    place = declared.get("primaryKeyPosition")
+    if place is not None and type(place) is not int:
+        message = f"{place!r} is no whole number; write one without quotes"
+        yield Problem(path=f"{path}.primaryKeyPosition", message=message)
 
 
 def _refused_options(declared: Mapping[str, Any], path: str) -> Iterator[Problem]:

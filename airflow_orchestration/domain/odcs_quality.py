@@ -136,7 +136,8 @@ def _threshold(entry: Mapping[str, Any], path: str, metric: Metric) -> Threshold
         raise _refuse(path, f"needs one of {', '.join(Operator)}; it has {len(named)}")
     operator = named[0]
     value = entry[operator]
-    ends = value if isinstance(value, list) else [value]
+    # The standard's model sees to it that an interval has two ends.
+    ends = value if operator in {Operator.BETWEEN, Operator.NOT_BETWEEN} else [value]
     logical = metric is Metric.SQL and operator in {Operator.MUST_BE, Operator.MUST_NOT_BE}
     if not all(_is_number(end, logical=logical) for end in ends):
         raise _refuse(f"{path}.{operator}", f"{value!r} is no number")

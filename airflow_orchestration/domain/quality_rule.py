@@ -148,7 +148,7 @@ class RuleResult(Strict):
     column: str | None
     severity: Severity
     value: float | None
-    """What was measured; None where there was nothing to measure."""
+    """What was measured; None where there was nothing to measure, or no finite number came of it."""
     threshold: str
     passed: bool
     rows: int | None = None
@@ -156,6 +156,8 @@ class RuleResult(Strict):
     share: float = 0.0
     """Which share of the rows that is, 0..1; 1 for a broken rule that counts none."""
     dimension: str | None = None
+    not_mapped: tuple[str, ...] | None = None
+    """The columns that it is about and the feed doesn't map: it was not measured, and counts as kept."""
 
     @property
     def warns(self) -> bool:

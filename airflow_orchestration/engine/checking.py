@@ -166,7 +166,7 @@ class MappedColumn:
                 if condition is not None:
                     yield rule, condition, value_rules.reason(rule, self.column)
         for quality_rule in self.quality:
-            name, broken = value_rules.row_rule(quality_rule, self.column, v)
+            name, broken = value_rules.row_rule(quality_rule, self.column, t, v)
             if broken is not None:
                 yield name, f"NOT ({broken})", value_rules.rule_reason(quality_rule)
 

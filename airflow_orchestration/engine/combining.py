@@ -1,12 +1,11 @@
-"""Makes one staged file of several: of rows with the same key the first one stays, whichever file it is in."""
+"""Makes one staged file of several: of rows with the same key one stays, whichever file it is in."""
 
 # ruff: noqa: S608  # names and values become SQL through `sqltext` only
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import groupby, zip_longest
-from operator import itemgetter
+from itertools import zip_longest
 from pathlib import Path
 
 import duckdb
@@ -14,7 +13,7 @@ import duckdb
 from airflow_orchestration.engine.checking import SQL_TYPES
 from airflow_orchestration.engine.part import PARQUET, Desk, Part, ReadFile, reject_repeats
 from airflow_orchestration.engine.sqltext import identifier, identifiers, listed, literal
-from airflow_orchestration.engine.uniqueness import DUPLICATES, Repeated, find_repeats
+from airflow_orchestration.engine.uniqueness import DUPLICATES, SUPERSEDED, find_repeats
 
 _FILE = 2**40
 """What the position of a row in all files counts for each file; no file has as many rows."""
@@ -30,14 +29,17 @@ def combined(
     parts = [one.part for one in read]
     repeats = _repeats(connection, desk, parts) if parts else {}
     quarantines = [part.quarantine for part in parts if part.quarantine is not None]
-    for number, found in repeats.items():
+    for number in repeats:
         folder = scratch / f"repeats-{number:06}"
         folder.mkdir()
+        found = _repeats_of(connection, number, folder / "found.parquet")
         quarantines.append(reject_repeats(desk, read[number], found, folder))
     rejects = Counter[str]()
     for part in parts:
         rejects.update(part.rejects)
-    repeated = Counter(row.rule for found in repeats.values() for row in found)
+    repeated = Counter[str]()
+    for by_rule in repeats.values():
+        repeated.update(by_rule)
     rejects.update(repeated)
     return Part(
         staged=_staged(connection, desk, parts, scratch, repeated=bool(repeated)),
@@ -45,7 +47,8 @@ def combined(
         rows_in=sum(part.rows_in for part in parts),
         rows_staged=sum(part.rows_staged for part in parts) - repeated.total(),
         rejects=dict(sorted(rejects.items())),
-        filled=sum(part.filled for part in parts),
+        filled=sum(part.filled for part in parts)
+        - (_filled(connection, desk, parts) if SUPERSEDED in repeated else 0),
         judged=sum(part.judged for part in parts),
         marks=tuple(map(sum, zip_longest(*(part.marks for part in parts), fillvalue=0))),
     )
@@ -53,27 +56,43 @@ def combined(
 
 def _repeats(
     connection: duckdb.DuckDBPyConnection, desk: Desk, parts: Sequence[Part]
-) -> dict[int, list[Repeated]]:
-    """By number of the file, its rows that repeat something of an earlier file; also in table `repeats`."""
+) -> dict[int, dict[str, int]]:
+    """How many rows of each file repeat something of another one, by rule; they are in table `repeats`."""
     names = listed(str(part.staged) for part in parts)
     place = f"list_position({names}, filename)::BIGINT * {_FILE} + _position"
     source = f"(SELECT * REPLACE ({place} AS _position) FROM read_parquet({names}, filename = true))"
-    find_repeats(connection, source, desk.contract)
+    find_repeats(connection, source, desk.contract, is_stream=desk.feed.is_stream)
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE repeats AS SELECT {names}[_position // {_FILE}] AS filename, "
         f"_position // {_FILE} - 1 AS number, _position % {_FILE} AS _position, rule, column_name, reason "
         f"FROM {DUPLICATES}"
     )
-    rows = connection.execute(
-        "SELECT number, _position, rule, column_name, reason FROM repeats ORDER BY number, _position"
-    ).fetchall()
-    return {
-        number: [
-            Repeated(position=position, rule=rule, column=column, reason=reason)
-            for _, position, rule, column, reason in found
-        ]
-        for number, found in groupby(rows, key=itemgetter(0))
-    }
+    counts = dict[int, dict[str, int]]()
+    for number, rule, rows in connection.execute(
+        "SELECT number, rule, count(*) FROM repeats GROUP BY ALL ORDER BY ALL"
+    ).fetchall():
+        counts.setdefault(number, {})[rule] = rows
+    return counts
+
+
+def _filled(connection: duckdb.DuckDBPyConnection, desk: Desk, parts: Sequence[Part]) -> int:
+    """The filled cells of the rows in table `repeats` that are superseded: they are out of scope after all."""
+    mapped = (column.name for column in desk.contract.columns if column.name in desk.feed.columns)
+    cells = " + ".join(f"count({identifier(name)})" for name in mapped)
+    row = connection.execute(
+        f"SELECT {cells} FROM read_parquet({listed(str(part.staged) for part in parts)}, filename = true) "
+        f"SEMI JOIN (FROM repeats WHERE rule = {literal(SUPERSEDED)}) USING (filename, _position)"
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _repeats_of(connection: duckdb.DuckDBPyConnection, number: int, target: Path) -> Path:
+    """Write the rows of table `repeats` of one file as Parquet: there may be as many as the file has rows."""
+    connection.execute(
+        f"COPY (SELECT _position, rule, column_name, reason FROM repeats WHERE number = {number} "
+        f"ORDER BY _position) TO {literal(target)} {PARQUET}"
+    )
+    return target
 
 
 def _staged(

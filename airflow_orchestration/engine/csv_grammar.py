@@ -47,11 +47,6 @@ class CsvGrammar:
         """The shape of a line with the right number of fields and no quote."""
         return self.delimiter * (self.width - 1)
 
-    @cached_property
-    def placeholder(self) -> bytes:
-        """A row of empty fields: it takes the place of a line that the engine must not read."""
-        return self.usual_shape
-
     def shape_is_fine(self, shape: bytes, *, careful: bool) -> bool:
         """Tell whether a line of this shape is one row, unless a quote stands inside an unquoted field."""
         if shape == self.usual_shape:

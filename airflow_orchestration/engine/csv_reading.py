@@ -16,11 +16,14 @@ from airflow_orchestration.engine.csv_grammar import CsvGrammar
 from airflow_orchestration.engine.encoding import as_utf8
 from airflow_orchestration.engine.header import Header, read_header
 from airflow_orchestration.engine.layout import Layout
-from airflow_orchestration.engine.lines import shown
+from airflow_orchestration.engine.lines import MAX_LINE, shown
 from airflow_orchestration.engine.prescan import CsvJudge, Prescan, prescan
 from airflow_orchestration.engine.source import Source
 from airflow_orchestration.engine.sqltext import literal
 from airflow_orchestration.engine.table_shape import looked_at, numbered, suspects_of
+
+MAX_ROW = 64 * 1024 * 1024
+"""Bytes of the longest row with line ends in its texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,10 +152,12 @@ def _relation(
     quote = literal(layout.quote)
     # Line ends inside texts are read right by one thread only, and when the end of a row is known.
     lines = "" if parallel else "parallel = false, new_line = '\\n', "
+    # Behind a long line its suspect has a position and the start of the line as well.
+    longest = 4 * MAX_LINE if parallel else MAX_ROW
     rows = (
         f"read_csv({literal(path)}, auto_detect = false, header = false, "
         f"skip = {skip}, delim = {literal(layout.delimiter)}, quote = {quote}, escape = {quote}, "
-        f"nullstr = [{nulls}], strict_mode = true, max_line_size = 4194304, {lines}"
+        f"nullstr = [{nulls}], strict_mode = true, max_line_size = {longest}, {lines}"
         f"columns = {{{columns}}})"
     )
 

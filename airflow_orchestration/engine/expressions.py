@@ -30,9 +30,10 @@ from airflow_orchestration.exceptions import ExpressionError
 
 ROWS = "__t"
 """What the rows are called while an expression is looked at."""
-_PLACE = re.compile(r"\$\{(\w+)\}|\{(\w+)\}")
 _OBJECT = frozenset({"object", "table", "model"})
 _PROPERTY = frozenset({"property", "column", "field"})
+_PLACE = re.compile(rf"\$\{{(\w+)\}}|\{{({'|'.join(sorted(_OBJECT | _PROPERTY))})\}}", re.IGNORECASE)
+"""Without `$` only a known name: `{3}` belongs to a regular expression."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +111,10 @@ def checked_query(
             "must be SELECT <one aggregate> FROM ${object}, perhaps with WHERE; joins, groups and the like aren't"
             " supported"
         )
+    if any(node["type"] == "OPERATOR_TRY" for node in _nodes(tree, "OPERATOR")):
+        # Where an operand is null in all rows of a vector the others aren't computed and can't fail: what TRY
+        # gives a row would depend on the rows beside it.
+        raise ExpressionError("uses TRY; write try_cast or try_strptime, or leave rows out in WHERE")
     found, condition = _only(tree), tree["where_clause"]
     if condition is not None:  # by itself first, so that a complaint about it says so
         _written(connection, deepcopy(condition), Vocabulary(columns), kind="BOOLEAN")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from airflow_orchestration.engine.measuring import Aside, check_rules, measure, 
 from airflow_orchestration.engine.part import Desk, Part, ReadFile, read_file
 from airflow_orchestration.engine.sandbox import MEMORY_MB, THREADS, sandbox
 from airflow_orchestration.engine.sqltext import literal
+from airflow_orchestration.engine.uniqueness import SUPERSEDED
 from airflow_orchestration.exceptions import FeedError
 from airflow_orchestration.sources.fetched import Fetched
 
@@ -29,7 +30,8 @@ from airflow_orchestration.sources.fetched import Fetched
 class Ingested:
     """What became of a feed's rows: `rows_in = rows_staged + rows_quarantined`.
 
-    `rows_out_of_scope` is a part of the quarantine. `rejects` counts quarantined rows by rule. The
+    `rows_out_of_scope` is a part of the quarantine: rows without a key that are not wanted, and the superseded ones
+    of a stream. `rejects` counts quarantined rows by rule. The
     measures are over the rows in scope: filled cells of the mapped columns (a malformed row has none),
     rows that break no rule of their own, and among those the rows that repeat no key or unique value.
     """
@@ -79,9 +81,18 @@ def ingest(
         _check_patterns(connection, feed, contract)
         check_rules(connection, feed.id, contract)
         read = list(_read(desk, fetched, scratch))
+        _check_keys(feed, read)
         whole = read[0].part if len(read) == 1 else combined(connection, desk, read, scratch)
         aside = Aside(judged=whole.judged, marks=whole.marks)
-        rules = measure(connection, feed.id, contract, whole.staged, aside=aside, as_of=as_of)
+        rules = measure(
+            connection,
+            feed.id,
+            contract,
+            whole.staged,
+            aside=aside,
+            as_of=as_of,
+            mapped=feed.columns,
+        )
     if fetched.rows not in {None, whole.rows_in}:
         raise FeedError(
             f"{feed.id}: the source gave {fetched.rows} rows and {whole.rows_in} were read; run the feed again."
@@ -107,8 +118,17 @@ def _read(desk: Desk, fetched: Fetched, scratch: Path) -> Iterator[ReadFile]:
         yield read
 
 
+def _check_keys(feed: Feed, read: Sequence[ReadFile]) -> None:
+    """Refuse a JSON feed in which no row of any file has a mapped column at all."""
+    found = [one.absent for one in read if one.absent is not None]
+    if absent := [name for name in found[0] if all(name in one for one in found)] if found else []:
+        raise FeedError(
+            f"{feed.id}: no row has a column {', '.join(map(repr, absent))}; change the feed's columns."
+        )
+
+
 def _ingested(whole: Part, *, columns: int, rules: tuple[RuleResult, ...]) -> Ingested:
-    out_of_scope = whole.rejects.get(OUT_OF_SCOPE, 0)
+    out_of_scope = whole.rejects.get(OUT_OF_SCOPE, 0) + whole.rejects.get(SUPERSEDED, 0)
     in_scope = whole.rows_in - out_of_scope
     repeated = whole.rejects.get(DUPLICATE_KEY, 0) + whole.rejects.get(DUPLICATE_VALUE, 0)
     valid = whole.rows_staged + repeated

@@ -23,6 +23,7 @@ from airflow_orchestration.engine.prescan import NdjsonJudge, Prescan, prescan
 from airflow_orchestration.engine.source import Source
 from airflow_orchestration.engine.sqltext import identifier, literal
 from airflow_orchestration.engine.table_shape import looked_at, numbered, suspects_of
+from airflow_orchestration.exceptions import FeedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,7 @@ def json_readings(
     """Yield ways to read a JSON file, the careful one last."""
     start = check_utf8(source)
     found = checks(feed, contract, layout, expressions=computed_columns(connection, feed))
+    _check_keys(feed, found)
     if layout.format is FeedFormat.JSON:
         check_array(source.path, feed)
         yield JsonReading(checks=found, path=source.path)
@@ -110,6 +112,22 @@ def json_readings(
         judge = NdjsonJudge(careful=careful)
         scan = prescan(source.path, judge=judge, scratch=scratch, start=start, rewrite=start > 0)
         yield NdjsonReading(checks=found, scan=scan, scratch=scratch)
+
+
+def _check_keys(feed: Feed, found: Checks) -> None:
+    """Refuse what is no path in an expression, and keys that differ in case only: the engine takes them for one."""
+    try:
+        types = _types(found)
+    except ValueError as error:
+        raise FeedError(f"{feed.id}: columns: {error}.") from None
+    keys = dict[bytes, str]()
+    for key in types:
+        other = keys.setdefault(key.encode().lower(), key)
+        if other != key:
+            raise FeedError(
+                f"{feed.id}: columns names {other!r} and {key!r}, which differ in case only and can't both be read; "
+                "map one of them, or deliver them under names that differ more."
+            )
 
 
 def absent_keys(connection: duckdb.DuckDBPyConnection, reading: object, names: Iterable[str]) -> list[str]:

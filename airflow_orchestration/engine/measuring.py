@@ -7,9 +7,11 @@ those break each rule is known since they were put aside. Every other rule is ab
 # ruff: noqa: S608  # names and values become SQL through `sqltext` or `expressions` only
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,11 @@ from airflow_orchestration.exceptions import ExpressionError, FeedError
 
 _SHARES = MARKED | {Metric.DUPLICATE_VALUES}
 """Metrics that count rows which break the rule."""
-_NO_NUMBERS = frozenset({"VARCHAR", "DATE", "TIME", "TIMESTAMP", "INTERVAL"})
+_NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\)|BOOLEAN")
+"""The engine's types of one number or truth."""
 _DAY = 86400.0
+_AHEAD = timedelta(days=1)
+"""How far after the moment of the run a value may lie and still be news, for clocks and zones that differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,20 +64,33 @@ def measure(
     *,
     aside: Aside,
     as_of: datetime | None,
+    mapped: Collection[str],
 ) -> tuple[RuleResult, ...]:
     """Measure every rule over the staged file and what was put `aside`, in the contract's order.
 
-    Freshness is the age at `as_of`. Raises `FeedError` for rules that can't be measured.
+    Freshness is the age at `as_of`. A rule about a column that isn't `mapped` is written down as that: the
+    feed was never meant to fill it. Raises `FeedError` for rules that can't be measured.
     """
     if not contract.measured:
         return ()
-    wanted = _measurements(connection, feed_id, contract)
-    rows, *values = _scanned(connection, feed_id, wanted, contract, staged)
+    wanted = _measurements(connection, feed_id, contract, as_of)
+    rows, *values = _scanned(connection, feed_id, [one.sql for one in wanted], contract, staged)
     marks = iter(aside.marks or (0,) * len(marked(contract)))
-    return tuple(
+    results = [
         _result(rule, value, rows=int(rows), aside=_of(rule, aside, marks), as_of=as_of)
         for rule, value in zip(contract.measured, values, strict=True)
+    ]
+    return tuple(
+        _if_mapped(result, tuple(name for name in one.columns if name not in mapped))
+        for result, one in zip(results, wanted, strict=True)
     )
+
+
+def _if_mapped(result: RuleResult, others: tuple[str, ...]) -> RuleResult:
+    if not others:
+        return result
+    nothing = {"value": None, "rows": None, "share": 0.0, "passed": True, "not_mapped": others}
+    return result.model_copy(update=nothing)
 
 
 def _of(rule: QualityRule, aside: Aside, marks: Iterator[int]) -> tuple[int, int]:
@@ -91,32 +109,46 @@ def refuse_broken(feed_id: str, results: Sequence[RuleResult]) -> None:
         )
 
 
-def _measurements(connection: duckdb.DuckDBPyConnection, feed_id: str, contract: Contract) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Aggregate:
+    """What one rule measures: SQL, and the columns that it looks at."""
+
+    sql: str
+    columns: tuple[str, ...]
+
+
+def _measurements(
+    connection: duckdb.DuckDBPyConnection, feed_id: str, contract: Contract, as_of: datetime | None = None
+) -> tuple[_Aggregate, ...]:
     """One aggregate for each measured rule."""
     types = {column.name: SQL_TYPES[column.type] for column in contract.columns}
-    return tuple(_aggregate(connection, feed_id, rule, contract, types) for rule in contract.measured)
+    return tuple(
+        _query(connection, feed_id, rule, types)
+        if rule.metric is Metric.SQL
+        else _Aggregate(sql=_counted(rule, contract, as_of), columns=rule.columns)
+        for rule in contract.measured
+    )
 
 
-def _aggregate(
-    connection: duckdb.DuckDBPyConnection,
-    feed_id: str,
-    rule: QualityRule,
-    contract: Contract,
-    types: Mapping[str, str],
-) -> str:
-    names = identifiers(rule.columns)
+def _counted(rule: QualityRule, contract: Contract, as_of: datetime | None) -> str:
     match rule.metric:
         case Metric.ROW_COUNT:
             return "count(*)"
         case Metric.FRESHNESS:
-            return f"max({names})"
+            return _newest(identifier(rule.columns[0]), as_of)
         case Metric.DUPLICATE_VALUES:
             return _repeated(rule.columns)
-        case Metric.SQL:
-            return _query(connection, feed_id, rule, types)
         case _:
             name = identifier(rule.columns[0])
             return f"count_if({is_broken(rule, contract.by_name[rule.columns[0]], name, name)})"
+
+
+def _newest(name: str, as_of: datetime | None) -> str:
+    """The newest value that can have come: one slip in a year must not make the rows fresh for ever."""
+    if as_of is None:
+        return f"max({name})"
+    last = (as_of.astimezone(UTC) + _AHEAD).replace(tzinfo=None)
+    return f"max({name}) FILTER ({name} <= TIMESTAMP {literal(last.isoformat())})"
 
 
 def _repeated(columns: Sequence[str]) -> str:
@@ -129,18 +161,18 @@ def _repeated(columns: Sequence[str]) -> str:
 
 def _query(
     connection: duckdb.DuckDBPyConnection, feed_id: str, rule: QualityRule, types: Mapping[str, str]
-) -> str:
+) -> _Aggregate:
     column = rule.columns[0] if rule.columns else None
     try:
         found = checked_query(connection, rule.query or "", types, column=column)
     except ExpressionError as error:
         raise FeedError(f"{feed_id}: the query of the contract's rule {rule.name!r} {error}") from None
-    if found.type in _NO_NUMBERS:
+    if not _NUMBERS.fullmatch(found.type):
         raise FeedError(
             f"{feed_id}: the query of the contract's rule {rule.name!r} gives a {found.type}; write one that gives "
             "a number, or true or false."
         )
-    return f"{found.sql}::DOUBLE"
+    return _Aggregate(sql=f"{found.sql}::DOUBLE", columns=found.columns)
 
 
 def _scanned(
@@ -169,8 +201,8 @@ def _run_alone(connection: duckdb.DuckDBPyConnection, feed_id: str, rule: Qualit
     except (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException) as error:
         said = str(error).splitlines()[0].split(":")[0]
         raise FeedError(
-            f"{feed_id}: the contract's rule {rule.name!r} can't be computed on these rows ({said}); use try_cast or"
-            " TRY in its query."
+            f"{feed_id}: the contract's rule {rule.name!r} can't be computed on these rows ({said}); use "
+            "try_cast or try_strptime in its query, or leave rows out in WHERE."
         ) from None
 
 
@@ -209,7 +241,8 @@ def _unit(rule: QualityRule) -> str:
 
 
 def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+    """A finite number, or None: a share of nothing is no number that could be compared."""
+    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def _age(newest: date | datetime | None, as_of: datetime | None) -> float | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from airflow_orchestration.engine.reading import Reading, readings
 from airflow_orchestration.engine.sandbox import sandbox
 from airflow_orchestration.engine.source import Fingerprint, Source, open_source
 from airflow_orchestration.engine.sqltext import literal
-from airflow_orchestration.engine.uniqueness import DUPLICATES, Repeated, find_repeats
+from airflow_orchestration.engine.uniqueness import DUPLICATES, find_repeats
 from airflow_orchestration.exceptions import FeedError
 from airflow_orchestration.sources.fetched import SourceFile
 
@@ -37,7 +36,8 @@ PARQUET = (
 )
 """Measured: 0.6 of the CPU time of the engine's defaults for the same size."""
 
-_FILE_ERRORS = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.BinderException)
+_FILE_ERRORS = (duckdb.InvalidInputException, duckdb.ConversionException)
+_TOO_LONG = re.compile(r"Maximum line size of ([0-9]+) bytes exceeded")
 _PLACE = re.compile(r"(?:byte [0-9]+ in )?(?:record/value|line) [0-9]+")
 
 
@@ -83,6 +83,8 @@ class ReadFile:
     file: SourceFile
     seen: Fingerprint
     part: Part
+    absent: tuple[str, ...] | None
+    """Which mapped keys none of its JSON objects has; None when that says nothing about the feed."""
 
 
 def read_file(desk: Desk, file: SourceFile, scratch: Path) -> ReadFile:
@@ -93,27 +95,33 @@ def read_file(desk: Desk, file: SourceFile, scratch: Path) -> ReadFile:
     """
     staged = scratch / "staged.parquet"
     with (
-        open_source(file, feed_id=desk.feed.id, scratch=scratch, max_bytes=desk.feed.limits.bytes) as source,
+        open_source(
+            file,
+            feed_id=desk.feed.id,
+            scratch=scratch,
+            max_bytes=desk.feed.limits.bytes,
+            may_be_empty=desk.layout.format is FeedFormat.NDJSON,
+        ) as source,
         _sandbox(desk, source, scratch) as connection,
     ):
         desk.meter.before(connection, source.path, desk.layout.format)
         for reading in readings(desk.feed, desk.contract, desk.layout, source, connection, scratch):
             passed = _stage(connection, desk, reading, staged)
             if passed is not None:
-                _check_json_columns(connection, desk, reading, passed)
                 desk.meter.after(passed.rows_in)
+                absent = _absent(connection, desk, reading, passed)
                 part = _part(connection, desk, file, passed)
-                return ReadFile(file=file, seen=source.seen, part=part)
+                return ReadFile(file=file, seen=source.seen, part=part, absent=absent)
     raise FeedError(
         f"{desk.feed.id}: the rows that were read aren't as many as the lines of the file, and it can't be told "
         "which are missing; check its quotes and line ends."
     )
 
 
-def reject_repeats(desk: Desk, read: ReadFile, found: Sequence[Repeated], scratch: Path) -> Path:
+def reject_repeats(desk: Desk, read: ReadFile, found: Path, scratch: Path) -> Path:
     """Read rows of a file once more that repeat something of earlier files; return the quarantine with them.
 
-    Raises `FeedError` when the file isn't what it was.
+    `found` is a file in `scratch`, see `collect_repeats`. Raises `FeedError` when the file isn't what it was.
     """
     with (
         open_source(read.file, feed_id=desk.feed.id, scratch=scratch) as source,
@@ -160,7 +168,7 @@ def _stage(
         raise _unreadable(desk, error) from None
     if rows_in is None:
         return None
-    kept = _drop_duplicates(connection, reading.checks, staged, kept)
+    kept = _drop_duplicates(connection, reading.checks, staged, kept, is_stream=desk.feed.is_stream)
     rejected = Rejected(by_rule={}, filled=0)
     if kept != rows_in:
         rejected = collect(connection, reading, staged, rows_in=rows_in)
@@ -206,10 +214,12 @@ def _rows_read(connection: duckdb.DuckDBPyConnection) -> int:
     return int(node["intermediate_rows"])
 
 
-def _drop_duplicates(connection: duckdb.DuckDBPyConnection, checks: Checks, staged: Path, kept: int) -> int:
-    """Keep the first row of each key and unique value; return how many stay."""
+def _drop_duplicates(
+    connection: duckdb.DuckDBPyConnection, checks: Checks, staged: Path, kept: int, *, is_stream: bool
+) -> int:
+    """Keep one row of each key and unique value; return how many stay."""
     source = literal(staged)
-    if not find_repeats(connection, source, checks.contract):
+    if not find_repeats(connection, source, checks.contract, is_stream=is_stream):
         return kept
     first = staged.with_name("first.parquet")
     kept = _copy(
@@ -229,27 +239,24 @@ def _filled(connection: duckdb.DuckDBPyConnection, checks: Checks, staged: Path)
     return {column.column.name: counted.get(column.column.name, 0) for column in checks.columns}
 
 
-def _check_json_columns(
+def _absent(
     connection: duckdb.DuckDBPyConnection, desk: Desk, reading: Reading, passed: _Passed
-) -> None:
-    """Refuse a JSON feed in which no row has a mapped column at all; a null value is a value here.
+) -> tuple[str, ...] | None:
+    """Which mapped keys no object of a JSON file has; a null value is a value here.
 
-    The few records of a stream may well have left one out.
+    Says nothing where no line is an object. The few records of a stream may well have left a key out.
     """
-    if desk.layout.format not in {FeedFormat.JSON, FeedFormat.NDJSON} or desk.feed.is_stream:
-        return
+    readable = passed.rows_in - passed.rejected.by_rule.get(MALFORMED, 0)
+    is_json = desk.layout.format in {FeedFormat.JSON, FeedFormat.NDJSON}
+    if not is_json or desk.feed.is_stream or not readable:
+        return None
     names = [
         name
         for column in reading.checks.columns
         if not passed.filled[column.column.name]
         for name in column.names
     ]
-    readable = passed.rows_in - passed.rejected.by_rule.get(MALFORMED, 0)
-    absent = absent_keys(connection, reading, names) if names and readable else []
-    if absent:
-        raise FeedError(
-            f"{desk.feed.id}: no row has a column {', '.join(map(repr, absent))}; change the feed's columns."
-        )
+    return tuple(absent_keys(connection, reading, names)) if names else ()
 
 
 def _is_about_the_file(error: duckdb.Error, layout: FeedFormat) -> bool:
@@ -263,6 +270,11 @@ def _is_about_the_file(error: duckdb.Error, layout: FeedFormat) -> bool:
 
 
 def _unreadable(desk: Desk, error: duckdb.Error) -> FeedError:
+    if too_long := _TOO_LONG.search(str(error)):
+        return FeedError(
+            f"{desk.feed.id}: a row is longer than {int(too_long[1]) // 1024**2} MiB, which is all that is read of a row "
+            "with line ends in its texts; leave its longest column out of the query, or shorten it there."
+        )
     place = _PLACE.search(str(error))
     where = f", near {place.group()}" if place else ""
     return FeedError(

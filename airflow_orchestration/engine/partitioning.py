@@ -38,6 +38,11 @@ class Place:
         """What readers read."""
         return self.folder / f"run={self.run}"
 
+    @property
+    def withdrawn(self) -> Path:
+        """Where its rows are hidden when the run gives their records back."""
+        return self.folder / f".run={self.run}-withdrawn.partial"
+
     def draft(self, epoch: int) -> Path:
         """What one execution writes first, in a hidden folder of its own."""
         return self.folder / f".run={self.run}-e{epoch}.partial" / "rows"

@@ -21,7 +21,7 @@ from airflow_orchestration.engine.prescan import Prescan
 from airflow_orchestration.engine.reading import Reading
 from airflow_orchestration.engine.sqltext import literal
 from airflow_orchestration.engine.table_shape import SUSPECTS
-from airflow_orchestration.engine.uniqueness import DUPLICATES, Repeated, make_duplicates
+from airflow_orchestration.engine.uniqueness import DUPLICATES, SUPERSEDED, make_duplicates
 
 _FETCH = 10_000
 
@@ -67,7 +67,7 @@ def collect(
     judged, *marks = _marked(connection, len(marked(reading.checks.contract)))
     return Rejected(
         by_rule={str(rule): int(rows) for rule, rows, _ in counted},
-        filled=sum(int(filled) for rule, _, filled in counted if rule != OUT_OF_SCOPE),
+        filled=sum(int(filled) for rule, _, filled in counted if rule not in {OUT_OF_SCOPE, SUPERSEDED}),
         judged=judged,
         marks=tuple(marks),
     )
@@ -76,23 +76,28 @@ def collect(
 def _marked(connection: duckdb.DuckDBPyConnection, rules: int) -> tuple[int, ...]:
     """How many rows were put aside for a value of theirs, and how many of these have each mark."""
     counts = ", ".join(["count(*)", *(f"count_if(marks[{number}])" for number in range(1, rules + 1))])
-    others = ", ".join(map(literal, (OUT_OF_SCOPE, MALFORMED, DUPLICATE_KEY, DUPLICATE_VALUE)))
+    others = ", ".join(map(literal, (OUT_OF_SCOPE, MALFORMED, DUPLICATE_KEY, DUPLICATE_VALUE, SUPERSEDED)))
     row = connection.execute(f"SELECT {counts} FROM rejected WHERE rule NOT IN ({others})").fetchone()
     return tuple(int(count) for count in row or ())
 
 
-def collect_repeats(
-    connection: duckdb.DuckDBPyConnection, reading: Reading, found: Sequence[Repeated]
-) -> None:
-    """Put rows that break no rule of their own, and repeat something of another file, into table `rejected`."""
+def collect_repeats(connection: duckdb.DuckDBPyConnection, reading: Reading, found: Path) -> None:
+    """Put rows that break no rule of their own, and repeat something of another file, into table `rejected`.
+
+    `found` is Parquet with the columns of table `duplicates`, in the order of `_position`.
+    """
     _make_tables(connection)
-    rows = ", ".join(
-        f"({row.position}, {literal(row.rule)}, {literal(row.column)}, {literal(row.reason)})"
-        for row in found
-    )
-    connection.execute(f"INSERT INTO {DUPLICATES} VALUES {rows}")
+    rows = f"read_parquet({literal(found)})"
+    connection.execute(f"INSERT INTO {DUPLICATES} FROM {rows}")
     _choose(connection, DUPLICATES)
-    _insert(connection, reading.checks, reading.suspects([row.position for row in found]))
+    _insert(connection, reading.checks, reading.suspects(_positions(connection, rows)))
+
+
+def _positions(connection: duckdb.DuckDBPyConnection, rows: str) -> Iterator[int]:
+    cursor = connection.cursor()
+    cursor.execute(f"SELECT _position FROM {rows} ORDER BY _position")
+    while found := cursor.fetchmany(_FETCH):
+        yield from (position for (position,) in found)
 
 
 def _choose(connection: duckdb.DuckDBPyConnection, positions: str) -> None:

@@ -55,19 +55,24 @@ class OpenedFile:
 
 @contextmanager
 def open_source(
-    file: SourceFile, *, feed_id: str, scratch: Path, max_bytes: int = sys.maxsize
+    file: SourceFile,
+    *,
+    feed_id: str,
+    scratch: Path,
+    max_bytes: int = sys.maxsize,
+    may_be_empty: bool = False,
 ) -> Iterator[Source]:
     """Yield the file's bytes as a plain file; gzip and zstd are unpacked into `scratch`.
 
-    Raises `FeedError` when the file isn't a regular file below its root, is empty, can't be unpacked or
-    unpacks to more than `max_bytes`, or was changed before the block ended.
+    Raises `FeedError` when the file isn't a regular file below its root, is empty and may not be, can't be
+    unpacked or unpacks to more than `max_bytes`, or was changed before the block ended.
     """
     path = file.path
     with open_regular(file.root, path, feed_id=feed_id) as opened:
         before = _fingerprint(os.fstat(opened.file.fileno()))
-        if before[3] == 0:
-            raise _empty(feed_id, path)
         plain = _plain(opened, feed_id, scratch, max_bytes)
+        if not may_be_empty and plain.stat().st_size == 0:
+            raise _empty(feed_id, path)
         try:
             yield Source(feed_id=feed_id, path=plain, seen=before)
         finally:
@@ -169,8 +174,6 @@ def _unpacked(opened: OpenedFile, packing: Packing, feed_id: str, scratch: Path,
             f"{feed_id}: {name} unpacks to more than {max_bytes:,} bytes, the feed's limits.bytes; "
             "raise it, or deliver the file in parts."
         )
-    if size == 0:
-        raise _empty(feed_id, opened.path)
     return target
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable
 
 from airflow_orchestration.domain.contract import NUMERIC, TEMPORAL, Bound, Column, ColumnType, fits
@@ -17,6 +19,7 @@ _COMPARED = {
     "maximum": ("<=", "at most"),
     "exclusive_maximum": ("<", "less than"),
 }
+_MIDNIGHT = re.compile(r"[ T]00:00(:00(\.0+)?)?$")
 _WIDEST = frozenset({"i64", "f64"})
 _HOSTNAME_LETTERS = 253
 _SHOWN = 10
@@ -83,17 +86,57 @@ def is_invalid(rule: QualityRule, column: Column, value: str) -> str:
     return f"NOT ({' AND '.join(wanted)})"
 
 
-def is_missing(rule: QualityRule, column: Column, value: str) -> str | None:
-    """SQL that is true when a value that isn't empty is one of those that mean "missing"; None without any."""
-    same_type = [one for one in rule.missing if one not in {None, ""} and fits(one, column.type)]
-    return f"{value} IN ({_listed(same_type, column.type)})" if same_type else None
+def is_missing(rule: QualityRule, column: Column, text: str, value: str) -> str | None:
+    """SQL, null for an empty text, that is true when a value is one of those that mean "missing"; None without any.
+
+    What isn't of the column's type is compared with the text, and with the value that it says in that type.
+    """
+    named = [one for one in rule.missing if one is not None and one != ""]
+    strange = [str(one) for one in named if not fits(one, column.type)]
+    if column.type is ColumnType.STRING:
+        return f"{value} IN ({', '.join(literal(str(one)) for one in named)})" if named else None
+    own = [_constant(one, column.type) for one in named if fits(one, column.type)]
+    if not strange:
+        return f"{value} IN ({', '.join(own)})" if own else None
+    own += [said for one in strange if (said := _said(one, column)) is not None]
+    words = f"{text}::VARCHAR IN ({', '.join(map(literal, strange))})"
+    same = f"coalesce({value} IN ({', '.join(own)}), false) OR {words}" if own else words
+    return f"CASE WHEN {text} IS NOT NULL THEN {same} END"
 
 
-def row_rule(rule: QualityRule, column: Column, value: str) -> tuple[str, str | None]:
+def _said(text: str, column: Column) -> str | None:
+    """SQL of the value, perhaps null, that a text says in the column's type; None where it says none."""
+    match column.type:
+        case ColumnType.INTEGER | ColumnType.NUMBER:
+            number = _number(text)
+            return None if number is None else _typed(number, column.type)
+        case ColumnType.DATE:
+            day = literal(_MIDNIGHT.sub("", text))
+            return parsed(column, literal(text)) or (None if ":" in day else f"TRY_CAST({day} AS DATE)")
+        case ColumnType.TIMESTAMP:
+            return parsed(column, literal(text)) or f"TRY_CAST({literal(text)} AS TIMESTAMP)"
+        case _:
+            return f"TRY_CAST({literal(text)} AS {column.type})"
+
+
+def _number(text: str) -> int | float | None:
+    if "_" in text:  # Python reads 1_000, the engine here doesn't
+        return None
+    for kind in (int, float):
+        try:
+            number = kind(text)
+            if math.isfinite(number):
+                return number
+        except (ValueError, OverflowError):
+            continue
+    return None
+
+
+def row_rule(rule: QualityRule, column: Column, text: str, value: str) -> tuple[str, str | None]:
     """The name of a quality rule in the quarantine, and SQL that is true for a value that breaks it."""
     if rule.metric is Metric.INVALID_VALUES:
         return INVALID_VALUE, is_invalid(rule, column, value)
-    return MISSING_VALUE, is_missing(rule, column, value)
+    return MISSING_VALUE, is_missing(rule, column, text, value)
 
 
 def counts_empty(rule: QualityRule) -> bool:
@@ -111,7 +154,7 @@ def is_broken(rule: QualityRule, column: Column, text: str, value: str) -> str:
     if rule.metric is Metric.NULL_VALUES:
         return f"({text} IS NULL)"
     if rule.metric is Metric.MISSING_VALUES:
-        filled = f"coalesce({is_missing(rule, column, value) or 'false'}, false)"
+        filled = f"coalesce({is_missing(rule, column, text, value) or 'false'}, false)"
         return f"({text} IS NULL OR {filled})" if counts_empty(rule) else filled
     return f"({text} IS NOT NULL AND ({is_invalid(rule, column, value)}) IS NOT FALSE)"
 

@@ -193,11 +193,10 @@ def _absence(feed: Feed, outcome: FeedOutcome | None, facts: ManifestFacts) -> t
         return _never_came(feed, facts)
     if outcome.error is not None:
         return "failed", outcome.error
-    if not facts.merges:
-        return "unused", "arrived, but nothing was merged"
-    dataset = facts.spec.dataset_of(feed.id)
-    if dataset.publish.table in facts.unwritten:
-        return "unused", f"merged, but {dataset.publish.table} was not written; see the log of task publish"
+    table = facts.spec.dataset_of(feed.id).publish.table
+    if not facts.merges or table in facts.unwritten:
+        refused = f"merged, but {table} was not written; see the log of task publish"
+        return "unused", refused if facts.merges else "arrived, but nothing was merged"
     standard = facts.spec.pipeline.quality.approve_at
     if outcome.quality_score < standard:
         return "below_standard", f"quality {outcome.quality_score:.3f} is below {standard:g}"

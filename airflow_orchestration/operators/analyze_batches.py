@@ -15,6 +15,8 @@ from airflow_orchestration.exceptions import InputRefusedError, StoreNotReadyErr
 from airflow_orchestration.hooks.orchestration import publisher_of
 from airflow_orchestration.operators.base import OrchestrationOperator
 from airflow_orchestration.workflow.analyze import analyze_batches
+from airflow_orchestration.workflow.close_out import free_left_records
+from airflow_orchestration.workflow.publish import check_targets
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -37,9 +39,10 @@ class AnalyzeBatchesOperator(OrchestrationOperator):
         """Return the mode decision as plain data."""
         try:
             spec = self._spec(context)
-            _check_targets(spec)
+            check_targets(spec, publisher_of)
             with self.step(context, "analyze") as step:
                 decision = analyze_batches(step.store, step.fence, spec, step.outside)
+                free_left_records(step, publisher_of)
         except (InputRefusedError, StoreNotReadyError) as error:
             raise AirflowFailException(str(error)) from error
         self.log.info("%s", decision)
@@ -55,9 +58,3 @@ class AnalyzeBatchesOperator(OrchestrationOperator):
 def _run_date(context: Context) -> date:
     run = context["dag_run"]
     return (run.logical_date or run.run_after).date()
-
-
-def _check_targets(spec: RunSpec) -> None:
-    for dataset in spec.datasets.values():
-        publish = dataset.publish
-        publisher_of(publish.conn_id).preflight(publish, dataset.contract)

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_orchestration.engine.staging import StagingArea
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
-from airflow_orchestration.hooks.outside import AirflowOutside
+from airflow_orchestration.hooks.outside import AirflowOutside, staging_area
 from airflow_orchestration.storage.store import Attempt, RunKey, WorkUnit
 from airflow_orchestration.workflow.step import Step
 from airflow_orchestration.workflow.stopping import die_with_parent
@@ -88,17 +87,6 @@ def attempt(context: Context) -> Attempt:
     ti = context["ti"]
     process = f"{socket.gethostname()}:{os.getpid()}:{_process_start()}"
     return Attempt(try_number=ti.try_number, ti_id=str(ti.id), process=process)
-
-
-def staging_area(root: str) -> StagingArea:
-    """Open a staging root: a folder, or an object storage URI through Airflow's connections."""
-    if "://" not in root:
-        return StagingArea(Path(root))
-    from airflow.sdk import ObjectStoragePath  # noqa: PLC0415  # half a second that local roots don't pay
-
-    path = ObjectStoragePath(root)
-    _ = path.fs  # asks Airflow for the connection, which a forked process must not do
-    return StagingArea(path)
 
 
 def refuse_native_rendering(context: Context) -> None:

@@ -91,6 +91,8 @@ class Reading:
     value: float
     usual: float
     z: float
+    runs: int
+    """How many earlier runs had a value."""
 
     def as_json(self) -> dict[str, Json]:
         """The figures as they are shown."""
@@ -148,9 +150,9 @@ class Drift:
         """Say what is unusual."""
         if len(facts.history) < self.enough:
             return self._decision(facts, DriftAction.STEADY, DriftReason.TOO_LITTLE_HISTORY, math.inf, ())
-        found = sorted(_readings(facts), key=lambda one: -abs(one.z))
+        found = sorted(_readings(facts, self.enough), key=lambda one: -abs(one.z))
         bound = self.bound(len(found), len(facts.history))
-        unusual = tuple(one for one in found if abs(one.z) > bound)
+        unusual = tuple(one for one in found if abs(one.z) > self.bound(len(found), one.runs))
         if not unusual:
             return self._decision(facts, DriftAction.STEADY, DriftReason.AS_USUAL, bound, ())
         return self._decision(facts, DriftAction.DRIFTED, DriftReason.UNUSUAL, bound, unusual)
@@ -185,14 +187,15 @@ class Drift:
         )
 
 
-def _readings(facts: DriftFacts) -> Iterator[Reading]:
+def _readings(facts: DriftFacts, enough: int) -> Iterator[Reading]:
+    """A column is compared with the runs that had it: one run without it must not hide it for a month."""
     rows = [float(known.rows) for known in facts.history]
     least = max(LEAST_VOLUME_CHANGE * median(rows), math.sqrt(median(rows)), 1.0)
     yield _reading(Signal.VOLUME, None, float(facts.profile.rows), rows, least)
     earlier = [{column.name: column for column in known.columns} for known in facts.history]
     for column in facts.profile.columns:
         known = [columns[column.name] for columns in earlier if column.name in columns]
-        if len(known) == len(facts.history):
+        if len(known) >= enough:
             yield from _column_readings(column, known)
 
 
@@ -209,7 +212,7 @@ def _reading(
     signal: Signal, column: str | None, value: float, usual: Sequence[float], least: float
 ) -> Reading:
     z = robust_z(value, usual, least=least)
-    return Reading(signal=signal, column=column, value=value, usual=median(usual), z=z)
+    return Reading(signal=signal, column=column, value=value, usual=median(usual), z=z, runs=len(usual))
 
 
 def _null_share(column: ColumnProfile) -> float | None:

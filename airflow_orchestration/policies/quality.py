@@ -175,10 +175,12 @@ class QualityGate:
         )
 
     def _verdict(self, facts: QualityFacts, below: tuple[str, ...]) -> tuple[QualityAction, QualityReason]:
-        if facts.rows == 0 and facts.nothing_new:
-            return QualityAction.QUALITY_APPROVED, QualityReason.NOTHING_NEW
         if facts.rows == 0:
-            return QualityAction.CRITICAL_FAILURE, QualityReason.NOTHING_TO_PUBLISH
+            return (
+                (QualityAction.QUALITY_APPROVED, QualityReason.NOTHING_NEW)
+                if facts.nothing_new
+                else (QualityAction.CRITICAL_FAILURE, QualityReason.NOTHING_TO_PUBLISH)
+            )
         if not _reaches(facts.overall, self.fail_below):
             return QualityAction.CRITICAL_FAILURE, QualityReason.BEYOND_REPAIR
         if not below and _reaches(facts.overall, self.approve_at):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ def fetch_rows(feed: Feed, database: Database, outside: Outside, scratch: Path) 
     can't be read, has not the feed's columns, or gives more than the feed's limits.
     """
     path, origin = scratch / "rows.csv", f"{database.conn_id}:{database.table or 'query'}"
+    started = time.monotonic()
     connection = outside.postgres(database.conn_id)
     try:
         connection.read_only = True
@@ -52,6 +54,8 @@ def fetch_rows(feed: Feed, database: Database, outside: Outside, scratch: Path) 
             names, selected = _columns(cursor, feed, relation, origin)
             copied = _copy(cursor, feed, sql.SQL("SELECT {} FROM {}").format(selected, relation), path)
     except psycopg.errors.QueryCanceled:
+        if time.monotonic() - started < feed.limits.seconds:
+            raise  # a person cancelled it, and the next try may succeed
         raise FeedError(
             f"{feed.id}: {origin} took more than {feed.limits.seconds:g} s, the feed's limits.seconds; "
             "raise it, or read less."
@@ -59,8 +63,7 @@ def fetch_rows(feed: Feed, database: Database, outside: Outside, scratch: Path) 
     except psycopg.Error as error:
         if (error.sqlstate or "")[:2] not in _AUTHORS_CLASSES:
             raise
-        said = error.diag.message_primary or type(error).__name__
-        raise FeedError(f"{feed.id}: {origin} can't be read: {said}; change it, or its rights.") from None
+        raise FeedError(f"{feed.id}: {origin} can't be read: {_told(error)}.") from None
     return Fetched(
         files=(SourceFile(path=path, root=scratch, origin=origin),) if copied.rows else (),
         format=FeedFormat.CSV,
@@ -70,8 +73,21 @@ def fetch_rows(feed: Feed, database: Database, outside: Outside, scratch: Path) 
     )
 
 
+def _told(error: psycopg.Error) -> str:
+    """What is wrong and what to do about it; messages of bad data (class 22) hold the data."""
+    if isinstance(error, psycopg.DataError):
+        return f"{type(error).__name__} ({error.sqlstate}); correct the rows, or how the query computes with them"
+    said = error.diag.message_primary or type(error).__name__
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return f"{said}; let the connection's role read all of its rows"
+    return f"{said}; change it, or its rights"
+
+
 def _settle(cursor: psycopg.Cursor[Any], seconds: float) -> None:
-    """What the texts of values look like must not depend on the database's settings."""
+    """What the texts of values look like must not depend on the database's settings.
+
+    Rows that row-level security would hide are refused: nobody would miss them.
+    """
     settings = {
         "statement_timeout": str(round(seconds * 1000)),
         "TimeZone": "UTC",
@@ -79,6 +95,7 @@ def _settle(cursor: psycopg.Cursor[Any], seconds: float) -> None:
         "IntervalStyle": "iso_8601",
         "bytea_output": "hex",
         "extra_float_digits": "1",
+        "row_security": "off",
     }
     for name, value in settings.items():
         cursor.execute("SELECT set_config(%s, %s, true)", [name, value])

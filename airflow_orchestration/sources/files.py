@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,9 +14,13 @@ from airflow_orchestration.exceptions import FeedError
 from airflow_orchestration.sources.fetched import Fetched, SourceFile
 from airflow_orchestration.sources.outside import Outside, RemotePath
 
+log = logging.getLogger(__name__)
+
 MAX_FILES = 10_000
 """Files of one feed in one run."""
 PIECE = 1024 * 1024
+LOCAL_NAME = 255
+"""Bytes of the longest name that a file of this machine can have."""
 
 
 def anything_at(place: str, outside: Outside) -> bool:
@@ -22,12 +29,8 @@ def anything_at(place: str, outside: Outside) -> bool:
     pattern = name_pattern(name)
     if REMOTE in place:
         base = outside.storage(folder)
-        if pattern is None:
-            return (base / name).exists()
-        return base.exists() and any(pattern.fullmatch(found.name) for found in base.iterdir())
-    if pattern is None:
-        return Path(place).exists()
-    return Path(folder).is_dir() and any(pattern.fullmatch(found.name) for found in Path(folder).iterdir())
+        return (base / name).exists() if pattern is None else any(_matching(base, pattern))
+    return Path(place).exists() if pattern is None else any(_matching(Path(folder), pattern))
 
 
 def fetch_files(feed: Feed, location: Location, outside: Outside, scratch: Path) -> Fetched:
@@ -44,16 +47,16 @@ def fetch_files(feed: Feed, location: Location, outside: Outside, scratch: Path)
 def local_files(feed: Feed, location: Location) -> list[SourceFile]:
     """The files of a feed below a folder of this machine; what they are is checked when they are opened.
 
-    Raises `FeedError` when no name matches a pattern, or too many do.
+    Raises `FeedError` when no name matches a pattern, too many do, or one is no text.
     """
     root, path = Path(location.root), Path(location.root) / location.below
-    pattern, names = name_pattern(path.name), [path.name]
-    if pattern is not None:
-        if not path.parent.resolve().is_relative_to(root.resolve()):
-            raise FeedError(
-                f"{feed.id}: {path.parent} lies outside its root, through a link; put the files below {root}."
-            )
-        names = _chosen(feed, location, (one.name for one in path.parent.iterdir() if one.is_file()))
+    if name_pattern(path.name) is not None and not path.parent.resolve().is_relative_to(root.resolve()):
+        raise FeedError(
+            f"{feed.id}: {path.parent} lies outside its root, through a link; put the files below {root}."
+        )
+    names = _chosen(feed, location, path.parent)
+    for name in names:
+        _check_letters(feed, path.parent, name)
     return [
         SourceFile(path=path.with_name(name), root=root, origin=_origin(location, name)) for name in names
     ]
@@ -66,17 +69,27 @@ def remote_bytes(location: Location, outside: Outside) -> int:
         base, pattern = outside.storage(folder), name_pattern(name)
         if pattern is None:
             return int((base / name).stat().st_size)
-        return sum(int(one.stat().st_size) for one in _listed(base) if pattern.fullmatch(one.name))
-    except (OSError, FeedError):
+        return sum(int(one.stat().st_size) for one in _matching(base, pattern))
+    except Exception:  # of whatever store it is: the work on the feed meets it too, and says it
+        log.warning("The size of %s can't be told; its cost is taken as unknown", location, exc_info=True)
         return 0
 
 
-def _chosen(feed: Feed, location: Location, names: Iterator[str]) -> list[str]:
+def _matching(folder: RemotePath, pattern: re.Pattern[str]) -> Iterator[RemotePath]:
+    """The files that a pattern stands for: asked when a feed is waited for, and when it is fetched."""
+    try:
+        found = list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    yield from (one for one in found if pattern.fullmatch(one.name) and one.is_file())
+
+
+def _chosen(feed: Feed, location: Location, folder: RemotePath) -> list[str]:
     last = location.below.rpartition("/")[2]
     pattern = name_pattern(last)
     if pattern is None:
         return [last]
-    chosen = sorted(name for name in names if pattern.fullmatch(name))
+    chosen = sorted(one.name for one in _matching(folder, pattern))
     if not chosen:
         raise FeedError(f"{feed.id}: no file matches {location}; deliver one, or check the feed's uri.")
     if len(chosen) > MAX_FILES:
@@ -85,6 +98,17 @@ def _chosen(feed: Feed, location: Location, names: Iterator[str]) -> list[str]:
             "put fewer and larger ones there."
         )
     return chosen
+
+
+def _check_letters(feed: Feed, folder: Path, name: str) -> None:
+    """Refuse a name whose bytes are no UTF-8: no store and no engine takes it as text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        escaped = os.fsencode(name).decode("utf-8", "backslashreplace")
+        raise FeedError(
+            f"{feed.id}: the name of {folder}/{escaped} is no UTF-8; rename the file, or let the uri not match it."
+        ) from None
 
 
 def _origin(location: Location, name: str) -> str:
@@ -96,18 +120,18 @@ def _copied(feed: Feed, location: Location, outside: Outside, scratch: Path) -> 
     folder = outside.storage(location.root)
     for part in location.below.split("/")[:-1]:
         folder /= part
-    names = _chosen(feed, location, (one.name for one in _listed(folder)))
     left = feed.limits.bytes
-    for number, name in enumerate(names):
+    for number, name in enumerate(_chosen(feed, location, folder)):
         # The name stays, for messages and for the suffix; a folder of its own keeps equal names apart.
-        target = scratch / f"{number:06}" / name
+        target = scratch / f"{number:06}" / _local_name(name)
         target.parent.mkdir()
         left -= _copy(feed, folder / name, target, left)
         yield SourceFile(path=target, root=target.parent, origin=_origin(location, name))
 
 
-def _listed(folder: RemotePath) -> Iterator[RemotePath]:
-    yield from (found for found in folder.iterdir() if found.is_file())
+def _local_name(name: str) -> str:
+    """A name, or the end of one that is too long for a file: a key may have 1,024 bytes."""
+    return name if len(name.encode()) <= LOCAL_NAME else name[-LOCAL_NAME // 4 :]
 
 
 def _copy(feed: Feed, source: RemotePath, target: Path, most: int) -> int:

@@ -15,7 +15,8 @@ from airflow_orchestration.domain.source import Gone, Kafka
 from airflow_orchestration.domain.stream import Span, StreamMarks
 from airflow_orchestration.exceptions import FeedError
 from airflow_orchestration.sources.fetched import Fetched
-from airflow_orchestration.sources.micro_batch import Bound, PartitionFile
+from airflow_orchestration.sources.micro_batch import Bound, PartitionFile, line_of
+from airflow_orchestration.sources.outside import NoAnswerError
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message
@@ -50,10 +51,6 @@ REFUSALS = frozenset(
     }
 )
 """What the broker would say again."""
-
-
-class NoAnswerError(ConnectionError):
-    """The broker did not answer in time; the same request may succeed later."""
 
 
 @dataclass(kw_only=True)
@@ -230,11 +227,11 @@ def _taken(topic: _Topic, partition: _Partition, message: Message, bound: Bound)
     if partition.before is not None and offset >= partition.before:
         partition.move_to(partition.before)
         return True
-    size = len(value or b"")
-    if not partition.span.exact and not bound.allows(size):
+    line = line_of(value)
+    if not partition.span.exact and not bound.allows(len(line)):
         return False
-    bound.count(size)
-    partition.file.add(value)
+    bound.count(len(line))
+    partition.file.add(line)
     partition.move_to(offset + 1)
     return True
 

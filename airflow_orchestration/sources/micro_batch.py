@@ -62,11 +62,11 @@ class PartitionFile:
     records: int = 0
     _file: IO[bytes] | None = None
 
-    def add(self, value: bytes | None) -> None:
-        """Append a record."""
+    def add(self, line: bytes) -> None:
+        """Append a record, as `line_of` writes it."""
         if self._file is None:
             self._file = self.path.open("wb")
-        self._file.write(line_of(value) + b"\n")
+        self._file.write(line)
         self.records += 1
 
     def close(self) -> None:
@@ -88,15 +88,19 @@ class PartitionFile:
 
 
 def line_of(value: bytes | None) -> bytes:
-    r"""A record as one line: line ends between the tokens of JSON become spaces.
+    r"""A record as one line with its end: line ends between the tokens of JSON become spaces.
 
     What is no JSON stays recognisable as such.
 
     >>> line_of(b'{\n  "id": 1\n}')
-    b'{   "id": 1 }'
+    b'{   "id": 1 }\n'
     >>> line_of(b"two\nlines")
-    b'"two\\nlines"'
+    b'"two\\nlines"\n'
     """
+    return _without_ends(value) + b"\n"
+
+
+def _without_ends(value: bytes | None) -> bytes:
     if value is None or not value.strip():
         return NO_OBJECT
     if b"\n" not in value and b"\r" not in value:

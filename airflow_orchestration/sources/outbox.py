@@ -20,7 +20,7 @@ from airflow_orchestration.domain.source import Outbox
 from airflow_orchestration.domain.stream import Position, Span, StreamMarks
 from airflow_orchestration.exceptions import FeedError
 from airflow_orchestration.sources.fetched import Fetched
-from airflow_orchestration.sources.micro_batch import Bound, PartitionFile
+from airflow_orchestration.sources.micro_batch import Bound, PartitionFile, line_of
 from airflow_orchestration.sources.outbox_checks import outbox_problems
 
 BEGINNING: Position = (0, -(2**63))
@@ -45,7 +45,7 @@ def read_outbox(
     with connect() as connection:
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
         connection.read_only = True
-        _refuse_problems(connection, feed_id, outbox)
+        _refuse_problems(connection, feed_id, outbox, file.start)
         try:
             first, stop = _read(connection, outbox, span, file)
         finally:
@@ -56,10 +56,12 @@ def read_outbox(
     )
 
 
-def _refuse_problems(connection: Connection, feed_id: str, outbox: Outbox) -> None:
-    connection.execute("SELECT set_config('lock_timeout', '10s', true)")
+def _refuse_problems(connection: Connection, feed_id: str, outbox: Outbox, start: Position) -> None:
+    connection.execute(
+        "SELECT set_config('lock_timeout', '10s', true), set_config('row_security', 'off', true)"
+    )
     try:
-        problems = outbox_problems(connection, outbox)
+        problems = outbox_problems(connection, outbox, start)
     except errors.InsufficientPrivilege as error:
         problems = [error.diag.message_primary or "permission denied"]
     if problems:
@@ -75,13 +77,13 @@ def _read(
     """
     bound, first, next_one = Bound(batch=outbox.batch), file.start, span.start
     for transaction, number, payload in _rows(connection, outbox, span, file.start):
-        size = len(payload or b"")
-        if not span.exact and not bound.allows(size):
+        line = line_of(payload)
+        if not span.exact and not bound.allows(len(line)):
             return first, next_one
         if bound.records == 0:
             first = (int(transaction), number)
-        bound.count(size)
-        file.add(payload)
+        bound.count(len(line))
+        file.add(line)
         next_one = (int(transaction), number + 1)
     return first, span.before or next_one
 

@@ -10,11 +10,12 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from airflow_orchestration.domain.source import Outbox
+from airflow_orchestration.domain.stream import Position
 
 DRAWS_ITS_TRANSACTION = "pg_current_xact_id()"
 
 _TABLE = """
-SELECT oid, relkind IN ('r', 'p') FROM pg_class WHERE oid = to_regclass(%(table)s)"""
+SELECT oid, relkind IN ('r', 'p'), row_security_active(oid) FROM pg_class WHERE oid = to_regclass(%(table)s)"""
 _COLUMNS = """
 SELECT attname, format_type(atttypid, NULL), attnotnull, pg_get_expr(adbin, adrelid),
        has_column_privilege(attrelid, attnum, 'SELECT')
@@ -38,24 +39,32 @@ class _Column(NamedTuple):
     readable: bool
 
 
-def outbox_problems(connection: psycopg.Connection[Any], outbox: Outbox) -> list[str]:
-    """Say everything that keeps a table from being read as an outbox, with the remedies."""
+def outbox_problems(connection: psycopg.Connection[Any], outbox: Outbox, start: Position) -> list[str]:
+    """Say everything that keeps a table from being read as an outbox from `start` on, with the remedies."""
     with connection.cursor(row_factory=tuple_row) as cursor:
         found = cursor.execute(_TABLE, {"table": outbox.table}).fetchone()
         if found is None:
             return ["there is no such table"]
-        oid, is_table = found
+        oid, is_table, hides_rows = found
         if not is_table:
             return ["it is no table; name the one that the application writes to"]
         columns = {
             name: _Column(*about) for name, *about in cursor.execute(_COLUMNS, {"oid": oid}).fetchall()
         }
-        problems = list(_column_problems(outbox, columns))
+        problems = [*_hidden_rows(hides=hides_rows), *_column_problems(outbox, columns)]
         if not problems:
             problems = [*_index_problems(cursor, outbox, oid)]
         if not problems:
-            problems = [*_foreign_rows(cursor, outbox)]
+            problems = [*_foreign_rows(cursor, outbox), *_unknown_start(cursor, start)]
     return problems
+
+
+def _hidden_rows(*, hides: bool) -> Iterator[str]:
+    if hides:
+        yield (
+            "row-level security hides rows from the connection's user, which would never be read; give the user "
+            "BYPASSRLS, or let it own the table"
+        )
 
 
 def _column_problems(outbox: Outbox, columns: dict[str, _Column]) -> Iterator[str]:
@@ -95,4 +104,16 @@ def _foreign_rows(cursor: Cursor, outbox: Outbox) -> Iterator[str]:
         yield (
             "it holds rows of transactions that this server has not begun: they were copied from another one. "
             f"Write them anew, so that {outbox.transaction} is drawn here"
+        )
+
+
+def _unknown_start(cursor: Cursor, start: Position) -> Iterator[str]:
+    """A server whose transactions have not come so far yet is not the one that was read."""
+    begun = "SELECT %(transaction)s::text::xid8 < pg_snapshot_xmax(pg_current_snapshot())"
+    row = cursor.execute(begun, {"transaction": str(start[0])}).fetchone()
+    if row is not None and not row[0]:
+        yield (
+            f"it was read up to transaction {start[0]}, which this server has not begun: it is another server than "
+            "before, or a standby that is behind. Let the connection lead to the former one; if there is none any "
+            "more, give the feed another id, and its outbox is read from its beginning"
         )

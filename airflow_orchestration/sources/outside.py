@@ -11,6 +11,10 @@ from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.exceptions import FeedError
 
 
+class NoAnswerError(ConnectionError):
+    """A server did not answer in time; the same request may succeed later."""
+
+
 class RemoteStat(Protocol):
     """What is known of an object."""
 

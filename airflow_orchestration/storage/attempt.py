@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import psycopg
@@ -21,6 +22,9 @@ from airflow_orchestration.storage.target import SQL, Cursor, listed, template
 from airflow_orchestration.storage.writing import KEY_TWICE, NOTHING_WRITTEN, Appender, Writer
 
 PAUSES_SECONDS = (0.2, 0.8, 2.4)
+STAGING_LIMIT, SETTLING_LIMIT = timedelta(minutes=15), timedelta(minutes=2)
+"""How long a statement that stages and the transaction that publishes may take, besides `TIME_PER_ROW`."""
+TIME_PER_ROW = timedelta(microseconds=50)
 PASSING = (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable)
 ROWS_REFUSED = (psycopg.DataError, psycopg.IntegrityError, errors.CardinalityViolation)
 PLACE_REFUSED = (errors.DependentObjectsStillExist, errors.DuplicateTable)
@@ -78,7 +82,10 @@ class Attempt:
             raise psycopg.Rollback
 
     def _introduce(self) -> None:
-        named = {"application_name": self._scratch.application_name}
+        named = {
+            "application_name": self._scratch.application_name,
+            "statement_limit": time_limit(self._publication, STAGING_LIMIT),
+        }
         self._connection.execute(SQL["set_session"], named)
 
     def _claim(self) -> None:
@@ -129,12 +136,12 @@ class Attempt:
     def _settle(self) -> Published:
         """Phase B: fence, ledger, counts, rows; one short transaction on the server."""
         with self._transaction() as cursor:
-            cursor.execute(SQL["begin_settling"])
+            cursor.execute(SQL["begin_settling"], {"limit": time_limit(self._publication, SETTLING_LIMIT)})
             claim = cursor.execute(SQL["fence"], self._parameters).fetchone()
             if claim is None or claim["epoch"] != self._publication.epoch:
                 raise self._publication.fenced()
             cursor.execute(SQL["queue"], self._parameters)
-            return self._book(cursor, with_target=bool(self._publication.feeds))
+            return self._book(cursor, with_target=self._publication.rows_published > 0)
 
     def _book(self, cursor: Cursor, *, with_target: bool) -> Published:
         opened = cursor.execute(SQL["open_ledger"], self._parameters).fetchone()
@@ -147,6 +154,7 @@ class Attempt:
         cursor.execute(template("keep_quarantined", quarantined=self._scratch.quarantined), self._parameters)
         cursor.execute(SQL["book_feeds"], self._parameters)
         written = self._writer.write(cursor, opened["published_at"]) if with_target else NOTHING_WRITTEN
+        self._check_written(written)
         closed = _row(cursor.execute(SQL["close_ledger"], {**self._parameters, **written}))
         self._drop_scratch_in(cursor)
         return published_as(closed, already=False)
@@ -166,6 +174,16 @@ class Attempt:
             raise LedgerMismatchError(
                 f"{self._publication.place}: rows in, published + superseded + quarantined don't add up; "
                 f"nothing was published: {'; '.join(map(_feed_line, wrong))}"
+            )
+
+    def _check_written(self, written: Mapping[str, int]) -> None:
+        """A trigger may keep a row out without an error."""
+        missing = self._publication.rows_published - sum(written.values())
+        if missing:
+            raise LedgerMismatchError(
+                f"{self._publication.place}: the table kept out {missing} of "
+                f"{self._publication.rows_published} rows; nothing was published: look for triggers and rules of "
+                f"{self._publication.table} that drop rows, and disable them"
             )
 
     def _drop_scratch(self) -> None:
@@ -207,6 +225,12 @@ def writer_of(publication: Publication, *, rehearsing: bool = False) -> Writer:
     """What brings the rows of a publication to its table."""
     writers = FIRST_WRITERS if publication.version == 1 else LATER_WRITERS
     return writers.get(publication.mode, Writer)(publication, rehearsing=rehearsing)
+
+
+def time_limit(publication: Publication, at_least: timedelta) -> str:
+    """How long a publication may take, as PostgreSQL reads it: the more rows, the longer."""
+    limit = at_least + publication.rows_published * TIME_PER_ROW
+    return f"{limit // timedelta(milliseconds=1)}ms"
 
 
 def _row(cursor: Cursor) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class MemoryStore:
         self._registrations = count(1)
         self._claims: dict[WorkUnit, Claim] = {}
         self._runs: defaultdict[RunKey, Run] = defaultdict(Run)
-        self.streams = MemoryStreams(self._fenced, self._tell_by)
+        self.streams = MemoryStreams(self._fenced, self._tell_by, self._unpublished_before)
         self.trust = MemoryTrust(self._fenced, self.run)
 
     def claim(self, unit: WorkUnit, attempt: Attempt) -> Fence:
@@ -310,6 +310,16 @@ class MemoryStore:
             runs = [run for key, run in self._runs.items() if key.dag_id == dag_id]
             found = [known for run in runs for known in successes_in(run, feed_id, before)]
         return sorted(found, key=lambda known: known.order, reverse=True)[:RECENT_SUCCESSES]
+
+    def _unpublished_before(self, key: RunKey) -> Sequence[RunKey]:
+        with self._lock:
+            moment = self.run(key).started_at
+            found = [
+                (run.saved.started_at, other)
+                for other, run in self._runs.items()
+                if other.dag_id == key.dag_id and run.saved and run.state in {None, RunState.NOT_PUBLISHED}
+            ]
+        return [other for started_at, other in sorted(found, key=lambda one: one[0]) if started_at < moment]
 
     @contextmanager
     def _fenced(self, fence: Fence) -> Iterator[Run]:

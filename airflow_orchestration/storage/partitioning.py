@@ -6,7 +6,8 @@ import hashlib
 import re
 from typing import Any
 
-from psycopg import sql
+import psycopg
+from psycopg import errors, sql
 
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 from airflow_orchestration.storage.publication import SCRATCH_SCHEMA, Publication
@@ -14,6 +15,7 @@ from airflow_orchestration.storage.swapping import Swapper
 from airflow_orchestration.storage.target import SQL, Cursor, template
 from airflow_orchestration.storage.writing import NOTHING_WRITTEN, Writer, written_statements
 
+PLACE_TAKEN = (errors.InvalidObjectDefinition, errors.CheckViolation)
 LONGEST_NAME = 50
 """PostgreSQL cuts names at 63 bytes; the names of indexes begin with the partition's."""
 _PLAIN_VALUE = re.compile(r"[a-z0-9]{1,20}|[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -30,13 +32,37 @@ def partition_name(table: str, value: str) -> str:
     clean = f"{table}_{re.sub('[^a-z0-9]+', '_', value.lower()).strip('_')}"
     if _PLAIN_VALUE.fullmatch(value) and len(clean) <= LONGEST_NAME:
         return clean
-    return f"{clean[: LONGEST_NAME - 9]}_{hashlib.sha256(value.encode()).hexdigest()[:8]}"
+    return f"{clean[: LONGEST_NAME - 9]}_{_checksum(value)}"
 
 
-def the_value(cursor: Cursor, publication: Publication, merged: sql.Identifier) -> str | None:
-    """The one value of the partitioned column; None without rows. Raises `InputRefusedError` for several."""
+def index_prefix(partition: str) -> str:
+    """Begin the names of a partition's indexes; no two partitions share it.
+
+    >>> index_prefix("departures_2026_11_22")
+    'departures_2026_11_22'
+    """
+    name = partition.encode()
+    if len(name) <= LONGEST_NAME:
+        return partition
+    return f"{name[: LONGEST_NAME - 9].decode(errors='ignore')}_{_checksum(partition)}"
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def the_value(
+    cursor: Cursor, publication: Publication, merged: sql.Identifier, table: int | None = None
+) -> str | None:
+    """The one value of the partitioned column; None without rows. Raises `InputRefusedError` for several.
+
+    `table` is the partitioned table, when its column may be of another type than that of the rows.
+    """
     column = publication.partition_by or ""
-    query = template("values", column=sql.Identifier(column), new=merged)
+    value: sql.Composable = sql.Identifier(column)
+    if table is not None:
+        value = template("cast", value=value, type=sql.SQL(_type(cursor, table, column)))
+    query = template("values", value=value, new=merged)
     values = [row["value"] for row in cursor.execute(query).fetchall()]
     if len(values) > 1:
         named = ", ".join(sorted(map(str, values))[:5])
@@ -94,15 +120,18 @@ class Exchanger(Swapper):
             "new_oid": self._oid(cursor, SCRATCH_SCHEMA, self.scratch.merged_name),
             "new_name": self.scratch.merged_name,
             "name": name,
-            "named": name[:LONGEST_NAME],
+            "named": index_prefix(name),
             "value": value,
             "gone": gone["full_name"] if gone else None,
             "final": sql.Identifier(self.target.schema, name).as_string(cursor),
         }
         carried = written_statements(cursor, "carrying", {**named, "old": gone["oid"] if gone else old})
         exchanged = written_statements(cursor, "exchanging", named)
-        for statement in [*carried, *exchanged, *written_statements(cursor, "naming", named)]:
-            cursor.execute(statement)
+        try:
+            for statement in [*carried, *exchanged, *written_statements(cursor, "naming", named)]:
+                cursor.execute(statement)
+        except PLACE_TAKEN as error:
+            raise InputRefusedError(self.publication.place, [_place_taken(error, value)]) from None
 
 
 class PartitionUpserter(Writer):
@@ -112,8 +141,10 @@ class PartitionUpserter(Writer):
         """Insert and update by key, in one partition."""
         self.make_target(cursor)
         old = self.target.oid(cursor)
-        value = the_value(cursor, self.publication, self.scratch.merged)
-        if old is None or value is None:
+        if old is None:
+            return NOTHING_WRITTEN
+        value = the_value(cursor, self.publication, self.scratch.merged, old)
+        if value is None:
             return NOTHING_WRITTEN
         partition = _partition(cursor, old, value)
         if partition is None:
@@ -123,6 +154,17 @@ class PartitionUpserter(Writer):
             )
         into = sql.Identifier(partition["schema"], partition["name"])
         return self._written(cursor, self.target.upsert(self.scratch.merged, into), published_at)
+
+
+def _place_taken(error: psycopg.Error, value: str) -> Problem:
+    """Somebody made a partition since the preflight, for this value and others."""
+    message = f"belongs to a partition that is not its own ({error.diag.message_primary})"
+    return Problem(path=value, message=f"{message}; detach that, and divide its rows by their values")
+
+
+def _type(cursor: Cursor, table: int, column: str) -> str:
+    found = cursor.execute(SQL["column_type"], {"old": table, "column": column}).fetchone()
+    return str(found["type"]) if found else "text"
 
 
 def _partition(cursor: Cursor, parent: int, value: str) -> dict[str, Any] | None:

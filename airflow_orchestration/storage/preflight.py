@@ -25,7 +25,12 @@ ALSO_ACCEPTED: Mapping[ColumnType, frozenset[str]] = {
 ORDINARY_TABLE, PARTITIONED_TABLE = "r", "p"
 SWAPPED = frozenset({PublishMode.REPLACE, PublishMode.PARTITION})
 """The modes in which a new table takes a place."""
+OBSTACLES: Mapping[PublishMode, str] = {
+    PublishMode.REPLACE: "mode replace would lose the {}; drop it, or publish with mode upsert",
+    PublishMode.PARTITION: "mode partition can't work beside the {}; drop or detach it, or name another table",
+}
 BIGINT_DIGITS = 19
+LARGEST_INTEGER = 2**31 - 1
 MICROSECONDS = 6
 LENGTH_OFFSET = 4
 """What PostgreSQL adds to a length or a precision in a type modifier."""
@@ -136,6 +141,8 @@ def _value_problem(row: Mapping[str, Any], column: Column | None, target: Target
 
 def _fits(row: Mapping[str, Any], column: Column) -> bool:
     modifier = row["modifier"]
+    if row["type"] == "integer":
+        return _is_within(column, LARGEST_INTEGER)
     if modifier < 0:
         return True
     match row["type"]:
@@ -155,8 +162,13 @@ def _digits_fit(modifier: int, column: Column) -> bool:
         return False
     if digits >= BIGINT_DIGITS:
         return True
+    return _is_within(column, 10**digits - 1)
+
+
+def _is_within(column: Column, largest: int) -> bool:
+    """Whether the contract bounds an integer column by `largest`, up and down."""
     bounds = (column.minimum, column.maximum)
-    return all(isinstance(bound, (int, float)) and abs(bound) < 10**digits for bound in bounds)
+    return all(isinstance(bound, (int, float)) and abs(bound) <= largest for bound in bounds)
 
 
 def _key_problems(cursor: Cursor, target: Target, oid: int) -> Iterator[Problem]:
@@ -169,8 +181,7 @@ def _key_problems(cursor: Cursor, target: Target, oid: int) -> Iterator[Problem]
 def _obstacles(cursor: Cursor, target: Target, oid: int) -> Iterator[Problem]:
     named = {"old": oid, "partition": target.mode is PublishMode.PARTITION}
     for row in cursor.execute(SQL["obstacles"], named).fetchall():
-        message = f"mode {target.mode} would lose the {row['obstacle']}; drop it, or publish with mode upsert"
-        yield Problem(path=_path(target), message=message)
+        yield Problem(path=_path(target), message=OBSTACLES[target.mode].format(row["obstacle"]))
 
 
 def _path(target: Target, column: str | None = None) -> str:

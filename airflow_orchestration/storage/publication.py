@@ -68,6 +68,11 @@ class Publication:
         return f"publication {self.publication_key!r} to {self.table}"
 
     @property
+    def run_stamp(self) -> str:
+        """What its rows bear in `_run_id`; runs of several Dags may have one run id."""
+        return f"{self.run.dag_id}/{self.run.run_id}"
+
+    @property
     def target(self) -> Target:
         """Where it goes."""
         return Target.named(self.table, self.contract, mode=self.mode, partition_by=self.partition_by)

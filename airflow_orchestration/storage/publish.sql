@@ -3,7 +3,7 @@
 SELECT set_config('application_name', %(application_name)s, false),
        set_config('timezone', 'UTC', false),
        set_config('datestyle', 'ISO, YMD', false),
-       set_config('statement_timeout', '15min', false),
+       set_config('statement_timeout', %(statement_limit)s, false),
        set_config('lock_timeout', '10s', false),
        set_config('idle_in_transaction_session_timeout', '30s', false);
 
@@ -36,7 +36,7 @@ WHERE target_table = %(target_table)s AND publication_key = %(publication_key)s;
 WITH scratch AS MATERIALIZED (
     SELECT relname::text AS name
     FROM pg_class
-    WHERE relnamespace = 'orchestration_scratch'::regnamespace AND relkind = 'r' AND relname ~ %(tables)s)
+    WHERE relnamespace = 'orchestration_scratch'::regnamespace AND relkind IN ('r', 'p') AND relname ~ %(tables)s)
 SELECT name FROM scratch WHERE split_part(name, '_', 2)::bigint < %(epoch)s;
 
 -- name: drop_table
@@ -64,7 +64,7 @@ COPY {table} ({columns}) FROM STDIN (FORMAT csv, NULL '', ENCODING 'UTF8', FREEZ
 -- name: begin_settling
 -- Bound the publishing transaction, and give its one big join room; settings that this server does not know are left out.
 SELECT set_config(name, wanted.value, true)
-FROM (VALUES ('transaction_timeout', '120s'), ('statement_timeout', '120s'), ('lock_timeout', '10s'),
+FROM (VALUES ('transaction_timeout', %(limit)s), ('statement_timeout', %(limit)s), ('lock_timeout', '10s'),
              ('idle_in_transaction_session_timeout', '8s'), ('synchronous_commit', 'on'),
              ('search_path', 'pg_catalog'), ('work_mem', '64MB')) AS wanted (name, value)
 JOIN pg_settings USING (name)
@@ -174,24 +174,28 @@ FROM counted
 ORDER BY feed_id;
 
 -- name: upsert
--- Insert the rows that are new and update those that differ; count both. A row that is the same is read, not locked.
-WITH written AS (
-    INSERT INTO {target} AS kept ({columns}, _run_id, _published_at)
-    SELECT {merged_columns}, %(run_id)s, %(published_at)s
+-- Insert the rows that are new and update those that differ; count all. A row that is the same is read, not locked.
+WITH offered AS MATERIALIZED (
+    SELECT merged.ctid AS place
     FROM {merged} AS merged LEFT JOIN {target} AS old ON ({merged_key}) = ({old_key})
-    WHERE ({old_key}) IS NULL OR ({merged_values}) IS DISTINCT FROM ({old_values})
+    WHERE ({old_key}) IS NULL OR ({merged_values}) IS DISTINCT FROM ({old_values})),
+written AS (
+    INSERT INTO {target} AS kept ({columns}, _run_id, _published_at)
+    SELECT {merged_columns}, %(run)s, %(published_at)s
+    FROM {merged} AS merged JOIN offered ON offered.place = merged.ctid
     ON CONFLICT ({key}) DO UPDATE SET {assignments}, _run_id = excluded._run_id, _published_at = excluded._published_at
-    WHERE ({kept}) IS DISTINCT FROM ({new})
     RETURNING (kept.xmax = 0) AS is_new)
-SELECT count(*) FILTER (WHERE is_new) AS inserted, count(*) FILTER (WHERE NOT is_new) AS updated FROM written;
+SELECT count(*) FILTER (WHERE is_new) AS inserted, count(*) FILTER (WHERE NOT is_new) AS updated,
+       (SELECT count(*) FROM {merged}) - (SELECT count(*) FROM offered) AS unchanged
+FROM written;
 
 -- name: append
 -- Add the rows of a run that has none in the table yet.
 WITH written AS (
     INSERT INTO {target} ({columns}, _run_id, _published_at)
-    SELECT {columns}, %(run_id)s, %(published_at)s FROM {merged}
+    SELECT {columns}, %(run)s, %(published_at)s FROM {merged}
     RETURNING 1)
-SELECT count(*) AS inserted, 0 AS updated FROM written;
+SELECT count(*) AS inserted, 0 AS updated, 0 AS unchanged FROM written;
 
 -- name: assignment
 -- One column of the update.
@@ -215,8 +219,7 @@ FROM unnest(%(feeds)s::text[], %(feeds_in)s::bigint[], %(feeds_staged)s::bigint[
 -- name: close_ledger
 -- Book what the publication did to the table.
 UPDATE orchestration.publish_ledger
-SET rows_inserted = %(inserted)s, rows_updated = %(updated)s,
-    rows_unchanged = rows_published - %(inserted)s - %(updated)s
+SET rows_inserted = %(inserted)s, rows_updated = %(updated)s, rows_unchanged = %(unchanged)s
 WHERE target_table = %(target_table)s AND publication_key = %(publication_key)s
 RETURNING rows_in, rows_published, rows_superseded, rows_quarantined, rows_inserted, rows_updated, rows_unchanged;
 
@@ -238,7 +241,7 @@ COMMENT ON COLUMN {target}._sources IS 'Every feed that has the row, heaviest fi
 COMMENT ON COLUMN {target}._attribution IS 'Which feed each value comes from, or which feeds made it';
 COMMENT ON COLUMN {target}._confidence IS 'How sure each value is, from 0 to 1';
 COMMENT ON COLUMN {target}._conflicts IS 'The columns in which a feed has another value';
-COMMENT ON COLUMN {target}._run_id IS 'The run that last changed the row';
+COMMENT ON COLUMN {target}._run_id IS 'The run that last changed the row: Dag id, slash, run id';
 COMMENT ON COLUMN {target}._published_at IS 'When the row was last changed';
 
 -- name: required_column

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import psycopg
+from psycopg import errors
 from psycopg.rows import dict_row
 
 from airflow_orchestration.domain.contract import Contract
@@ -38,6 +39,10 @@ from airflow_orchestration.storage.target import SQL, Target
 __all__ = ["FeedRows", "History", "Publication", "Published", "Publisher"]
 
 Connection = psycopg.Connection[Any]
+TOOK_TOO_LONG = (
+    "; the limit is some minutes and 50 microseconds for each row: look for what slows the table (indexes, triggers, "
+    "other work of the server), or publish fewer rows at a time, then try again"
+)
 
 
 class Publisher:
@@ -80,7 +85,7 @@ class Publisher:
         try:
             with closing(self._open()) as connection:
                 return Attempt(connection, publication).run(merged, quarantine)
-        except psycopg.OperationalError as error:
+        except (psycopg.OperationalError, errors.TransactionTimeout) as error:
             return self._look_up(publication, error)
 
     def ledger(self, table: str, publication_key: str) -> Published | None:
@@ -124,12 +129,13 @@ class Publisher:
             raise
         return connection
 
-    def _look_up(self, publication: Publication, lost: psycopg.OperationalError) -> Published:
+    def _look_up(self, publication: Publication, lost: psycopg.DatabaseError) -> Published:
         """The server or the connection failed, perhaps after the commit: the ledger knows.
 
         The failure itself is told again without its context, in which PostgreSQL quotes the row in hand.
         """
-        told = type(lost)(f"{publication.place}: {str(lost).splitlines()[0]}")
+        remedy = TOOK_TOO_LONG if isinstance(lost, (errors.TransactionTimeout, errors.QueryCanceled)) else ""
+        told = type(lost)(f"{publication.place}: {str(lost).splitlines()[0]}{remedy}")
         try:
             with closing(self._open()) as connection, connection.cursor(row_factory=dict_row) as cursor:
                 booked = booked_as(connection, publication.parameters())

@@ -17,7 +17,7 @@ from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, Sta
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.plan import Plan
 from airflow_orchestration.domain.profile import FeedProfile
-from airflow_orchestration.domain.stream import StreamMarks
+from airflow_orchestration.domain.stream import StreamMarks, StreamRange
 from airflow_orchestration.storage.trust_history import TrustHistory
 
 
@@ -189,12 +189,19 @@ class Streams(Protocol):
         """What a run is to read of a stream: what it holds already, else what nobody holds."""
         ...
 
-    def give_back(self, fence: Fence, feeds: Collection[str]) -> None:
-        """Let others read what the run holds of these streams, also what it may still register."""
+    def holders(self, key: RunKey) -> Sequence[RunKey]:
+        """The earlier runs of a Dag that hold records and, as far as the store knows, published nothing; oldest first."""
         ...
 
-    def take_again(self, fence: Fence, feeds: Collection[str]) -> None:
-        """Hold for the run what it gave back; raises `StreamTakenError` when others read it since."""
+    def give_back(self, fence: Fence, feeds: Collection[str], *, of: RunKey | None = None) -> None:
+        """Let others read what the run holds of these streams, also what it may still register.
+
+        With `of` it is what that other run holds.
+        """
+        ...
+
+    def take_again(self, fence: Fence, read: Mapping[str, Sequence[StreamRange]]) -> None:
+        """Hold for the run what it `read` of streams and gave back; raises `StreamTakenError` when others have it."""
         ...
 
 

@@ -31,16 +31,23 @@ ON CONFLICT (dag_id, feed_id, partition, start, run_id) DO UPDATE
 SET stop = excluded.stop, round = excluded.round, epoch = excluded.epoch, held = excluded.held,
     registered_at = excluded.registered_at;
 
--- name: returned_ranges
--- Read what a run gave back of a stream.
-SELECT partition, start, stop FROM orchestration.stream_range
-WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND feed_id = %(feed_id)s AND NOT held
-ORDER BY partition, start;
-
 -- name: take_again
--- Hold for a run what it gave back.
-UPDATE orchestration.stream_range SET held = true
-WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND feed_id = %(feed_id)s;
+-- Hold for a run ranges that it gave back.
+UPDATE orchestration.stream_range AS known SET held = true
+FROM jsonb_to_recordset(%(ranges)s) AS asked (partition text, start bigint[], stop bigint[])
+WHERE known.dag_id = %(dag_id)s AND known.run_id = %(run_id)s AND known.feed_id = %(feed_id)s
+  AND (known.partition, known.start, known.stop) = (asked.partition, asked.start, asked.stop);
+
+-- name: holders
+-- The earlier runs of a Dag that hold records and are not known to have published, oldest first.
+SELECT earlier.run_id
+FROM orchestration.run AS this
+JOIN orchestration.run AS earlier ON earlier.dag_id = this.dag_id AND earlier.started_at < this.started_at
+WHERE this.dag_id = %(dag_id)s AND this.run_id = %(run_id)s
+  AND coalesce(earlier.state, 'not_published') = 'not_published'
+  AND EXISTS (SELECT FROM orchestration.stream_range AS known
+              WHERE (known.dag_id, known.run_id) = (earlier.dag_id, earlier.run_id) AND known.held)
+ORDER BY earlier.started_at, earlier.run_id;
 
 -- name: give_back
 -- Give back what a run holds of a stream.

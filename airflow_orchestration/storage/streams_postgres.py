@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -40,22 +41,31 @@ class PostgresStreams:
             found = cursor.execute(_SQL["stream_marks"], stream).fetchall()
         return StreamMarks(again=tuple(again), marks={row["partition"]: _mark_of(row) for row in found})
 
-    def give_back(self, fence: Fence, feeds: Collection[str]) -> None:
-        """Let others read what the run holds of these streams, also what it may still register."""
+    def holders(self, key: RunKey) -> Sequence[RunKey]:
+        """The earlier runs of a Dag that hold records and, as far as the store knows, published nothing; oldest first."""
+        with self._transaction() as cursor:
+            found = cursor.execute(_SQL["holders"], rows.of_run(key)).fetchall()
+        return [RunKey(dag_id=key.dag_id, run_id=row["run_id"]) for row in found]
+
+    def give_back(self, fence: Fence, feeds: Collection[str], *, of: RunKey | None = None) -> None:
+        """Let others read what a run holds of these streams, also what it may still register."""
+        told_by = replace(fence, unit=replace(fence.unit, run=of or fence.unit.run))
         with self._fenced(fence) as cursor:
-            for stream in _locked(cursor, fence, feeds):
+            for stream in _locked(cursor, told_by, feeds):
                 cursor.execute(_SQL["close_stream"], stream)
                 returned = _ranges(cursor, "give_back", stream)
                 if returned:
-                    self._tell(cursor, fence, events.stream_returned(stream["feed_id"], returned))
+                    self._tell(cursor, told_by, events.stream_returned(stream["feed_id"], returned))
 
-    def take_again(self, fence: Fence, feeds: Collection[str]) -> None:
-        """Hold for the run what it gave back; raises `StreamTakenError` when others read it since."""
+    def take_again(self, fence: Fence, read: Mapping[str, Sequence[StreamRange]]) -> None:
+        """Hold for the run what it `read` of streams and gave back; raises `StreamTakenError` when others have it."""
         with self._fenced(fence) as cursor:
-            for stream in _locked(cursor, fence, feeds):
-                _refuse_taken(cursor, fence, stream, _ranges(cursor, "returned_ranges", stream))
+            for stream in _locked(cursor, fence, read):
+                ranges = read[stream["feed_id"]]
+                _refuse_taken(cursor, fence, stream, ranges)
                 cursor.execute(_SQL["reopen_stream"], stream)
-                cursor.execute(_SQL["take_again"], stream)
+                asked = rows.as_json(rows.ranges_as_json(ranges))
+                cursor.execute(_SQL["take_again"], {**stream, "ranges": asked})
 
 
 def hold(cursor: Cursor, fence: Fence, feed_id: str, ranges: Sequence[StreamRange]) -> None:

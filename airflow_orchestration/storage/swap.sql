@@ -59,7 +59,20 @@ SELECT format('identity column %%I', attname)
 FROM pg_attribute WHERE attrelid = %(old)s AND attidentity <> '' AND %(partition)s
 UNION ALL
 SELECT format('partitioned partition %%s', relid::regclass)
-FROM pg_partition_tree(%(old)s::oid) WHERE level > 0 AND NOT isleaf AND %(partition)s;
+FROM pg_partition_tree(%(old)s::oid) WHERE level > 0 AND NOT isleaf AND %(partition)s
+UNION ALL
+SELECT format(CASE bound WHEN 'DEFAULT' THEN 'DEFAULT partition %%s' ELSE 'partition %%s of several values' END, inhrelid::regclass)
+FROM pg_inherits
+JOIN pg_class AS class ON class.oid = inhrelid
+CROSS JOIN LATERAL pg_get_expr(relpartbound, inhrelid) AS bound
+WHERE inhparent = %(old)s AND %(partition)s AND bound !~ '^FOR VALUES IN \((''([^'']|'''')*''|[^'',]+)\)$'
+UNION ALL
+SELECT DISTINCT pg_describe_object(depend.classid, depend.objid, depend.objsubid)
+FROM own JOIN pg_class AS class USING (oid) JOIN pg_type AS row_type ON row_type.oid = reltype
+JOIN pg_depend AS depend
+  ON (refclassid = 'pg_type'::regclass AND refobjid IN (row_type.oid, row_type.typarray) AND deptype = 'n')
+  OR (refclassid = 'pg_class'::regclass AND refobjid = class.oid AND classid = 'pg_proc'::regclass)
+WHERE (class.oid <> %(old)s) = %(partition)s;
 
 -- name: building
 -- Write what makes a table like another one, without its indexes; rows that come in bear the stamps of the run.
@@ -101,7 +114,7 @@ step (place, statement) AS (
     WHERE attidentity <> ''
     UNION ALL
     SELECT 6, format('ALTER TABLE %%s ALTER COLUMN _run_id SET DEFAULT %%L, ALTER COLUMN _published_at SET DEFAULT now()',
-                     %(new)s::text, %(run_id)s::text))
+                     %(new)s::text, %(run)s::text))
 SELECT statement FROM step ORDER BY place;
 
 -- name: unstamping
@@ -184,6 +197,38 @@ step (place, statement) AS (
     SELECT 5, format('COMMENT ON TABLE %%s IS %%L', %(new)s::text, comment) FROM old WHERE comment IS NOT NULL)
 SELECT statement FROM step ORDER BY place;
 
+-- name: carrying_sequences
+-- Write what gives the sequences of identity columns the names, grants and comments of those that they follow.
+WITH sequence AS (
+    SELECT attrelid, attname, class.oid AS oid, nspname, relname, relacl,
+           coalesce(relacl, acldefault('s', relowner)) AS acl
+    FROM pg_attribute
+    JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = attrelid AND refobjsubid = attnum AND deptype = 'i'
+    JOIN pg_class AS class ON class.oid = objid AND relkind = 'S'
+    JOIN pg_namespace AS space ON space.oid = relnamespace
+    WHERE attrelid IN (%(old)s, %(new_oid)s) AND attidentity <> ''),
+pair AS (
+    SELECT old.oid AS oid, old.acl AS acl, new.acl AS new_acl, old.nspname AS space, new.relname AS made, old.relname AS name,
+           format('%%I.%%I', old.nspname, old.relname) AS full_name,
+           old.relacl IS NOT NULL OR new.relacl IS NOT NULL AS is_granted
+    FROM sequence AS old JOIN sequence AS new USING (attname)
+    WHERE old.attrelid = %(old)s AND new.attrelid = %(new_oid)s),
+step (place, statement) AS (
+    SELECT 1, format('ALTER SEQUENCE %%I.%%I RENAME TO %%I', space, made, name) FROM pair
+    UNION ALL
+    SELECT DISTINCT 2, format('REVOKE ALL ON SEQUENCE %%s FROM %%s', full_name,
+                              CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END)
+    FROM pair CROSS JOIN aclexplode(acl || new_acl) WHERE is_granted
+    UNION ALL
+    SELECT 3, format('GRANT %%s ON SEQUENCE %%s TO %%s%%s', privilege_type, full_name,
+                     CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
+                     CASE WHEN is_grantable THEN ' WITH GRANT OPTION' END)
+    FROM pair CROSS JOIN aclexplode(acl) WHERE is_granted
+    UNION ALL
+    SELECT 4, format('COMMENT ON SEQUENCE %%s IS %%L', full_name, obj_description(oid, 'pg_class'))
+    FROM pair WHERE obj_description(oid, 'pg_class') IS NOT NULL)
+SELECT statement FROM step ORDER BY place;
+
 -- name: swapping
 -- Write what puts a table in the place of another one: its name, its sequences, the views that read it.
 WITH old AS (
@@ -256,20 +301,7 @@ step (place, statement) AS (
     WHERE mine.conrelid = %(new_oid)s AND mine.contype = 'n' AND mine.conname <> theirs.conname
       AND %(named)s::text IS NULL
     UNION ALL
-    SELECT 5, format('ALTER SEQUENCE %%s.%%I RENAME TO %%I', their_space.nspname, mine.relname, theirs.relname)
-    FROM pg_attribute AS my_column
-    JOIN pg_attribute AS their_column
-      ON their_column.attrelid = %(old)s AND their_column.attname = my_column.attname AND their_column.attidentity <> ''
-    JOIN pg_depend AS my_depend ON my_depend.refobjid = my_column.attrelid AND my_depend.refobjsubid = my_column.attnum
-                               AND my_depend.deptype = 'i'
-    JOIN pg_depend AS their_depend ON their_depend.refobjid = %(old)s AND their_depend.refobjsubid = their_column.attnum
-                                  AND their_depend.deptype = 'i'
-    JOIN pg_class AS mine ON mine.oid = my_depend.objid AND mine.relkind = 'S'
-    JOIN pg_class AS theirs ON theirs.oid = their_depend.objid AND theirs.relkind = 'S'
-    JOIN pg_namespace AS their_space ON their_space.oid = theirs.relnamespace
-    WHERE my_column.attrelid = %(new_oid)s
-    UNION ALL
-    SELECT 6, pg_get_statisticsobjdef(oid) FROM pg_statistic_ext WHERE stxrelid = %(old)s AND %(named)s::text IS NULL)
+    SELECT 5, pg_get_statisticsobjdef(oid) FROM pg_statistic_ext WHERE stxrelid = %(old)s AND %(named)s::text IS NULL)
 SELECT statement FROM step ORDER BY place;
 
 -- name: partition
@@ -307,7 +339,16 @@ SELECT statement FROM step ORDER BY place;
 
 -- name: values
 -- Read the values of the partitioned column among the rows, a few at most.
-SELECT DISTINCT {column}::text AS value FROM {new} LIMIT 6;
+SELECT DISTINCT {value}::text AS value FROM {new} LIMIT 6;
+
+-- name: column_type
+-- Read the type of a column as a cast takes it.
+SELECT format_type(atttypid, atttypmod) AS type FROM pg_attribute
+WHERE attrelid = %(old)s AND attname = %(column)s AND NOT attisdropped;
+
+-- name: cast
+-- A value as another type has it.
+{value}::{type};
 
 -- name: one_value
 -- Let the server know that all rows have one value, so that it need not look when the table is attached.

@@ -44,7 +44,7 @@ class Swapper(Writer):
         else:
             cursor.execute(template("read_lock", table=self.target.identifier))
         source = self._source(cursor)
-        named = {**self._names(source), "run_id": self.publication.run.run_id}
+        named = {**self._names(source), "run": self.publication.run_stamp}
         self._definition = self._described(cursor, source)
         run_statements(cursor, "building", named)
         self._last_steps = [
@@ -74,7 +74,7 @@ class Swapper(Writer):
         if self._is_same:
             if self._newest(cursor) != self._same_since and not self._holds_the_same(cursor):
                 raise self.publication.overtaken()
-            return NOTHING_WRITTEN
+            return {**NOTHING_WRITTEN, "unchanged": self.publication.rows_published}
         cursor.execute(SQL["plain_names"])
         self.make_target(cursor)
         if not self._locked(cursor):
@@ -82,7 +82,7 @@ class Swapper(Writer):
         old = self._source(cursor)
         self._check_definition(cursor, old)
         self.exchange(cursor, old)
-        return {"inserted": self.publication.rows_published, "updated": 0}
+        return {**NOTHING_WRITTEN, "inserted": self.publication.rows_published}
 
     def look_at_rows(self, cursor: Cursor) -> None:
         """Check what only the rows can tell."""
@@ -105,7 +105,7 @@ class Swapper(Writer):
         }
         steps = [
             statement
-            for name in ("carrying", "swapping", "naming")
+            for name in ("carrying", "swapping", "naming", "carrying_sequences")
             for statement in written_statements(cursor, name, named)
         ]
         for statement in steps:

@@ -136,7 +136,7 @@ class Target:
         """The statement that brings the merged rows in, by key; into a partition of the table if one is named."""
         changeable = [name for name in self.written if name not in self.contract.key]
         assignments = [template("assignment", column=sql.Identifier(name)) for name in changeable]
-        own_run = [sql.Placeholder("run_id")] if RUN_COLUMN in self.key else []
+        own_run = [sql.Placeholder("run")] if RUN_COLUMN in self.key else []
         return template(
             "upsert",
             target=into or self.identifier,
@@ -149,8 +149,6 @@ class Target:
             merged_values=listed(changeable, "merged"),
             old_values=listed(changeable, "old"),
             assignments=sql.SQL(", ").join(assignments),
-            kept=listed(changeable, "kept"),
-            new=listed(changeable, "excluded"),
         )
 
     def append(self, merged: sql.Identifier) -> sql.Composed:

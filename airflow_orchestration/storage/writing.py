@@ -15,7 +15,7 @@ KEY_TWICE = Problem(
 )
 WORTH_COUNTING = 10_000
 """From so many rows on the planner is told that their keys are unique, and hashes them, not the table."""
-NOTHING_WRITTEN = {"inserted": 0, "updated": 0}
+NOTHING_WRITTEN = {"inserted": 0, "updated": 0, "unchanged": 0}
 
 
 class Writer:
@@ -77,7 +77,7 @@ class Writer:
             raise InputRefusedError(self.publication.place, [KEY_TWICE]) from None
 
     def _written(self, cursor: Cursor, statement: sql.Composed, published_at: object) -> dict[str, Any]:
-        stamps = {"run_id": self.publication.run.run_id, "published_at": published_at}
+        stamps = {"run": self.publication.run_stamp, "published_at": published_at}
         return cursor.execute(statement, stamps).fetchone() or NOTHING_WRITTEN
 
 

@@ -33,8 +33,8 @@ from airflow_orchestration.workflow.stopping import (
     Bounds,
     StoppedError,
     Worker,
-    WorkFaultError,
     here,
+    kept_words,
 )
 from airflow_orchestration.workflow.streams import TRIES, stream_marks
 
@@ -62,6 +62,14 @@ class Waiting:
     """It was being processed when the gate decided, and was stopped."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """A batch that waits for nothing. `unseen` is the fault that its file could not be looked for with."""
+
+    feed_id: str
+    unseen: Exception | None = None
+
+
 def run_branch(
     step: Step, branch_id: str, lane: Lane, *, last_try: bool = True, worker: Worker = here
 ) -> tuple[Waiting, ...]:
@@ -87,21 +95,28 @@ def run_branch(
         if ready is None:
             return _late(open_batches) if over and not faults else _wait(step, found, faults)
         try:
-            process_batch(step, ready, branch_id, snapshot, worker=worker)
+            _process_ready(step, ready, branch_id, snapshot, worker)
         except StoppedError:
-            return _give_up(step, ready, open_batches)
+            return _give_up(step, ready.feed_id, open_batches)
         except OrchestrationError:
             raise
         except Exception as fault:
-            log.exception("Feed %s met a fault", ready)
+            log.exception("Feed %s met a fault", ready.feed_id)
             if last_try:
-                _register_failure(step, ready, branch_id, f"{ready}: {_kind(fault)} on the last try")
+                _register_failure(step, ready.feed_id, branch_id, _last_fault(ready.feed_id, fault))
             else:
-                faults[ready] = fault
+                faults[ready.feed_id] = fault
 
 
-def _kind(fault: Exception) -> str:
-    return fault.kind if isinstance(fault, WorkFaultError) else type(fault).__name__
+def _process_ready(step: Step, ready: _Ready, branch_id: str, snapshot: GateSnapshot, worker: Worker) -> None:
+    if ready.unseen is not None:
+        raise ready.unseen
+    process_batch(step, ready.feed_id, branch_id, snapshot, worker=worker)
+
+
+def _last_fault(feed_id: str, fault: Exception) -> str:
+    words = kept_words(fault).removeprefix(f"{feed_id}: ")
+    return f"{feed_id}: {words}, on the last try; see the log of its task, and mend the cause before the next run."
 
 
 def _late(feeds: Iterable[str]) -> tuple[Waiting, ...]:
@@ -154,14 +169,19 @@ def _open_batches(branch: Branch, lane: Lane, snapshot: GateSnapshot) -> list[st
 
 def _first_ready(
     step: Step, open_batches: list[str], branch: Branch, snapshot: GateSnapshot
-) -> tuple[str | None, tuple[Waiting, ...]]:
+) -> tuple[_Ready | None, tuple[Waiting, ...]]:
     """Return the first batch that can be processed, and what the ones before it wait for."""
     standing = standing_outcomes(snapshot.round.plan, snapshot.outcomes)
     found: list[Waiting] = []
     for feed_id in open_batches:
-        obstacle = _obstacle(step, feed_id, branch, snapshot.waiting, standing)
+        try:
+            obstacle = _obstacle(step, feed_id, branch, snapshot.waiting, standing)
+        except OrchestrationError:
+            obstacle = None  # processing it is refused with the same words, and registers them
+        except Exception as unseen:  # noqa: BLE001  # it is raised again where faults of a batch are handled
+            return _Ready(feed_id=feed_id, unseen=unseen), tuple(found)
         if obstacle is None:
-            return feed_id, tuple(found)
+            return _Ready(feed_id=feed_id), tuple(found)
         found.append(obstacle)
     return None, tuple(found)
 
@@ -209,11 +229,12 @@ def process_batch(
     Raises `StoppedError` when the `worker` stopped it; then nothing of it is kept. A stream whose records
     another run has registered meanwhile is read again, from behind them.
     """
-    for tries_left in reversed(range(TRIES)):
+    for number in range(1, TRIES + 1):
+        again = step if number == 1 else replace(step, scratch=step.folder(f"{feed_id}-try-{number}"))
         try:
-            _process(step, feed_id, branch_id, snapshot, worker)
+            _process(again, feed_id, branch_id, snapshot, worker)
         except StreamTakenError as taken:
-            if not tries_left:
+            if number == TRIES:
                 raise
             log.info("%s", taken)
         else:

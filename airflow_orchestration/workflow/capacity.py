@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_orchestration.domain.pipeline import Capacity
@@ -19,12 +18,48 @@ from airflow_orchestration.workflow.step import Step
 
 MEMORY_PER_BRANCH_MB = int(process_memory_mb(LEAST_ENGINE_MB))
 """More branches than have so much memory each are not allocated by themselves."""
-CONTAINERS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
-"""Where Linux tells the limit of a container's memory, and its use; the second for cgroups of version 1."""
 MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """Where Linux tells the memory of a container: files of its cgroup."""
+
+    folder: Path
+    limit: str
+    used: str
+    """It counts the pages of files that were read or written, which Linux gives up when memory is wanted."""
+    given_up: str
+    """The line of `memory.stat` that tells those of them that it gives up first."""
+
+    def left(self) -> int | None:
+        """The bytes that are left below the limit; None without a limit."""
+        try:
+            limit, used = (int((self.folder / name).read_text()) for name in (self.limit, self.used))
+        except (OSError, ValueError):  # no such cgroup, or the limit is `max`
+            return None
+        return limit - max(0, used - self._given_up())
+
+    def _given_up(self) -> int:
+        try:
+            lines = (self.folder / "memory.stat").read_text().splitlines()
+            return next(int(line.split()[1]) for line in lines if line.startswith(f"{self.given_up} "))
+        except (OSError, StopIteration):
+            return 0
+
+
+CONTAINERS = (
+    Container(
+        folder=Path("/sys/fs/cgroup"), limit="memory.max", used="memory.current", given_up="inactive_file"
+    ),
+    Container(
+        folder=Path("/sys/fs/cgroup/memory"),
+        limit="memory.limit_in_bytes",
+        used="memory.usage_in_bytes",
+        given_up="total_inactive_file",
+    ),
+)
+"""Cgroups of version 2, and of version 1."""
 
 
 def measure_capacity(declared: Capacity) -> CapacityFacts:
@@ -55,7 +90,8 @@ def whole_memory_mb(step: Step) -> int:
 
 def available_memory_mb() -> int:
     """What this machine, or the container that this process is in, has left, in MiB."""
-    return max(0, min(_of_machine(), *_of_containers())) // MIB
+    limited = [left for container in CONTAINERS if (left := container.left()) is not None]
+    return max(0, min([_of_machine(), *limited])) // MIB
 
 
 def _memory_mb(step: Step) -> int:
@@ -72,13 +108,3 @@ def _of_machine() -> int:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _of_containers() -> Iterator[int]:
-    """What is left below each limit; there may be none, and then everything is."""
-    yield sys.maxsize
-    for limit, used in CONTAINERS:
-        try:
-            yield int(Path(limit).read_text()) - int(Path(used).read_text())
-        except (OSError, ValueError):  # no such cgroup, or the limit is `max`
-            continue

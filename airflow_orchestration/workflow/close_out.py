@@ -1,7 +1,12 @@
-"""How did the run end? The last step says so, once, whatever happened before."""
+"""How did the run end? The last step says so, once, whatever happened before.
+
+A run that is marked failed never comes to its last step; the next one then frees what it holds of streams.
+"""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from typing import Any
 
 from airflow_orchestration.storage.store import RunState
@@ -13,8 +18,10 @@ from airflow_orchestration.workflow.publish import (
     publication_key,
 )
 from airflow_orchestration.workflow.step import Step
-from airflow_orchestration.workflow.streams import settle_streams, shut_out_publishers
+from airflow_orchestration.workflow.streams import give_back_left, settle_streams, shut_out_publishers
 from airflow_orchestration.workflow.trust import teach
+
+log = logging.getLogger(__name__)
 
 
 def close_out(step: Step, publishers: Publishers) -> dict[str, Any]:
@@ -33,3 +40,25 @@ def close_out(step: Step, publishers: Publishers) -> dict[str, Any]:
     manifest = manifest_of(step, published=all(history.versions for history in known.values()), known=known)
     step.store.finish(step.fence, RunState(manifest["state"]), manifest)
     return manifest
+
+
+def free_left_records(step: Step, publishers: Publishers) -> None:
+    """Give back what earlier runs hold of streams and have not published, when they ended without saying so.
+
+    Should such a run live on after all: what it has under way is not committed, and its task `publish` is
+    refused once another run has its records.
+    """
+    for run in step.store.streams.holders(step.run_key):
+        left = step.reading(run)
+        left = replace(left, fence=replace(left.fence, epoch=step.fence.epoch))
+        try:
+            shut_out_publishers(left, publishers, publication_key(run))
+            known = histories(left, publishers)
+        except (
+            Exception
+        ):  # whatever is wrong with an older run's target, this run can be played; the next one asks again
+            log.warning(
+                "What run %s published can't be told; it keeps its records", run.run_id, exc_info=True
+            )
+        else:
+            give_back_left(step, left, known)

@@ -5,6 +5,7 @@ Nothing is waited for: a feed that is not there is late at once.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ from airflow_orchestration.workflow.routes import Route, after_gate, after_quali
 from airflow_orchestration.workflow.step import Step
 from airflow_orchestration.workflow.stopping import apart
 
+NOT_A_NAME = re.compile(r"[^A-Za-z0-9_.-]")
+"""What the name of a dataset may hold, and the name of a file had better not."""
 ATTEMPT = Attempt(try_number=1, ti_id="in-process", process="in-process")
 ALL_OVER: Mapping[str, str | None] = {lane.value: "success" for lane in Lane}
 LANES = {lane.value: lane.value for lane in Lane}
@@ -76,8 +79,10 @@ class InProcessRun:
                 route = self._round(scratch, number)
                 number += 1
             with self._step(scratch, 0, "publish") as step:
-                if route is Route.PUBLISH:
-                    self._deliver(step)
+                if route is Route.PUBLISH and self.publishers is not None:
+                    publish(step, self.publishers)
+                if self.output is not None:
+                    self._write(step, self.output, merged=route is Route.PUBLISH)
                 return manifest_of(step, published=route is Route.PUBLISH)
 
     def _round(self, scratch: Path, number: int) -> Route:
@@ -107,19 +112,22 @@ class InProcessRun:
                     with self._step(scratch, plan.round, f"branch:{lane}:{branch_id}") as step:
                         run_branch(step, branch_id, lane, worker=apart(step))
 
-    def _deliver(self, step: Step) -> None:
-        if self.publishers is not None:
-            publish(step, self.publishers)
-        if self.output is None:
-            return
-        self.output.mkdir(parents=True, exist_ok=True)
-        for number, record in enumerate(last_merges(step).values()):
-            name = f"rows-{number}.parquet" if len(step.spec.datasets) > 1 else "rows.parquet"
-            shutil.copyfile(step.staging.fetch(record.staged, step.scratch), self.output / name)
+    def _write(self, step: Step, output: Path, *, merged: bool) -> None:
+        """Leave the merged rows by dataset, and what was put aside by feed, whatever became of the run."""
+        output.mkdir(parents=True, exist_ok=True)
+        merges = last_merges(step) if merged else {}
+        for number, dataset in enumerate(step.spec.datasets, start=1):
+            if dataset in merges:
+                name = (
+                    f"rows-{number}-{NOT_A_NAME.sub('_', dataset)}" if len(step.spec.datasets) > 1 else "rows"
+                )
+                shutil.copyfile(
+                    step.staging.fetch(merges[dataset].staged, step.scratch), output / f"{name}.parquet"
+                )
         for feed_id, outcome in standing_feeds(step).items():
             if outcome.quarantine is not None:
                 fetched = step.staging.fetch(outcome.quarantine, step.scratch)
-                shutil.copyfile(fetched, self.output / f"quarantine-{feed_id}.parquet")
+                shutil.copyfile(fetched, output / f"quarantine-{feed_id}.parquet")
 
     @contextmanager
     def _step(self, scratch: Path, number: int, unit: str) -> Iterator[Step]:

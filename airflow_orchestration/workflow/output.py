@@ -49,6 +49,25 @@ def discard_output(step: Step, feed_id: str) -> None:
         shutil.rmtree(_place(step, output).draft(step.fence.epoch).parent, ignore_errors=True)
 
 
+def withdraw_output(step: Step, feed_id: str) -> None:
+    """Hide the run's rows from readers: its records of a stream are given back, and another run's to write."""
+    output = step.spec.feeds[feed_id].output
+    if output is not None:
+        place = _place(step, output)
+        if place.final.exists():
+            shutil.rmtree(place.withdrawn, ignore_errors=True)
+            place.final.rename(place.withdrawn)
+
+
+def restore_output(step: Step, feed_id: str) -> None:
+    """Let readers see again what was withdrawn."""
+    output = step.spec.feeds[feed_id].output
+    if output is not None:
+        place = _place(step, output)
+        if place.withdrawn.exists() and not place.final.exists():
+            place.withdrawn.rename(place.final)
+
+
 def _place(step: Step, output: Output) -> Place:
     name, _, below = output.uri.partition("/")
     root = Path(step.spec.pipeline.roots[name])

@@ -11,9 +11,9 @@ from typing import Any, cast
 
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.outcome import FeedOutcome
-from airflow_orchestration.domain.run_spec import Dataset
+from airflow_orchestration.domain.run_spec import Dataset, RunSpec
 from airflow_orchestration.engine.export import csv_chunks
-from airflow_orchestration.exceptions import NotPublishedError, StreamTakenError
+from airflow_orchestration.exceptions import InputRefusedError, NotPublishedError, Problem, StreamTakenError
 from airflow_orchestration.insights.manifest import ManifestFacts, completeness_manifest
 from airflow_orchestration.policies.asking import Choice
 from airflow_orchestration.policies.quality import QualityAction
@@ -21,7 +21,7 @@ from airflow_orchestration.storage.publishing import FeedRows, History, Publicat
 from airflow_orchestration.storage.store import MergeRecord, RunKey
 from airflow_orchestration.workflow.step import Step
 from airflow_orchestration.workflow.stopping import BRANCH_STOPPED
-from airflow_orchestration.workflow.streams import streams_of
+from airflow_orchestration.workflow.streams import hold_again
 
 MERGED_EXTRAS = ("_primary_source", "_sources", "_attribution", "_confidence", "_conflicts")
 NO_CONTENT = hashlib.sha256().hexdigest()
@@ -29,6 +29,25 @@ QUARANTINE_COLUMNS = ("feed_id", "origin", "position", "rule", "column_name", "r
 
 Publishers = Callable[[str], Publisher]
 """Connection id -> who publishes to that database."""
+
+
+def check_targets(spec: RunSpec, publishers: Publishers) -> None:
+    """Raise `InputRefusedError` with everything that would keep a publication from any of the run's tables."""
+    refusals: dict[str, InputRefusedError] = {}
+    for dataset in spec.datasets.values():
+        try:
+            publishers(dataset.publish.conn_id).preflight(dataset.publish, dataset.contract)
+        except InputRefusedError as refused:
+            refusals[dataset.publish.table] = refused
+    if len(refusals) == 1:
+        raise next(iter(refusals.values()))
+    if refusals:
+        problems = [
+            Problem(path=f"{table}: {problem.path}", message=problem.message)
+            for table, refused in refusals.items()
+            for problem in refused.problems
+        ]
+        raise InputRefusedError("target tables", problems)
 
 
 def publish(step: Step, publishers: Publishers) -> dict[str, Published]:
@@ -51,9 +70,11 @@ def publish(step: Step, publishers: Publishers) -> dict[str, Published]:
 
 def _take_streams_again(step: Step, merges: Mapping[str, MergeRecord]) -> None:
     """Hold what is published, if it was given back: a run that has ended may be published after all."""
-    feeds = streams_of(step, [feed_id for record in merges.values() for feed_id in record.published])
+    standing = standing_feeds(step)
     try:
-        step.store.streams.take_again(step.fence, feeds)
+        hold_again(
+            step, {feed_id: standing[feed_id] for record in merges.values() for feed_id in record.published}
+        )
     except StreamTakenError as taken:
         raise NotPublishedError(f"Nothing was published, start a new run instead: {taken}") from taken
 

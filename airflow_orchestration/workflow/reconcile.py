@@ -85,7 +85,7 @@ def _bring_in(step: Step, publisher: Publisher, dataset: Dataset) -> None:
     while True:
         history = publisher.history(dataset.publish.table, step.run_key)
         late = late_feeds(step, dataset, history) if history.versions else []
-        late = still_held(step, late)
+        late = still_held(step, late, standing_feeds(step))
         if not late:
             return
         try:

@@ -50,9 +50,9 @@ class Step:
         """What the run does, from the store: the pipeline file may have changed since."""
         return read_spec(self.run)
 
-    @cached_property
+    @property
     def staging(self) -> StagingArea:
-        """Where the run's files stand between tasks."""
+        """Where the run's files stand between tasks; named anew each time, for what a forked process can't share."""
         return self.open_staging(self.spec.pipeline.staging)
 
     def prepare(self, feed_id: str) -> None:

@@ -25,6 +25,7 @@ from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.pipeline import Stragglers
 from airflow_orchestration.exceptions import FeedError, OrchestrationError
 from airflow_orchestration.policies.allocation import process_memory_mb
+from airflow_orchestration.sources.outside import NoAnswerError
 from airflow_orchestration.workflow.step import Step
 
 log = logging.getLogger(__name__)
@@ -67,12 +68,29 @@ class StoppedError(OrchestrationError):
 
 
 class WorkFaultError(RuntimeError):
-    """The work met a fault that may pass, in its own process: `OSError: No space left on device`."""
+    """The work met a fault that may pass, in its own process: `OSError: No space left on device`.
 
-    @property
-    def kind(self) -> str:
-        """The name of the fault's class, without its words, which may hold data."""
-        return str(self).partition(":")[0]
+    `kept` are the words for it that may be kept, see `kept_words`.
+    """
+
+    def __init__(self, fault: str, kept: str) -> None:
+        super().__init__(fault)
+        self.kept = kept
+
+
+class WorkEndedError(ChildProcessError):
+    """The process of the work ended without a word, and not by a fault of its own."""
+
+
+def kept_words(fault: Exception) -> str:
+    """The words for a fault that may be kept with the run: those of others may hold data of rows."""
+    if isinstance(fault, WorkFaultError):
+        return fault.kept
+    if isinstance(fault, WorkEndedError | NoAnswerError):
+        return str(fault)
+    if isinstance(fault, OSError) and fault.strerror:
+        return f"{type(fault).__name__}, {fault.strerror}"
+    return type(fault).__name__
 
 
 def here(work: Work, _: Bounds) -> FeedOutcome:
@@ -99,7 +117,7 @@ def until(
     if child == 0:
         _work_and_exit(work, sending, bounds)
     sending.close()
-    word: tuple[type[Any], Any] | None = None
+    word: tuple[type[Any], *tuple[Any, ...]] | None = None
     try:
         _watch(receiving, child, over, bounds, before=before, look_every=look_every)
         word = receiving.recv()
@@ -111,10 +129,10 @@ def until(
         _, status = os.waitpid(child, 0)
     if word is None:
         raise _end_of(status, bounds)
-    kind, ended = word
+    kind, *told = word
     if kind is not FeedOutcome:
-        raise kind(ended)
-    outcome: FeedOutcome = ended
+        raise kind(*told)
+    outcome: FeedOutcome = told[0]
     return outcome
 
 
@@ -161,7 +179,7 @@ def _end_of(status: int, bounds: Bounds) -> Exception:
             "and deliver it in another format."
         )
     how = f"by {ended.name}, perhaps for want of memory," if ended else f"with exit code {code}"
-    return ChildProcessError(f"{bounds.feed_id}: the process that worked on it ended {how} without a word")
+    return WorkEndedError(f"{bounds.feed_id}: the process that worked on it ended {how} without a word")
 
 
 def _resident_mb(process: int) -> float:
@@ -215,6 +233,6 @@ def _work_and_exit(work: Work, sending: Connection[Any, Any], bounds: Bounds) ->
             sending.send((FeedError, str(_too_large(bounds))))
         except Exception as fault:
             log.exception("The work on a feed met a fault")
-            sending.send((WorkFaultError, f"{type(fault).__name__}: {fault}"))
+            sending.send((WorkFaultError, f"{type(fault).__name__}: {fault}", kept_words(fault)))
     finally:
         os._exit(0)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_orchestration.domain.feed import Feed
+from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.pipeline import Late
 from airflow_orchestration.domain.stream import StreamMarks
 from airflow_orchestration.exceptions import FeedError, StreamTakenError
@@ -19,6 +20,7 @@ from airflow_orchestration.sources.kafka import read_kafka
 from airflow_orchestration.sources.outbox import read_outbox
 from airflow_orchestration.storage.publishing import History
 from airflow_orchestration.workflow.members import arrived
+from airflow_orchestration.workflow.output import restore_output, withdraw_output
 from airflow_orchestration.workflow.step import Step
 
 if TYPE_CHECKING:
@@ -58,12 +60,20 @@ def streams_of(step: Step, feeds: Collection[str]) -> list[str]:
     return [feed_id for feed_id in feeds if step.spec.feeds[feed_id].is_stream]
 
 
-def still_held(step: Step, feeds: Sequence[str]) -> list[str]:
+def hold_again(step: Step, published: Mapping[str, FeedOutcome]) -> None:
+    """Hold what these outcomes read of streams, if it was given back; raises `StreamTakenError` when others have it."""
+    read = {feed_id: published[feed_id].ranges or () for feed_id in streams_of(step, published)}
+    step.store.streams.take_again(step.fence, read)
+    for feed_id in read:
+        restore_output(step, feed_id)
+
+
+def still_held(step: Step, feeds: Sequence[str], standing: Mapping[str, FeedOutcome]) -> list[str]:
     """Those of the feeds whose rows are this run's to publish: what it gave back may be another run's by now."""
     kept = []
     for feed_id in feeds:
         try:
-            step.store.streams.take_again(step.fence, streams_of(step, [feed_id]))
+            hold_again(step, {feed_id: standing[feed_id]})
         except StreamTakenError as taken:
             log.warning("%s", taken)
         else:
@@ -86,8 +96,25 @@ def settle_streams(step: Step, known: Mapping[str, History]) -> None:
         for feed_id in streams_of(step, dataset.feeds)
         if feed_id not in known[dataset.name].feeds and not _comes_later(step, feed_id, known[dataset.name])
     ]
-    if unpublished:
-        step.store.streams.give_back(step.fence, unpublished)
+    _give_back(step, step, unpublished)
+
+
+def give_back_left(step: Step, left: Step, known: Mapping[str, History]) -> None:
+    """Give back what another run has `left`: what it has read of streams and not published."""
+    unpublished = [
+        feed_id
+        for dataset in left.spec.datasets.values()
+        for feed_id in streams_of(left, dataset.feeds)
+        if feed_id not in known[dataset.name].feeds
+    ]
+    _give_back(step, left, unpublished)
+
+
+def _give_back(step: Step, left: Step, feeds: Sequence[str]) -> None:
+    if feeds:
+        step.store.streams.give_back(step.fence, feeds, of=left.run_key)
+    for feed_id in feeds:
+        withdraw_output(left, feed_id)
 
 
 def _comes_later(step: Step, feed_id: str, history: History) -> bool:
@@ -96,6 +123,6 @@ def _comes_later(step: Step, feed_id: str, history: History) -> bool:
         return False
     rounds = step.store.rounds(step.run_key)
     standing = step.standing(rounds[-1].round).get(feed_id) if rounds else None
-    if standing is None:
-        return True
+    if standing is None:  # a run that another one followed is not read any more
+        return not history.later
     return arrived(standing) and standing.quality_score >= step.spec.pipeline.quality.approve_at

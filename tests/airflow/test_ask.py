@@ -20,6 +20,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow_orchestration.dags.pipeline_dag import pipeline_dag
 from airflow_orchestration.domain.pipeline import AskWhen
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
+from airflow_orchestration.hooks.outside import staging_area
 from airflow_orchestration.operators import base
 from airflow_orchestration.storage.memory import MemoryStore
 from airflow_orchestration.storage.store import RunKey, WorkUnit
@@ -175,7 +176,7 @@ class Tries:
     def comes_up(self) -> None:
         """Let the fork before it decide, once more, that a person is asked."""
         fence = self.store.claim(WorkUnit(run=RUN, round=1, unit="decide"), _attempt())
-        step = Step(store=self.store, fence=fence, scratch=self.tmp_path, open_staging=base.staging_area)
+        step = Step(store=self.store, fence=fence, scratch=self.tmp_path, open_staging=staging_area)
         verdict = self.store.rounds(RUN)[0].verdict
         assert verdict is not None
         assert Route.ASK is ask_after_gate(step, verdict, Route.MERGE)

@@ -55,6 +55,7 @@ def test_try_prints_plan_verdict_and_manifest(
     assert "Round 1" in printed
     assert "proceed_to_data_merge because all_arrived" in printed
     assert "PUBLISHED: 10252 rows from 6 of 6 feeds" in printed
+    assert "A trial: no table was written." in printed
     assert {"rows.parquet", "manifest.json", "quarantine-vega.parquet"} <= {
         path.name for path in (tmp_path / "out").iterdir()
     }
@@ -73,15 +74,18 @@ def test_try_publishes_to_a_named_connection(pipeline: Path, connection: str, da
     assert (10252,) == rows == ledger
 
 
-def test_try_exits_1_when_nothing_is_published(pipeline: Path) -> None:
-    """A run that publishes nothing is told by its exit code."""
+def test_try_exits_1_when_nothing_is_published(pipeline: Path, tmp_path: Path) -> None:
+    """A run that publishes nothing is told by its exit code, and leaves what was put aside."""
     landing = Landing(pipeline.parent.parent / ".orchestration" / "landing")
     for feed in ("ourairports", "iata_codes", "aircodes"):
         landing.deliver(feed, change=truncated)
     with pytest.raises(SystemExit) as ended:
-        handlers.try_pipeline(arguments(pipeline))
+        handlers.try_pipeline(arguments(pipeline, output=str(tmp_path / "out")))
 
     assert handlers.NOT_PUBLISHED == ended.value.code
+    assert {"manifest.json", "quarantine-vega.parquet"} <= {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,7 @@ QUERIES = [
     ("SELECT avg(amount) FROM ${object} WHERE amount < 3", 1.5), ("SELECT max(amount) - min(amount) FROM ${object}", 2),
     ("SELECT sum(note::INTEGER) FROM ${object} WHERE regexp_full_match(note, '[0-9]+')", 9),
     ("SELECT 100.0 * count(*) / 5 FROM ${object} WHERE note IS NULL", 20.0), ("SELECT bool_and(amount > 0) FROM ${object}", True),
+    ("SELECT count(*) FROM ${object} WHERE regexp_matches(note, '^[xy]{1}$')", 2), ("SELECT count({Column}) FROM {TABLE}", 4),
     ("SELECT median(amount) FROM ${object}", 2.5), ("SELECT count_if(amount > 1) FROM ${object} WHERE note = 'y'", 1),
 ]  # fmt: skip
 REFUSED_QUERIES = [
@@ -194,6 +195,8 @@ REFUSED_QUERIES = [
     ("WITH x AS (SELECT 1) SELECT count(*) FROM ${object}", "one aggregate"), ("DELETE FROM ${object}", "no SQL"),
     ("SELECT count(*) FROM ${object} WHERE sum(amount) > 1", "sum"), ("SELECT DISTINCT count(*) FROM ${object}", "one aggregate"),
     ("SELECT count(*) FROM ${object} USING SAMPLE 10%", "one aggregate"),
+    ("SELECT count(*) FROM ${object} WHERE TRY(amount + note::INTEGER) IS NULL", "uses TRY; write try_cast"),
+    ("SELECT TRY(sum(amount)) FROM ${object}", "uses TRY"),
 ]  # fmt: skip
 FIVE_COLUMNS = {"amount": "BIGINT", "note": "VARCHAR"}
 

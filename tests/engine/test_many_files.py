@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,59 @@ def test_a_file_that_changes_before_its_repeats_are_read_again_is_refused(
     monkeypatch.setattr(combining, "reject_repeats", changed)
     with pytest.raises(FeedError, match=r"two\.csv was changed while it was read"):
         bench.ingest_files({"one.csv": HEADER + b"A,a,1\n", "two.csv": HEADER + b"A,b,1\n"})
+
+
+@pytest.mark.parametrize("layout", ["csv", "json"])
+def test_a_file_delivered_twice_needs_little_memory(bench: Bench, layout: str) -> None:
+    """Rows that repeat earlier ones are counted in Python, and held nowhere in it."""
+    rows = [{"id": f"{number:08X}", "name": "n", "size": number % 1000} for number in range(30_000)]
+    lines = HEADER + "".join("{id},{name},{size}\n".format(**row) for row in rows).encode()
+    data = lines if layout == "csv" else json.dumps(rows).encode()
+    del rows
+    tracemalloc.start()
+    done = bench.ingest_files({"a": data, "b": data}, format=layout)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert {"duplicate_key": 30_000} == done.rejects
+    assert balanced_by_file(done.quarantine, 30_000)
+    assert peak < 6_000_000
+
+
+def balanced_by_file(quarantine: Path | None, rows: int) -> bool:
+    """Whether each row of the second file, and no other, is in the quarantine, in the order of the file."""
+    found = rows_of(quarantine, "origin, position")
+    return {"in/b"} == {origin for origin, _ in found} and rows == len(set(found)) and found == sorted(found)
+
+
+def test_a_key_that_one_file_lacks_is_there_when_another_has_it(bench: Bench) -> None:
+    """Absent means absent from all files: an optional key may be missing from a small one."""
+    done = bench.ingest_files(
+        {
+            "a": b'{"id":"A","name":"a","size":1}',
+            "b": b'{"id":"B","name":"b"}\n{"id":"C","name":"c","size":"x"}',
+            "c": b'{"id":"D"}',
+        },
+        format="ndjson",
+    )
+    assert [("A", 1), ("B", None), ("D", None)] == rows_of(done.staged, "id, size")
+    with pytest.raises(FeedError, match=r"no row has a column 'size'; change the feed's columns\.$"):
+        bench.ingest_files({"a": b'{"id":"A","name":"a"}', "b": b'{"id":"B"}', "c": b"no"}, format="ndjson")
+
+
+@pytest.mark.parametrize("nothing", [b"", b"\n", gzip.compress(b"")])
+def test_an_empty_file_of_lines_has_no_rows(bench: Bench, nothing: bytes) -> None:
+    """NDJSON has neither header nor brackets: no bytes are no rows, alone or among other files."""
+    done = bench.ingest_files({"a": b'{"id":"A","name":"a","size":1}', "b": nothing}, format="ndjson")
+    assert (1, 1, 0) == (done.rows_in, done.rows_staged, done.rows_quarantined)
+    done = bench.ingest_files({"b": nothing}, format="ndjson")
+    assert (0, 0, 0) == (done.rows_in, done.rows_staged, done.rows_quarantined)
+
+
+@pytest.mark.parametrize("layout", ["csv", "json"])
+def test_an_empty_file_of_another_format_is_refused_and_named(bench: Bench, layout: str) -> None:
+    """Without its header or brackets a file is no complete one: it may still be on its way."""
+    good = HEADER if layout == "csv" else b"[]"
+    with pytest.raises(
+        FeedError, match=r"bad is empty; .* has at least its header or \[\]\. This is about in/bad"
+    ):
+        bench.ingest_files({"good": good, "bad": b""}, format=layout)

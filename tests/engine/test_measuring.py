@@ -139,18 +139,45 @@ def test_no_rows_are_no_share(bench: Bench) -> None:
     assert [True, False] == [result.passed for result in done.rules]
 
 
-def test_a_column_that_the_feed_does_not_fill_is_empty_everywhere(bench: Bench) -> None:
-    """Quarantined rows included."""
+UNMAPPED = [
+    rule(Metric.NULL_VALUES, operator=Operator.MUST_BE, low=1),
+    rule(Metric.FRESHNESS, low=60),
+    rule(Metric.DUPLICATE_VALUES, columns=["x", "y"], operator=Operator.MUST_BE, low=1),
+    rule(Metric.SQL, columns=[], query="SELECT count(x) FROM ${object} WHERE y = 'a'", operator=Operator.MUST_BE, low=1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("about_x", UNMAPPED)
+def test_a_rule_about_a_column_that_the_feed_does_not_map_is_not_measured(
+    bench: Bench, about_x: QualityRule
+) -> None:
+    """It is written down as that, neither broken nor in silence; the others are measured."""
     described = feed(columns={"id": "id", "y": "x"})
     path = bench.write(b"id,x\n1,a\n2,b\n")
+    about_y = rule(Metric.SQL, name="y", query="SELECT count(y) FROM ${object}")
     done = ingesting.ingest(
         described,
         fetched=bench.fetched(described, path),
-        contract=contract(rule(Metric.NULL_VALUES)),
+        contract=contract(about_x, about_y, kind="date"),
         scratch=bench.scratch(),
+        as_of=AS_OF,
     )
 
-    assert {"nullValues": 2.0} == values(done)
+    assert [(None, True, ("x",)), (2.0, True, None)] == [
+        (one.value, one.passed, one.not_mapped) for one in done.rules
+    ]
+
+
+NO_NUMBERS = ["SELECT avg(x / 0) FROM ${object}", "SELECT sum(x) / 0 FROM ${object}", "SELECT avg(x) FROM ${object} WHERE x > 5"]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", NO_NUMBERS)
+def test_a_result_that_is_no_finite_number_breaks_its_rule_and_nothing_else(bench: Bench, query: str) -> None:
+    """For information only it costs nobody a row."""
+    endless = rule(Metric.SQL, name="endless", query=query, severity="info")
+    done = ingested(bench, table([("1", "a"), ("2", "a")]), contract(endless))
+
+    assert [(None, False, 2)] == [(one.value, one.passed, done.rows_staged) for one in done.rules]
 
 
 def test_a_broken_rule_of_severity_error_fails_the_feed(bench: Bench) -> None:
@@ -207,6 +234,10 @@ AGES = [
     ("date", ["2026-11-20", "2026-11-21"], 86_400.0),
     ("date", ["2026-11-22"], 0.0),
     ("date", [""], None),
+    ("date", ["2020-11-22", "2062-11-21"], 2191 * 86_400.0),
+    ("date", ["2026-11-20", "2026-11-23"], -86_400.0),
+    ("timestamp", ["2026-11-21 18:00:00", "2026-11-23 06:00:01"], 12 * 3600.0),
+    ("timestamp", ["2062-11-21 18:00:00"], None),
 ]
 
 
@@ -214,8 +245,8 @@ AGES = [
 def test_freshness_is_the_age_of_the_newest_value(
     bench: Bench, kind: str, texts: list[str], age: float | None
 ) -> None:
-    """At the moment that was given, never by a clock; dates in whole days; without a value it is unknown."""
-    fresh = rule(Metric.FRESHNESS, severity="warning", low=86_400)
+    """At the moment that was given, never by a clock; what lies more than a day ahead is no news but a slip."""
+    fresh = rule(Metric.FRESHNESS, severity="warning", low=3000 * 86_400)
     done = ingested(bench, table([(text, "a") for text in texts]), contract(fresh, kind=kind))
 
     assert {"freshness": age} == values(done)
@@ -231,7 +262,7 @@ def test_stale_rows_fail_the_feed(bench: Bench) -> None:
 
 
 QUERIES = [
-    ("SELECT max(nothing) FROM ${object}", "names 'nothing'"), ("SELECT max(y) FROM ${object}", "gives a VARCHAR"),
+    ("SELECT max(nothing) FROM ${object}", "names 'nothing'"), ("SELECT max(y) FROM ${object}", "gives a VARCHAR"), ("SELECT max(x, 3) FROM ${object}", r"gives a BIGINT\[\]"),
     ("SELECT count(*) FROM other", "must be SELECT"), ("SELECT repeat(y, 9) FROM ${object}", "calls repeat"),
 ]  # fmt: skip
 

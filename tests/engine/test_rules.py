@@ -179,6 +179,44 @@ def test_numbers_that_mean_missing_are_compared_as_numbers(bench: Bench) -> None
     assert [(2, "missing_value"), (4, "type")] == rejected(done)
 
 
+STAND_FOR: list[tuple[dict[str, Any], list[Any], list[str], list[str]]] = [
+    ({"type": "integer"}, ["N/A", "-999", -1], ["N/A", "-999", "-1"], ["5", "999"]),
+    ({"type": "integer"}, ["1.7", "1_0"], ["1.7", "1_0"], ["2", "10", "1"]),
+    ({"type": "integer"}, ["9" * 400, "inf"], ["9" * 400, "inf"], ["9"]),
+    ({"type": "number"}, ["-999", "none"], ["-999.0", "-9.99e2", "none"], ["999", "0.5"]),
+    ({"type": "string"}, [-1, "N/A"], ["-1", "N/A"], ["-1.0", "1", "n/a"]),
+    ({"type": "boolean"}, ["unknown"], ["unknown"], ["true", "false"]),
+    ({"type": "date"}, ["1900/1/1", 0, "1901-01-01 00:00:00"], ["1900-01-01", "0", "1901-01-01"], ["2026-01-01"]),
+    ({"type": "date", "format": "dd.MM.yyyy"}, ["01.01.1900", "-"], ["01.01.1900", "-"], ["01.02.1900"]),
+    ({"type": "timestamp"}, ["1900-01-01 00:00:00Z", "never"], ["1900-01-01 00:00:00", "never"], ["1900-01-01 00:00:01"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("column", "missing", "meant", "others"), STAND_FOR)
+def test_what_stands_for_no_value_may_be_of_another_type(
+    bench: Bench, column: dict[str, Any], missing: list[Any], meant: list[str], others: list[str]
+) -> None:
+    """Compared as the text that the feed writes, and as the value which that text says."""
+    some = row_rule(
+        Metric.MISSING_VALUES, missing=missing, threshold={"operator": Operator.LESS_THAN, "low": 99}
+    )
+    rules = contract_of(column, quality=[some])
+    done = bench.ingest(as_csv([*meant, *others, None]), rules=rules, **COLUMNS)
+
+    assert [float(len(meant))] == [one.value for one in done.rules]
+
+
+@pytest.mark.parametrize(("column", "missing", "meant", "others"), STAND_FOR)
+def test_a_row_with_what_stands_for_no_value_is_quarantined(
+    bench: Bench, column: dict[str, Any], missing: list[Any], meant: list[str], others: list[str]
+) -> None:
+    """And no other row, be it empty: only a listed null would forbid that."""
+    rules = contract_of(column, quality=[row_rule(Metric.MISSING_VALUES, missing=missing)])
+    done = bench.ingest(as_csv([*meant, *others, None]), rules=rules, **COLUMNS)
+
+    assert list(range(2, 2 + len(meant))) == [position for position, _ in rejected(done)]
+
+
 def first_of(rows: list[tuple[str, str | None, str | None]]) -> list[tuple[int, str]]:
     """Plain Python's answer: keys first, then each unique column among the rows that are left."""
     found: dict[int, str] = {}

@@ -11,7 +11,7 @@ import pytest
 from airflow_orchestration.exceptions import InputRefusedError
 from airflow_orchestration.storage.publishing import Publisher
 from airflow_orchestration.workflow.close_out import close_out
-from airflow_orchestration.workflow.publish import publish
+from airflow_orchestration.workflow.publish import check_targets, publish
 from tests.reconcile.conftest import Connect
 from tests.reconcile.world import CONTRACT, World
 
@@ -157,6 +157,18 @@ def test_a_table_that_refuses_its_rows_is_told(world: World, connect: Connect) -
     mended = world.publish(0)
     assert ("published", []) == (mended["state"], mended["missing"])
     assert 2 == len(rows(connect, "public.part"))
+
+
+def test_all_tables_are_checked_at_once(world: World, connect: Connect) -> None:
+    """What keeps rows from either table is told in one message, before any work."""
+    with connect() as connection:
+        connection.execute("CREATE TABLE public.part (code text); CREATE TABLE public.thing (code bigint)")
+    with pytest.raises(InputRefusedError, match=r"target tables: .*problems") as refused:
+        check_targets(world.spec(0), world.publishers)
+
+    found = [str(problem) for problem in refused.value.problems]
+    assert "public.thing: public.thing.code: is bigint; it must be text or character varying" in found
+    assert any(problem.startswith("public.part: public.part.size: is missing") for problem in found)
 
 
 def test_an_empty_dataset_is_not_published(world: World) -> None:

@@ -24,7 +24,7 @@ from airflow_orchestration.storage.publishing import Publisher
 from airflow_orchestration.storage.store import Attempt, RunKey, WorkUnit
 from airflow_orchestration.workflow.analyze import analyze_batches
 from airflow_orchestration.workflow.branch import run_branch
-from airflow_orchestration.workflow.close_out import close_out
+from airflow_orchestration.workflow.close_out import close_out, free_left_records
 from airflow_orchestration.workflow.gate import decide_gate
 from airflow_orchestration.workflow.merge import merge_round
 from airflow_orchestration.workflow.plan import plan_round
@@ -100,6 +100,7 @@ class World:
         self.played.append(number)
         with self.step(number, 0, "analyze") as step:
             analyze_batches(self.store, step.fence, self.spec(number))
+            free_left_records(step, self.publishers)
         with self.step(number, 1, "plan") as step:
             plan_round(step)
 

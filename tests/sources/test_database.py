@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from airflow_orchestration.engine import csv_reading
 from airflow_orchestration.engine.ingest import Ingested, ingest
 from airflow_orchestration.exceptions import FeedError
 from airflow_orchestration.sources.database import fetch_rows
@@ -67,6 +69,10 @@ def bench(database: str, tmp_path: Path) -> Bench:
 
 
 TABLE = {"table": "shop.place"}
+CANCEL = (
+    "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+    "AND wait_event = 'PgSleep'"
+)
 
 
 def test_rows_of_a_table_are_checked_like_lines_of_a_file(
@@ -92,6 +98,25 @@ def test_texts_may_hold_line_ends(bench: Bench, shop: psycopg.Connection[Any], e
     assert [("A", f'a{end}"z', 1), ("C", '"', 3)] == rows_of(done.staged, "id, name, size")
     assert [(2, "type")] == rows_of(done.quarantine, "position, rule")
     assert balanced(done)
+
+
+def test_a_long_text_with_line_ends_is_read(bench: Bench, shop: psycopg.Connection[Any]) -> None:
+    """A document of some MiB is a value like others."""
+    shop.execute("INSERT INTO shop.place VALUES ('A', 'a', '1'), ('B', repeat(E'x\n', 3000000), '2')")
+    done = bench.ingest(TABLE)
+    assert [("A", 1), ("B", 6_000_000)] == rows_of(done.staged, "id, length(name)")
+
+
+def test_a_row_that_is_too_long_is_refused_as_what_it_is(
+    bench: Bench, shop: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database wrote its result as it should: what helps is a shorter one."""
+    monkeypatch.setattr(csv_reading, "MAX_ROW", 2 * 1024**2)
+    shop.execute("INSERT INTO shop.place VALUES ('A', repeat(E'x\n', 1500000), '2')")
+    with pytest.raises(
+        FeedError, match="a row is longer than 2 MiB.* leave its longest column out of the query"
+    ):
+        bench.ingest(TABLE)
 
 
 def test_a_query_is_read_in_its_own_order(bench: Bench, shop: psycopg.Connection[Any]) -> None:
@@ -186,7 +211,7 @@ BAD = {
     "a failing row": (
         {"query": "SELECT (1 / 0)::text AS id, '' AS name, '' AS size"},
         {},
-        "division by zero",
+        r"DivisionByZero \(22012\); correct the rows, or how the query computes",
     ),
     "too many rows": (TABLE, {"limits": {"rows": 1}}, "more than 1 rows, the feed's limits.rows"),
     "too many bytes": (TABLE, {"limits": {"bytes": 5}}, "more than 5 bytes, the feed's limits.bytes"),
@@ -227,6 +252,52 @@ def test_a_table_that_may_not_be_read_is_refused(bench: Bench, shop: psycopg.Con
             nosy.fetch(TABLE)
     finally:
         shop.execute("DROP ROLE nosy")
+
+
+def test_an_error_of_a_value_does_not_quote_the_value(bench: Bench, shop: psycopg.Connection[Any]) -> None:
+    """What a feed's error says is kept with the run, and shown: it names the kind of the data's fault alone."""
+    shop.execute("INSERT INTO shop.place VALUES ('A', 'a', 'anna@example.org')")
+    with pytest.raises(FeedError) as refused:
+        bench.fetch({"query": "SELECT id, name, size::int AS size FROM shop.place"})
+    assert (
+        "f: shop:query can't be read: InvalidTextRepresentation (22P02); "
+        "correct the rows, or how the query computes with them." == str(refused.value)
+    )
+
+
+def test_a_statement_that_a_person_cancels_is_a_fault_and_not_the_feeds(
+    bench: Bench, shop: psycopg.Connection[Any]
+) -> None:
+    """Only what really took the feed's seconds is told to have taken them."""
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(
+            bench.fetch,
+            {"query": "SELECT id, name, size FROM shop.place, pg_sleep(30)"},
+            limits={"seconds": 30},
+        )
+        while not reading.done() and not shop.execute(CANCEL).rowcount:
+            pass
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            reading.result()
+
+
+def test_rows_that_a_policy_hides_are_not_left_out_in_silence(
+    bench: Bench, shop: psycopg.Connection[Any]
+) -> None:
+    """Row-level security gives a part of the rows as if it were all: the feed is refused, with the remedy."""
+    shop.execute("INSERT INTO shop.place VALUES ('A', 'a', '1'), ('B', 'b', '2')")
+    shop.execute("ALTER TABLE shop.place ENABLE ROW LEVEL SECURITY")
+    shop.execute("CREATE POLICY some ON shop.place USING (id = 'A')")
+    shop.execute("DROP ROLE IF EXISTS nosy")
+    shop.execute("CREATE ROLE nosy; GRANT USAGE ON SCHEMA shop TO nosy; GRANT SELECT ON shop.place TO nosy")
+    try:
+        nosy = Bench(psycopg.conninfo.make_conninfo(bench.url, options="-c role=nosy"), bench.folder)
+        with pytest.raises(
+            FeedError, match="row-level security .*; let the connection's role read all of its"
+        ):
+            nosy.fetch(TABLE)
+    finally:
+        shop.execute("DROP OWNED BY nosy; DROP ROLE nosy")
 
 
 def test_a_lost_connection_is_a_fault_and_not_the_feeds(tmp_path: Path) -> None:

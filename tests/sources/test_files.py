@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,33 @@ def test_an_object_store_needs_airflow(tmp_path: Path) -> None:
     """Without connections a root in an object store is refused with the remedy."""
     with pytest.raises(FeedError, match="run the pipeline in Airflow"):
         fetch(feed(), Location(root="s3://lake/x", below="a.csv"), NOWHERE, tmp_path)
+
+
+def test_a_folder_is_no_file_that_has_arrived(tmp_path: Path) -> None:
+    """A folder whose name matches is not there when it is asked for, as it is not when files are fetched."""
+    location = Location(root=str(landing(tmp_path, "part-1.csv/inside.csv")), below="day/part-*.csv")
+    assert not anything_at(str(location), NOWHERE)
+    landing(tmp_path, "part-2.csv")
+    assert anything_at(str(location), NOWHERE)
+    assert ["day/part-2.csv"] == [one.origin for one in fetch(feed(), location, NOWHERE, tmp_path).files]
+
+
+@pytest.mark.parametrize("folder", ["day/part.csv", "night"])
+def test_what_is_no_folder_holds_no_files(tmp_path: Path, folder: str) -> None:
+    """A file in the place of the folder, or nothing, is a feed that has not come."""
+    location = Location(root=str(landing(tmp_path, "part.csv")), below=f"{folder}/*.csv")
+    assert not anything_at(str(location), NOWHERE)
+    with pytest.raises(FeedError, match="no file matches"):
+        fetch(feed(), location, NOWHERE, tmp_path)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """The error shows the bytes of the name, so that the file can be found and renamed."""
+    root = landing(tmp_path, "part-1.csv", os.fsdecode(b"part-\xff.csv"))
+    location = Location(root=str(root), below="day/part-*.csv")
+    assert anything_at(str(location), NOWHERE)
+    with pytest.raises(
+        FeedError, match=r"the name of .*/day/part-\\xff\.csv is no UTF-8; rename the file"
+    ) as refused:
+        fetch(feed(), location, NOWHERE, tmp_path)
+    assert str(refused.value).encode()

@@ -15,7 +15,8 @@ from airflow_orchestration.domain.source import Gone, Kafka, MicroBatch
 from airflow_orchestration.domain.stream import StreamMark, StreamMarks, StreamRange
 from airflow_orchestration.exceptions import FeedError
 from airflow_orchestration.sources.fetched import Fetched
-from airflow_orchestration.sources.kafka import NoAnswerError, read_kafka
+from airflow_orchestration.sources.kafka import read_kafka
+from airflow_orchestration.sources.outside import NoAnswerError
 from demo.ports import free_port
 from tests.sources.brokers import Broker, apache_kafka, tansu
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from moto.server import ThreadedMotoServer
 
 from airflow_orchestration.domain.location import Location
 from airflow_orchestration.engine.ingest import ingest
 from airflow_orchestration.engine.staging import StagingArea
-from airflow_orchestration.exceptions import FeedError, StagedFileError
-from airflow_orchestration.hooks.outside import AirflowOutside
+from airflow_orchestration.exceptions import FeedError, InputRefusedError, StagedFileError
+from airflow_orchestration.hooks.outside import AirflowOutside, staging_area
 from airflow_orchestration.sources import files
 from airflow_orchestration.sources.fetch import fetch
 from airflow_orchestration.sources.files import anything_at, remote_bytes
+from airflow_orchestration.sources.outside import Nowhere, RemotePath
 from tests.engine.builders import PLACES, feed, rows_of
 
 ROOT = "s3://lake@bucket/landing"
@@ -76,6 +79,49 @@ def test_a_file_that_comes_later_is_seen(lake: Any) -> None:
     assert [True, True] == [anything_at(place, outside) for place in places]
     assert len(HEADER) == remote_bytes(Location(root=ROOT, below="day/*.csv"), outside)
     assert 0 == remote_bytes(Location(root=ROOT, below="night/y.csv"), outside)
+
+
+@pytest.mark.parametrize(
+    "fault", [EndpointConnectionError(endpoint_url="http://lake"), ClientError({}, "HeadObject"), OSError()]
+)
+def test_a_store_that_does_not_answer_has_no_size(fault: Exception) -> None:
+    """Whatever the store's library raises: a plan needs no sizes."""
+
+    class Down(Nowhere):
+        def storage(self, uri: str) -> RemotePath:
+            raise fault
+
+    assert 0 == remote_bytes(Location(root=ROOT, below="a.csv"), Down())
+
+
+@pytest.mark.usefixtures("lake")
+def test_a_connection_that_is_not_there_is_not_replaced_by_the_workers_rights() -> None:
+    """It is refused by name, for reading and for staging, and seen as soon as it is there."""
+    for opened in (AirflowOutside().storage, staging_area):
+        with pytest.raises(
+            InputRefusedError, match="connection lak: .*\n.*is not defined; add it under Admin"
+        ):
+            opened(ROOT.replace("lake@", "lak@"))
+
+
+def test_a_prefix_is_no_object_that_has_arrived(lake: Any) -> None:
+    """What lies below a prefix whose name matches is waited for, not taken."""
+    deliver(lake, "day/part-1.csv/inside.csv", HEADER)
+    place = str(Location(root=ROOT, below="day/part-*.csv"))
+    assert not anything_at(place, AirflowOutside())
+
+
+@pytest.mark.parametrize("letter", ["n", "\N{CJK UNIFIED IDEOGRAPH-6F22}"])
+def test_a_key_longer_than_a_file_name_is_read(lake: Any, tmp_path: Path, letter: str) -> None:
+    """Its rows keep the whole key as their origin, and its end still says how it is packed."""
+    name = letter * (900 // len(letter.encode())) + ".csv.gz"
+    deliver(lake, f"day/{name}", gzip.compress(HEADER + b"A,a,1\nX,x,y\n"))
+    for folder in ("fetched", "scratch"):
+        (tmp_path / folder).mkdir()
+    found = fetch(feed(), Location(root=ROOT, below="day/*"), AirflowOutside(), tmp_path / "fetched")
+    done = ingest(feed(), fetched=found, contract=PLACES, scratch=tmp_path / "scratch")
+    assert [(f"day/{name}", 3)] == rows_of(done.quarantine, "origin, position")
+    assert found.files[0].path.name.endswith(".csv.gz")
 
 
 @pytest.mark.usefixtures("lake")

@@ -267,6 +267,40 @@ def test_a_user_without_rights_is_told_so(
         read(as_reader, tmp_path)
 
 
+def test_a_server_that_has_not_come_so_far_is_refused(
+    connect: Connect, application: psycopg.Connection[Any], tmp_path: Path
+) -> None:
+    """An outbox that was moved to a new server would seem to have nothing new, for ever."""
+    put(application, 1)
+    marks = StreamMarks(marks={TABLE: StreamMark(start=(5_000_000, 77))})
+    with pytest.raises(FeedError, match="up to transaction 5000000, which this server has not begun: .* another id"):
+        read(connect, tmp_path, marks)
+
+
+def test_rows_that_a_policy_hides_are_not_passed_over(
+    connect: Connect, application: psycopg.Connection[Any], tmp_path: Path
+) -> None:
+    """Row-level security would let positions move past rows that were never read."""
+    put(application, 1, 2, 3)
+    application.execute("CREATE ROLE half_blind LOGIN")
+    application.execute("GRANT SELECT ON outbox TO half_blind")
+    application.execute("ALTER TABLE outbox ENABLE ROW LEVEL SECURITY")
+    application.execute("CREATE POLICY second ON outbox USING ((payload->>'n')::int = 2)")
+
+    def as_half_blind() -> psycopg.Connection[Any]:
+        connection = connect()
+        connection.execute("SET SESSION AUTHORIZATION half_blind")
+        connection.commit()
+        return connection
+
+    try:
+        with pytest.raises(FeedError, match="row-level security hides rows .* BYPASSRLS"):
+            read(as_half_blind, tmp_path)
+    finally:
+        application.execute("DROP OWNED BY half_blind; DROP ROLE half_blind")
+    assert [1, 2, 3] == read(connect, tmp_path)[0]
+
+
 def write(connect: Connect, writer: int, committed: list[int]) -> None:
     """Transactions of one to ten rows; every sixth is rolled back."""
     with connect() as connection:

@@ -189,7 +189,8 @@ def close(world: World, run: RunKey, epoch: int, how: str) -> None:
         if how != "published":
             store.streams.give_back(fence, [FEED])
         if how == "after_all":
-            store.streams.take_again(fence, [FEED])
+            (outcome,) = store.outcomes(run)
+            store.streams.take_again(fence, {FEED: outcome.ranges or ()})
         if how != "given_back":
             with world.connect() as target:
                 target.execute(

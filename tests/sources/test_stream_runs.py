@@ -13,14 +13,23 @@ import psycopg
 import pytest
 
 from airflow_orchestration.domain.batch import Lane
+from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
 from airflow_orchestration.exceptions import FencedError, NotPublishedError
 from airflow_orchestration.sources.outside import Nowhere
 from airflow_orchestration.storage.migrating import migrate
+from airflow_orchestration.storage.publishing import Publisher
+from airflow_orchestration.workflow import branch as branches
 from airflow_orchestration.workflow.branch import process_batch, run_branch
 from airflow_orchestration.workflow.close_out import close_out
+from airflow_orchestration.workflow.drift import register_judged
+from airflow_orchestration.workflow.gate import decide_gate
+from airflow_orchestration.workflow.merge import merge_round
+from airflow_orchestration.workflow.plan import plan_round
 from airflow_orchestration.workflow.publish import publish
+from airflow_orchestration.workflow.quality import validate_quality
+from airflow_orchestration.workflow.reconcile import reconcile
 from airflow_orchestration.workflow.step import Step
-from tests.reconcile.world import RUNNING, World
+from tests.reconcile.world import ALL_OVER, LANES, RUNNING, World
 from tests.sources.test_outbox import CREATE, INDEX
 
 EARLY = {"deadline": 60, "floor": 0.5, "grace_period": 0}
@@ -213,3 +222,174 @@ def test_a_feed_without_the_quality_gives_its_records_back(database: str, tmp_pa
         if event.event == "stream_returned"
     ]
     assert ["events"] == told
+
+
+def test_a_second_round_that_never_read_the_stream_gives_its_records_back(
+    database: str, tmp_path: Path
+) -> None:
+    """A feed below standard is to be read again, the gate decides without it, and a later run publishes: the run after that has them."""
+    world = make(database, tmp_path, max_rounds=2, quality={"approve_at": 0.9, "fail_below": 0})
+    world.put("a", size=-1)
+    world.put("b")
+    world.land([(number, "files") for number in range(3)])
+    world.start(0)
+    world.work(0)
+    for number in (1, 2):
+        if number == 2:
+            with world.step(0, 2, "plan") as step:
+                plan_round(step)
+        decide_gate(world.store, world.key(0), world.spec(0), number, LANES, ALL_OVER)
+        with world.step(0, number, "merge") as step:
+            merge_round(step)
+            validate_quality(step)
+    world.publish(0)
+    world.run(1)
+    before = world.codes()
+    with world.step(0, 2, "reconcile") as step:
+        reconcile(step, world.publishers)
+    world.put("c", "d")
+    world.run(2)
+    assert "f0f1" == before
+    assert () == world.store.streams.marks(world.key(0), "events").again
+    assert [((2, "events"), 2)] == [
+        ((2, one.feed_id), one.rows_staged)
+        for one in world.store.outcomes(world.key(2))
+        if one.feed_id == "events"
+    ]
+
+
+def test_a_run_that_never_closes_leaves_its_records_to_the_next_one(database: str, tmp_path: Path) -> None:
+    """A Dag run that is marked failed skips its last step: the next one reads what it had read."""
+    world = make(database, tmp_path)
+    world.put("a", "b", "c", "d")
+    world.land([(number, "files") for number in range(3)])
+    world.play(0)
+    world.run(1)
+    between = world.codes()
+    world.run(2)
+    assert ("abcf1", "abcdf1f2") == (between, world.codes())
+    assert world.free_from(3)
+
+
+def test_a_run_that_published_and_never_closed_keeps_its_records(database: str, tmp_path: Path) -> None:
+    """The target's ledger knows that it published, though the store does not."""
+    world = make(database, tmp_path)
+    world.put("a", "b", "c", "d")
+    world.play(0)
+    with world.step(0, 0, "publish") as step:
+        publish(step, world.publishers)
+    world.run(1)
+    assert ["a", "b", "c", "d"] == sorted(row[0] for row in world.rows())
+    assert (3,) == world.connect().execute(
+        "SELECT count(*) FROM things WHERE _run_id = %s", [world.key(0).run_id]
+    ).fetchone()
+
+
+def test_a_publisher_of_a_run_that_never_closed_is_shut_out(database: str, tmp_path: Path) -> None:
+    """It wakes up when the next run has begun: it commits nothing, and started anew it is refused by name."""
+    world = make(database, tmp_path)
+    world.put("a", "b", "c", "d")
+    world.play(0)
+    with world.step(0, 0, "publish") as zombie:
+        world.start(1)
+        with pytest.raises(FencedError):
+            publish(zombie, world.publishers)
+    world.work(1)
+    world.decide(1, ALL_OVER)
+    world.publish(1)
+    with (
+        world.step(0, 0, "publish") as anew,
+        pytest.raises(NotPublishedError, match="public.things-1 has registered"),
+    ):
+        publish(anew, world.publishers)
+    assert "abc" == world.codes()
+
+
+def test_a_target_that_can_not_be_asked_keeps_no_run_from_beginning(database: str, tmp_path: Path) -> None:
+    """What an older run published is not known while its target is away: it keeps its records until it is."""
+    world = make(database, tmp_path)
+    world.put("a", "b", "c", "d")
+    world.play(0)
+    working, world.publisher = world.publisher, Publisher(unreachable)
+    world.start(1)
+    held = world.store.streams.marks(world.key(0), "events").again
+    world.publisher = working
+    world.start(2)
+    assert 1 == len(held)
+    assert () == world.store.streams.marks(world.key(0), "events").again
+
+
+def unreachable() -> psycopg.Connection[Any]:
+    """A database that is away."""
+    raise psycopg.OperationalError("the server is away")
+
+
+def test_a_stream_that_a_rival_took_meanwhile_is_read_again(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that lost the race for the first records reads those behind them in the same task."""
+    world = make(database, tmp_path)
+    world.put("a", "b", "c", "d", "e")
+    world.land([(0, "files"), (1, "files")])
+    world.start(0)
+    world.start(1)
+    rivals = iter([1])
+
+    def after_the_rival(step: Step, outcome: FeedOutcome) -> FeedOutcome:
+        if outcome.feed_id == "events" and next(rivals, None):
+            world.work(1)
+        return register_judged(step, outcome)
+
+    monkeypatch.setattr(branches, "register_judged", after_the_rival)
+    world.work(0)
+    read = {
+        number: [
+            (one.status, one.rows_staged)
+            for one in world.store.outcomes(world.key(number))
+            if one.ranges is not None
+        ]
+        for number in (0, 1)
+    }
+    assert {0: [(OutcomeStatus.SUCCESS, 2)], 1: [(OutcomeStatus.SUCCESS, 3)]} == read
+
+
+def test_the_last_state_is_published_whatever_the_bounds_of_a_batch_are(
+    database: str, tmp_path: Path
+) -> None:
+    """Four states of a thing, three in one batch and one in the next: the newest is in the table after each run."""
+    world = make(database, tmp_path)
+    for size in (1, 2, 3, 4):
+        world.put("a", size=size)
+    world.run(0)
+    first = world.rows()
+    world.run(1)
+    assert ([3], [4]) == ([row[1] for row in first], [row[1] for row in world.rows()])
+    (outcome,) = (one for one in world.store.outcomes(world.key(0)) if one.feed_id == "events")
+    assert (1.0, {"superseded": 2}) == (outcome.quality_score, outcome.rejects)
+
+
+def test_rows_of_records_that_are_given_back_are_withdrawn_from_the_output(
+    database: str, tmp_path: Path
+) -> None:
+    """The next run writes them, and readers see each record once; published after all, the rows are back."""
+    world = make(database, tmp_path)
+    feeds = [
+        {**feed, "output": {"uri": "landing/lake"}} if feed["id"] == "events" else feed
+        for feed in world.changes["feeds"]
+    ]
+    world.changes = {**world.changes, "feeds": feeds}
+    world.put("a", "b", "c")
+    lake = world.folder / "lake"
+
+    def shown() -> int:
+        return len(list(lake.glob("run=*/*.parquet")))
+
+    world.play(0)
+    while_held = shown()
+    end_unpublished(world, 0)
+    given_back = shown()
+    world.publish(0)
+    assert (1, 0, 1) == (while_held, given_back, shown())
+    world.play(1)
+    world.play(2)
+    assert 3 == shown()

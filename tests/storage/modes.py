@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -11,7 +10,7 @@ import psycopg
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.publish import PublishMode
 from airflow_orchestration.storage.publishing import Published, Publisher
-from tests.storage.builders import RUN
+from airflow_orchestration.storage.store import RunKey
 from tests.storage.publications import CONTRACT, TABLE, Content, publication
 
 Target = psycopg.Connection[Any]
@@ -26,11 +25,18 @@ NEW_MODES: dict[PublishMode, dict[str, Any]] = {
 
 
 def publish(
-    connect: Connect, rows: Content, mode: PublishMode, run: str = "manual__1", **changes: Any
+    connect: Connect,
+    rows: Content,
+    mode: PublishMode,
+    run: str = "manual__1",
+    dag: str = "airports",
+    **changes: Any,
 ) -> Published:
-    known: dict[str, Any] = {"publication_key": f"airports/{run}", "run": replace(RUN, run_id=run)}
+    known: dict[str, Any] = {"publication_key": f"{dag}/{run}", "run": RunKey(dag_id=dag, run_id=run)}
     publisher = Publisher(connect)
-    return publisher.publish(publication(rows, **{**known, **NEW_MODES[mode], **changes}), *rows.chunks())
+    return publisher.publish(
+        publication(rows, **{**known, **NEW_MODES.get(mode, {}), **changes}), *rows.chunks()
+    )
 
 
 def of_day(rows: Content, day: str) -> Content:

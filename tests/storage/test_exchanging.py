@@ -84,9 +84,13 @@ def test_runs_at_once_do_not_mix(connect: Connect, target: Target, mode: Publish
     for thread in threads:
         thread.join()
     assert [] == failures
-    [[last]] = read(target, "SELECT run_id FROM orchestration.publish_ledger ORDER BY number DESC LIMIT 1")
+    [[last]] = read(
+        target, "SELECT publication_key FROM orchestration.publish_ledger ORDER BY number DESC LIMIT 1"
+    )
     runs = read(target, f"SELECT _run_id, count(*) FROM {TABLE} GROUP BY 1 ORDER BY 1")
-    assert ([(last, 50)] if mode is not APPEND else [(f"manual__{n}", 50) for n in range(1, 6)]) == runs
+    assert (
+        [(last, 50)] if mode is not APPEND else [(f"airports/manual__{n}", 50) for n in range(1, 6)]
+    ) == runs
     assert [] == leftovers(target)
 
 

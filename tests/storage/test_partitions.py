@@ -12,6 +12,7 @@ from airflow_orchestration.domain.publish import Publish
 from airflow_orchestration.exceptions import InputRefusedError
 from airflow_orchestration.storage.partitioning import partition_name
 from airflow_orchestration.storage.publishing import Publisher
+from airflow_orchestration.storage.target import COLUMN_TYPES, MERGE_COLUMNS, STAMP_COLUMNS
 from tests.storage.builders import RUN
 from tests.storage.conftest import Connect
 from tests.storage.furniture import catalog
@@ -26,7 +27,7 @@ from tests.storage.modes import (
     publish,
     read,
 )
-from tests.storage.publications import CONTRACT, TABLE, Content, content, csv, publication, row
+from tests.storage.publications import CONTRACT, KEY, TABLE, Content, content, csv, publication, row
 
 
 def days(target: Target) -> list[Any]:
@@ -164,3 +165,68 @@ def test_a_partitioned_target_is_checked(connect: Connect, target: Target) -> No
     Publisher(connect).preflight(Publish(table=TABLE, mode=PARTITION, partition_by="since"), BY_DAY)
     publish(connect, content(), PARTITION)
     Publisher(connect).preflight(Publish(table=TABLE, mode=PARTITION, partition_by="since"), BY_DAY)
+
+
+@pytest.mark.parametrize(
+    ("made", "named"),
+    [
+        ("FOR VALUES IN ('2026-11-22', '2026-11-23')", "partition public.theirs of several values"),
+        ("DEFAULT", "DEFAULT partition public.theirs"),
+    ],
+)
+def test_partitions_that_are_not_of_one_value_are_refused(
+    connect: Connect, target: Target, made: str, named: str
+) -> None:
+    """The preflight names a partition of several values; of one made since then the publication tells."""
+    publish(connect, of_day(content(3, "One"), "2026-11-21"), PARTITION)
+    target.execute(f"CREATE TABLE theirs PARTITION OF {TABLE} {made}")
+    target.execute(f"INSERT INTO {TABLE} (code, name, since) VALUES ('x', 'Theirs', '2026-11-22')")
+    assert f"mode partition can't work beside the {named}; drop or detach it" in partition_refused(connect)
+    before = physical(target)
+    with pytest.raises(InputRefusedError, match=r"2026-11-22: belongs to a partition .*; detach that"):
+        publish(connect, of_day(content(3, "Two"), "2026-11-22"), PARTITION, run="manual__2")
+    assert (before, []) == (physical(target), leftovers(target))
+
+
+def test_partitions_of_one_odd_value_are_fine(connect: Connect, target: Target) -> None:
+    """Quotes, commas and brackets in a value don't make it several."""
+    contract = Contract(name="airports", key=("code", "name"), columns=CONTRACT.columns)
+    terms: dict[str, Any] = {"partition_by": "name", "contract": contract}
+    odd = ["it's, 'so'", "(a)", "", "DEFAULT", "a, b", "x'), ('y"]
+    for number, value in enumerate(odd):
+        publish(connect, Content([row("c1", value)]), PARTITION, run=f"manual__{number}", **terms)
+    publisher = Publisher(connect)
+    publisher.preflight(Publish(table=TABLE, mode=PARTITION, partition_by="name"), contract)
+    assert len(odd) == len(read(target, f"SELECT FROM {TABLE}"))
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"), [("seen_at", "timestamp"), ("elevation", "numeric(21,2)"), ("name", "varchar")]
+)
+def test_a_later_version_finds_a_partition_of_the_tables_own_type(
+    connect: Connect, target: Target, column: str, kind: str
+) -> None:
+    """The column of the table may be of another type than the contract's: its partition is found all the same."""
+    contract = Contract(name="airports", key=("code", column), columns=CONTRACT.columns)
+    terms: dict[str, Any] = {"partition_by": column, "contract": contract}
+    kinds = {one.name: COLUMN_TYPES[one.type] for one in CONTRACT.columns}
+    kinds |= {**MERGE_COLUMNS, **STAMP_COLUMNS, column: kind}
+    columns = ", ".join(f"{name} {its}" for name, its in kinds.items())
+    target.execute(
+        f"CREATE TABLE {TABLE} ({columns}, PRIMARY KEY (code, {column})) PARTITION BY LIST ({column})"
+    )
+    Publisher(connect).preflight(Publish(table=TABLE, mode=PARTITION, partition_by=column), contract)
+    publish(connect, Content([row("c1")]), PARTITION, **terms)
+    late = {"version": 2, "after": KEY, "publication_key": f"{KEY}@2"}
+    published = publish(connect, Content([row("c1"), row("c2")]), PARTITION, **terms, **late)
+    assert (1, 0, 1) == (published.rows_inserted, published.rows_updated, published.rows_unchanged)
+
+
+def test_partitions_with_long_names_keep_apart(connect: Connect, target: Target) -> None:
+    """Partitions of others whose long names begin alike are each exchanged, with their indexes."""
+    publish(connect, of_day(content(2, "One"), "2026-11-20"), PARTITION)
+    for day, suffix in (("2026-11-21", "a"), ("2026-11-22", "b")):
+        target.execute(f"CREATE TABLE {'ü' * 28}{suffix} PARTITION OF {TABLE} FOR VALUES IN ('{day}')")
+    for number, day in enumerate(("2026-11-21", "2026-11-22") * 2):
+        publish(connect, of_day(content(2, f"Run {number}"), day), PARTITION, run=f"run {number}")
+    assert [("2026-11-20", "One", 2), ("2026-11-21", "Run 2", 2), ("2026-11-22", "Run 3", 2)] == days(target)

@@ -62,6 +62,7 @@ def test_all_problems_of_a_table_come_at_once(connect: Connect, target: Target) 
 
 NARROW = {
     "name varchar(9)": ("name", "is character varying(9), too narrow for what the contract allows"),
+    "elevation integer": ("elevation", "is integer, too narrow for what the contract allows"),
     "elevation numeric(5,1)": ("elevation", "is numeric(5,1), too narrow"),
     "elevation numeric(3,-2)": ("elevation", "is numeric(3,-2), too narrow"),
     "seen_at timestamptz(3)": ("seen_at", "is timestamp(3) with time zone, too narrow"),
@@ -114,6 +115,8 @@ def test_bounds_of_the_contract_make_a_narrow_column_wide_enough(connect: Connec
     bounds = {"name": {"max_length": 9}, "elevation": {"minimum": -9999, "maximum": 9999}}
     columns = tuple(column.model_copy(update=bounds.get(column.name, {})) for column in CONTRACT.columns)
     bounded = Contract(name=CONTRACT.name, key=CONTRACT.key, columns=columns)
+    Publisher(connect).preflight(Publish(table=TABLE), bounded)
+    target.execute(f"ALTER TABLE {TABLE} ALTER elevation TYPE integer")
     Publisher(connect).preflight(Publish(table=TABLE), bounded)
     target.execute(f"ALTER TABLE {TABLE} ALTER name TYPE varchar, ALTER elevation TYPE numeric(21, 2)")
     Publisher(connect).preflight(Publish(table=TABLE), CONTRACT)

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from multiprocessing.synchronize import Event
 from typing import Any
@@ -25,6 +26,10 @@ KILLS = {PublishMode.UPSERT: 24, PublishMode.APPEND: 8, PublishMode.REPLACE: 16,
 DAYS = ("2026-11-20", "2026-11-21", "2026-11-22")
 ROWS = 4_000
 PIECES = 20
+SCRATCH = (
+    "SELECT count(*) FROM pg_class WHERE relnamespace = 'orchestration_scratch'::regnamespace "
+    "OR relname ~ '^[opqt]_[0-9]+_'"
+)
 
 
 @dataclass
@@ -99,6 +104,31 @@ def deliver(database: str, mode: PublishMode, kills: int, dice: random.Random) -
 
 
 @pytest.mark.parametrize("mode", KILLS)
+def test_a_first_publication_that_is_killed_leaves_nothing(
+    database: str, connect: Any, mode: PublishMode
+) -> None:
+    """An execution killed amid the first rows of a table leaves nothing once another one has published them."""
+    delivery = Delivery(database, 0, mode)
+    process = multiprocessing.get_context("fork").Process(target=_die_amid, args=(delivery,))
+    process.start()
+    process.join()
+    assert -signal.SIGKILL == process.exitcode
+    with connect() as target:
+        assert (0,) != target.execute(SCRATCH).fetchone()
+    delivery.publish(epoch=2)
+    with connect() as target:
+        _check(target, 1, mode)
+
+
+def _die_amid(delivery: Delivery) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield delivery.pieces[0]
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Publisher(lambda: psycopg.connect(delivery.database)).publish(delivery.described(1), pieces(), ())
+
+
+@pytest.mark.parametrize("mode", KILLS)
 def test_killed_publishers_publish_exactly_once(database: str, connect: Any, mode: PublishMode) -> None:
     """Processes killed at random moments and tried again publish every row once, and the ledger adds up."""
     context = multiprocessing.get_context("fork")
@@ -154,8 +184,4 @@ def _check(target: psycopg.Connection[Any], publications: int, mode: PublishMode
     assert (publications * 50,) == target.execute(
         "SELECT count(*) FROM orchestration.quarantined_row"
     ).fetchone()
-    scratch = (
-        "SELECT count(*) FROM pg_class WHERE relnamespace = 'orchestration_scratch'::regnamespace "
-        "OR relname ~ '^[opqt]_[0-9]+_'"
-    )
-    assert (0,) == target.execute(scratch).fetchone()
+    assert (0,) == target.execute(SCRATCH).fetchone()

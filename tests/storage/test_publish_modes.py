@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_a_table_is_made_and_counted(connect: Connect, target: Target, mode: Pub
     )
     assert (5, 0, 0) == (published.rows_inserted, published.rows_updated, published.rows_unchanged)
     assert [(5, 5)] == read(target, f"SELECT count(*), count(_published_at) FROM {TABLE}")
-    assert [("manual__1",)] == read(target, f"SELECT DISTINCT _run_id FROM {TABLE}")
+    assert [("airports/manual__1",)] == read(target, f"SELECT DISTINCT _run_id FROM {TABLE}")
     assert [] == leftovers(target)
 
 
@@ -100,14 +101,6 @@ def test_append_keeps_the_rows_of_other_runs(connect: Connect, target: Target) -
     assert before == physical(target)[:2]
 
 
-def test_append_never_overwrites_a_run_of_the_same_name(connect: Connect, target: Target) -> None:
-    """Two pipelines whose runs have one name and that bring one key don't overwrite each other."""
-    publish(connect, content(2, "One"), APPEND)
-    with pytest.raises(InputRefusedError, match="airport_pkey"):
-        publish(connect, content(1, "Two"), APPEND, publication_key="other/manual__1")
-    assert [("c0", "One"), ("c1", "One")] == names(target)
-
-
 def later(
     connect: Connect, rows: Content, mode: PublishMode, after: str, run: str = "manual__1"
 ) -> Published:
@@ -126,6 +119,16 @@ def test_a_later_version_of_an_appending_run_changes_its_own_rows(connect: Conne
     assert [("c0", "One"), ("c0", "Two"), ("c1", "Late"), ("c1", "One"), ("c9", "Late")] == names(target)
 
 
+def test_runs_of_two_dags_with_one_name_stand_apart(connect: Connect, target: Target) -> None:
+    """Two Dags that append to one table and whose runs have one run id never touch each other's rows."""
+    publish(connect, content(2, "One"), APPEND)
+    publish(connect, content(2, "Two"), APPEND, dag="other")
+    late = {"publication_key": "other/manual__1@2", "version": 2, "after": "airports/manual__1"}
+    published = publish(connect, content(1, "Late"), APPEND, dag="other", **late)
+    assert (0, 1) == (published.rows_inserted, published.rows_updated)
+    assert [("c0", "Late"), ("c0", "One"), ("c1", "One"), ("c1", "Two")] == names(target)
+
+
 @pytest.mark.parametrize("mode", [REPLACE, PARTITION])
 def test_a_later_version_keeps_the_other_rows(connect: Connect, target: Target, mode: PublishMode) -> None:
     """A late feed brings the touched rows alone: the others stay."""
@@ -136,12 +139,56 @@ def test_a_later_version_keeps_the_other_rows(connect: Connect, target: Target, 
 
 
 def test_replace_leaves_no_old_row(connect: Connect, target: Target) -> None:
-    """The table holds the rows of the last run and no others, even when there are none."""
+    """The table holds the rows of the last run and no others."""
     publish(connect, content(5, "One"), REPLACE)
     publish(connect, content(2, "Two"), REPLACE, run="manual__2")
     assert [("c0", "Two"), ("c1", "Two")] == names(target)
-    publish(connect, Content([]), REPLACE, run="manual__3")
-    assert [] == names(target)
+
+
+@pytest.mark.parametrize("mode", PublishMode)
+@pytest.mark.parametrize("told", [{}, {"feeds": {}}], ids=["feeds without rows", "no feed"])
+def test_a_publication_without_rows_is_booked_and_writes_nothing(
+    connect: Connect, target: Target, mode: PublishMode, told: dict[str, Any]
+) -> None:
+    """No rows are no news: the ledger has the run, and the table is neither emptied nor exchanged."""
+    publish(connect, content(5, "One"), mode)
+    before = physical(target)
+    published = publish(connect, Content([]), mode, run="manual__2", **told)
+    assert (0, 0, 0) == (published.rows_inserted, published.rows_updated, published.rows_unchanged)
+    assert (before, []) == (physical(target), leftovers(target))
+    assert [(2,)] == read(target, "SELECT count(*) FROM orchestration.publish_ledger")
+
+
+def keep_out(target: Target, events: str) -> None:
+    """Let a trigger drop the rows with the key c1, without an error."""
+    target.execute(
+        "CREATE FUNCTION keep_out() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN RETURN CASE WHEN NEW.code <> 'c1' THEN NEW END; END$$"
+    )
+    target.execute(
+        f"CREATE TRIGGER keep_out BEFORE {events} ON {TABLE} FOR EACH ROW EXECUTE FUNCTION keep_out()"
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "first", "events"),
+    [
+        (APPEND, 3, "INSERT"),
+        (PublishMode.UPSERT, 1, "INSERT"),
+        (PublishMode.UPSERT, 3, "UPDATE"),
+    ],
+)
+def test_a_row_that_a_trigger_keeps_out_is_missed(
+    connect: Connect, target: Target, mode: PublishMode, first: int, events: str
+) -> None:
+    """When the table drops a row without an error, nothing is published, and nothing is booked as unchanged."""
+    publish(connect, content(first, "One"), mode)
+    keep_out(target, events)
+    before = physical(target)
+    with pytest.raises(LedgerMismatchError, match=r"kept out 1 of 3 rows; .*: look for triggers"):
+        publish(connect, content(3, "Two"), mode, run="manual__2")
+    assert (before, []) == (physical(target), leftovers(target))
+    assert [(1,)] == read(target, "SELECT count(*) FROM orchestration.publish_ledger")
 
 
 def test_append_asks_for_a_key_with_the_run(connect: Connect, target: Target) -> None:

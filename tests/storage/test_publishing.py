@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from threading import Event, Thread
 from traceback import format_exception
 from typing import Any
@@ -20,6 +20,8 @@ from airflow_orchestration.exceptions import (
     PublishConflictError,
     StoreNotReadyError,
 )
+from airflow_orchestration.storage import attempt
+from airflow_orchestration.storage.attempt import time_limit
 from airflow_orchestration.storage.publishing import Published, Publisher
 from tests.storage.conftest import Connect
 from tests.storage.proxy import CuttingProxy
@@ -83,7 +85,7 @@ def test_values_arrive_as_they_were(connect: Connect, target: Target) -> None:
     found = target.execute(f"SELECT * FROM {TABLE} ORDER BY code").fetchall()
     values = [47.5, True, date(1999, 12, 31), datetime(2026, 11, 22, 10, tzinfo=UTC)]
     assert ("x", odd, None, *values) == found[0][:7]
-    assert ("heavy", ["heavy"], {"name": "heavy"}, {"name": 1}, [], "manual__1") == found[0][7:13]
+    assert ("heavy", ["heavy"], {"name": "heavy"}, {"name": 1}, [], KEY) == found[0][7:13]
     assert ("y", "") == found[1][:2]
 
 
@@ -116,7 +118,7 @@ def test_only_what_changed_is_written(connect: Connect, target: Target) -> None:
     )
     assert (1, 1, 1) == (published.rows_inserted, published.rows_updated, published.rows_unchanged)
     stamped = dict(target.execute(f"SELECT code, _run_id FROM {TABLE}").fetchall())
-    assert {"same": "manual__1", "other": "second", "fresh": "second"} == stamped
+    assert {"same": KEY, "other": "airports/second", "fresh": "airports/second"} == stamped
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
@@ -289,7 +291,7 @@ def test_a_lost_commit_is_looked_up(
     database: str, connect: Connect, target: Target, lost: str, committed: bool
 ) -> None:
     """When the connection breaks at the commit, the ledger tells whether the rows are published."""
-    with CuttingProxy(database, lost=lost, armed_by=b"rows_unchanged = rows_published") as proxy:
+    with CuttingProxy(database, lost=lost, armed_by=b"SET rows_inserted") as proxy:
         if committed:
             published = publish(lambda: psycopg.connect(proxy.conninfo), content())
             assert (False, 5) == (published.already_published, published.rows_inserted)
@@ -332,6 +334,37 @@ def test_the_publishing_transaction_is_bounded(connect: Connect, target: Target)
     )
     publish(connect, content())
     assert ("2min", "10s", "8s", "pg_catalog") == target.execute("SELECT * FROM public.seen").fetchone()
+
+
+def test_the_limits_grow_with_the_rows() -> None:
+    """A publication of twenty million rows may take a quarter of an hour more than a small one."""
+    heavy = replace(content().feeds()["heavy"], published=20_000_000)
+    large = publication(content(), feeds={"heavy": heavy})
+    assert "1120000ms" == time_limit(large, attempt.SETTLING_LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("limit", "table", "told"),
+    [
+        ("SETTLING_LIMIT", "publish_ledger", "transaction timeout"),
+        ("STAGING_LIMIT", "publish_claim", "statement timeout"),
+    ],
+)
+def test_a_publication_that_takes_too_long_says_what_to_do(
+    connect: Connect, target: Target, monkeypatch: pytest.MonkeyPatch, limit: str, table: str, told: str
+) -> None:
+    """The message names the publication, the limit and the remedies, and the table stays as it was."""
+    monkeypatch.setattr(attempt, limit, timedelta(seconds=0.3))
+    target.execute(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN PERFORM pg_catalog.pg_sleep(2); RETURN NULL; END$$"
+    )
+    target.execute(f"CREATE TRIGGER slow AFTER INSERT ON orchestration.{table} EXECUTE FUNCTION slow()")
+    with pytest.raises(psycopg.DatabaseError, match=told) as stopped:
+        publish(connect, content())
+    assert str(stopped.value).startswith(f"publication {KEY!r} to {TABLE}: ")
+    assert "publish fewer rows at a time, then try again" in str(stopped.value)
+    assert NOTHING == figures(target)
 
 
 def test_a_store_without_the_schema_says_so(database: str) -> None:

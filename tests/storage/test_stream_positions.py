@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from airflow_orchestration.domain.stream import Span, StreamMark, StreamRange, marks_of
 from airflow_orchestration.exceptions import FencedError, StreamTakenError
 from airflow_orchestration.storage.postgres import PostgresStore
-from airflow_orchestration.storage.store import Fence, RunKey, Store
-from tests.storage.builders import attempt, claimed, delivered, failed, unit
+from airflow_orchestration.storage.store import Fence, RunKey, RunState, Store
+from tests.storage.builders import attempt, claimed, decision, delivered, failed, unit
 from tests.storage.conftest import Connect
 
 FEED = "departures"
@@ -162,7 +162,7 @@ def test_a_run_may_take_again_what_nobody_read_since(store: Store) -> None:
     """A run that publishes after all holds its ranges again, and goes on registering as before."""
     register(store, branch(store, MONDAY), span(0, 10))
     store.streams.give_back(close(store, MONDAY), [FEED])
-    store.streams.take_again(claimed(store, "publish", run=MONDAY), [FEED])
+    store.streams.take_again(claimed(store, "publish", run=MONDAY), {FEED: [span(0, 10)]})
     assert {"t[0]": StreamMark(start=(10,))} == starts(store, TUESDAY)
     register(store, branch(store, MONDAY, 2), span(0, 10))
     assert (span(0, 10),) == store.streams.marks(MONDAY, FEED).again
@@ -174,7 +174,7 @@ def test_a_run_can_not_take_again_what_was_read_since(store: Store) -> None:
     store.streams.give_back(close(store, MONDAY), [FEED])
     register(store, branch(store, TUESDAY), span(0, 3))
     with pytest.raises(StreamTakenError, match="run tue has registered"):
-        store.streams.take_again(claimed(store, "publish", run=MONDAY), [FEED])
+        store.streams.take_again(claimed(store, "publish", run=MONDAY), {FEED: [span(0, 10)]})
     assert {"t[0]": StreamMark(start=(3,))} == starts(store, WEDNESDAY)
 
 
@@ -183,8 +183,54 @@ def test_reading_again_after_giving_back_is_kept_once(store: Store) -> None:
     register(store, branch(store, MONDAY), span(0, 10))
     store.streams.give_back(close(store, MONDAY), [FEED])
     register(store, branch(store, MONDAY, 2), span(0, 10))
-    store.streams.take_again(claimed(store, "publish", run=MONDAY), [FEED])
+    store.streams.take_again(claimed(store, "publish", run=MONDAY), {FEED: [span(0, 10)]})
     assert (span(0, 10),) == store.streams.marks(MONDAY, FEED).again
+
+
+def test_a_run_takes_again_only_what_it_publishes(store: Store) -> None:
+    """A closed run that read on behind its first records, and publishes the later ones, does not hold the first."""
+    register(store, branch(store, MONDAY), span(0, 10))
+    store.streams.give_back(close(store, MONDAY), [FEED])
+    register(store, branch(store, TUESDAY), span(0, 10))
+    register(store, branch(store, MONDAY, 2), span(10, 20))
+    store.streams.give_back(close(store, TUESDAY), [FEED])
+    store.streams.take_again(claimed(store, "publish", run=MONDAY), {FEED: [span(10, 20)]})
+    assert (span(10, 20),) == store.streams.marks(MONDAY, FEED).again
+    assert {"t[0]": StreamMark(start=(0,), before=(10,))} == starts(store, WEDNESDAY)
+
+
+def begin(store: Store, run: RunKey) -> Fence:
+    """Record a run, and return who did."""
+    fence = claimed(store, "analyze", 0, run=run)
+    store.save_run(fence, {}, decision())
+    return fence
+
+
+def test_earlier_runs_that_never_ended_are_known_to_hold_records(store: Store) -> None:
+    """Those that began before and have not published, oldest first; not those that published, hold nothing, or came later."""
+    days = [RunKey(dag_id="flights", run_id=day) for day in ("9", "8", "7", "6", "5", "4")]
+    for day in [*days, RunKey(dag_id="other", run_id="9")]:
+        begin(store, day)
+    first, second, published, empty, this, later = days
+    for number, run in enumerate((first, second, published, this, later)):
+        register(store, branch(store, run), span(number, number + 1))
+    register(store, branch(store, empty))
+    store.finish(close(store, second), RunState.NOT_PUBLISHED, {})
+    store.finish(close(store, published), RunState.PUBLISHED, {})
+    assert [first, second] == store.streams.holders(this)
+
+
+def test_a_run_gives_back_what_another_one_left(store: Store) -> None:
+    """The other run's records are free, what it may still register too, and its timeline says so."""
+    register(store, branch(store, MONDAY), span(0, 10))
+    store.streams.give_back(claimed(store, "analyze", 0, run=TUESDAY), [FEED], of=MONDAY)
+    register(store, branch(store, MONDAY, 2), span(0, 10))
+    assert {"t[0]": StreamMark(start=(0,))} == starts(store, WEDNESDAY)
+    told = [
+        [event.detail for event in store.timeline(run) if event.event == "stream_returned"]
+        for run in (MONDAY, TUESDAY)
+    ]
+    assert [[{"feed": FEED, "ranges": ["t[0] from 0 before 10"]}], []] == told
 
 
 def test_an_empty_batch_is_registered(store: Store) -> None:
@@ -269,6 +315,7 @@ def test_giving_back_and_taking_again_need_the_claim(store: Store) -> None:
     """Both are refused to an execution that was taken over."""
     old = store.claim(unit("close_out", 0, MONDAY), attempt(1))
     store.claim(unit("close_out", 0, MONDAY), attempt(2))
-    for refused in (store.streams.give_back, store.streams.take_again):
-        with pytest.raises(FencedError):
-            refused(old, [FEED])
+    with pytest.raises(FencedError):
+        store.streams.give_back(old, [FEED])
+    with pytest.raises(FencedError):
+        store.streams.take_again(old, {FEED: [span(0, 10)]})

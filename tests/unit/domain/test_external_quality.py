@@ -16,8 +16,9 @@ POINTBLANK = [{"i": 1, "n": 10, "n_passed": 9, "all_passed": False}, {"i": 2, "n
 
 KNOWN: list[tuple[object, str, bool, float]] = [
     (GREAT, "Great Expectations", False, 0.8),
-    (SODA, "Soda", False, 0.375),
-    (DBT, "dbt", False, 0.625),
+    (SODA, "Soda", False, 0.5),
+    (DBT, "dbt", True, 2.5 / 3),
+    ({"results": [{"status": "pass"}, {"status": "no-op"}, {"status": "error"}]}, "dbt", False, 0.5),
     (POINTBLANK, "pointblank", False, 0.95),
     ({"success": True, "score": 0.9}, "plain", True, 0.9),
     ({"success": True}, "plain", True, 1.0),
@@ -31,7 +32,7 @@ KNOWN: list[tuple[object, str, bool, float]] = [
 def test_the_results_of_well_known_tools_are_read(
     result: object, tool: str, success: bool, score: float
 ) -> None:
-    """Each by what only its results have; the score is the share of checks that were kept."""
+    """Each by what only its results have; the score is the share of evaluated checks that were kept."""
     found = read_external(result, feed_id="planes", task="check")
 
     assert (tool, success, score) == (found.tool, found.success, found.score)
@@ -39,7 +40,7 @@ def test_the_results_of_well_known_tools_are_read(
 
 STRANGE: list[Any] = [
     None, "fine", 1, True, [], {}, {"ok": True}, [{"i": 1}], {"success": "yes"}, {"success": True, "score": 1.1},
-    {"success": True, "score": float("nan")}, {"success": True, "score": "0.9"}, {"score": True}, {"checks": []}, {"results": []},
+    {"success": True, "score": float("nan")}, {"success": True, "score": "0.9"}, {"score": True}, {"checks": [{"outcome": None}]}, {"results": [{"status": "skipped"}]}, {"checks": []}, {"results": []},
     {"success": True, "statistics": {"success_percent": None}}, {"success": True, "statistics": {"success_percent": 101}},
     {"success": None, "statistics": {"success_percent": 50}}, {"checks": ["pass"]}, [{"n": 0, "n_passed": 0, "all_passed": True}],
     [{"n": -1, "n_passed": 0, "all_passed": True}],

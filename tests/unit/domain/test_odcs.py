@@ -178,6 +178,14 @@ BAD_PROPERTIES: list[tuple[dict[str, Any], str]] = [
     ({"logicalType": "timestamp", "logicalTypeOptions": {"timezone": True}}, "timezone: isn't supported"),
     ({"logicalType": "timestamp", "logicalTypeOptions": {"defaultTimezone": "Europe/Berlin"}}, "defaultTimezone: isn't"),
     ({"enum": [{"value": "a"}]}, "its enum holds 'a', which is no integer"),
+    ({"logicalTypeOptions": {"minimum": 5, "exclusiveMaximum": 3}}, "its minimum 5 is above its maximum 3"),
+    ({"logicalTypeOptions": {"exclusiveMinimum": 5, "maximum": 3}}, "its minimum 5 is above its maximum 3"),
+    ({"logicalTypeOptions": {"minimum": 5, "exclusiveMaximum": 5}}, "its minimum 5 and its maximum 5 leave no value"),
+    ({"logicalType": None, "physicalType": "INTEGER"}, "properties[1].logicalType: must stand beside physicalType"),
+    ({"required": "false"}, "properties[1].required: 'false' is no truth; write true or false, without quotes"),
+    ({"unique": "no"}, "properties[1].unique: 'no' is no truth"),
+    ({"primaryKey": "false"}, "properties[1].primaryKey: 'false' is no truth"),
+    ({"primaryKey": True, "primaryKeyPosition": "2"}, "properties[1].primaryKeyPosition: '2' is no whole number"),
 ]  # fmt: skip
 
 
@@ -271,6 +279,12 @@ BAD_RULES: list[tuple[dict[str, Any], str]] = [
     ({"metric": "nullValues", "mustBe": "none"}, "quality[0].mustBe: 'none' is no number"),
     ({"metric": "nullValues", "mustBe": True}, "quality[0].mustBe: True is no number"),
     ({"metric": "nullValues", "mustBeBetween": [5, 1]}, "quality[0].mustBeBetween: wants the smaller number first"),
+    ({"metric": "nullValues", "mustBe": [0, 5]}, "quality[0].mustBe: [0, 5] is no number"),
+    ({"metric": "nullValues", "mustBe": []}, "quality[0].mustBe: [] is no number"),
+    ({"metric": "nullValues", "mustBeBetween": [0, 5, 9]}, "quality[0].mustBeBetween: "),
+    ({"metric": "nullValues", "mustBeBetween": [3]}, "quality[0].mustBeBetween: "),
+    ({"metric": "nullValues", "mustNotBeBetween": 3}, "quality[0].mustNotBeBetween: must be a valid list"),
+    ({"metric": "missingValues", "mustBe": 0, "arguments": {"missingValues": [True]}}, "missingValues holds True, which is no integer"),
     ({"metric": "medianValues", "mustBe": 0}, "quality[0].metric: 'medianValues' isn't supported; use one of: nullValues"),
     ({"rule": "freshnessCheck", "mustBe": 0}, "quality[0].rule: 'freshnessCheck' isn't supported"),
     ({"type": "custom", "mustBe": 0}, "quality[0].type: 'custom' isn't supported; write library, sql or text"),

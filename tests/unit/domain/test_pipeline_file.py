@@ -44,6 +44,8 @@ BAD_FILES: list[tuple[dict[str, Any], list[str]]] = [
     ({"feeds": feeds(format="json", columns={"iata": "$.a[x]"})}, ["feeds[0]"]),
     ({"feeds": feeds(weight=0)}, ["feeds[0].weight"]),
     ({"feeds": feeds(delimiter='"')}, ["feeds[0].delimiter"]),
+    ({"feeds": feeds(delimiter="'", quote="'")}, ["feeds[0]"]),
+    ({"feeds": feeds(format="json", columns={"iata": "$iata"})}, ["feeds[0]"]),
     ({"feeds": feeds(type="general")}, ["feeds[0].type"]),
     ({"feeds": feeds(class_path="os.system")}, ["feeds[0].class_path"]),
     ({"sync": {"deadline": 25, "floor": 1.5}}, ["sync.floor"]),

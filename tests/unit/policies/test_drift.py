@@ -80,6 +80,24 @@ def test_the_decision_says_what_where_and_how_much() -> None:
     ]
 
 
+def test_a_run_without_a_column_does_not_hide_it() -> None:
+    """The column is compared with the runs that had it, as long as these are enough."""
+    without, odd = feed_of(1000), profile(mean=254.0)
+
+    assert ["mean"] == [one.signal for one in judged(odd, [profile()] * 9 + [without]).unusual]
+    assert ["mean"] == [one.signal for one in judged(odd, [without] * 23 + [profile()] * 7).unusual]
+    assert [] == [one.signal for one in judged(odd, [without] * 24 + [profile()] * 6).unusual]
+
+
+def test_a_column_of_few_runs_is_judged_as_a_feed_of_few_runs() -> None:
+    """Ten deviations from seven values are nothing unusual, though the feed itself is known for a month."""
+    few = [profile(mean=50.0 + shift) for shift in (-1, -1, -1, 0, 1, 1, 1)]
+    odd = profile(mean=50.0 + 10 * 1.4826)
+
+    assert [] == [one.signal for one in judged(odd, [feed_of(1000)] * 23 + few).unusual]
+    assert ["mean"] == [one.signal for one in judged(odd, few * 4).unusual]
+
+
 def test_the_evidence_stays_small() -> None:
     """Of a thousand columns that drifted the ten most unusual are shown, and all are counted."""
     names = [f"c{number}" for number in range(1000)]

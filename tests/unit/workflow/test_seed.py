@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -153,7 +155,7 @@ def test_fault_of_one_feed_does_not_stop_the_others(play: Play, monkeypatch: pyt
 
     def faulty(feed: Any, **arguments: Any) -> Any:
         if feed.id == "one":
-            raise OSError("disk")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "rows of anna@example.org")
         return real(feed, **arguments)
 
     monkeypatch.setattr(branch, "ingest", faulty)
@@ -163,7 +165,8 @@ def test_fault_of_one_feed_does_not_stop_the_others(play: Play, monkeypatch: pyt
     one = next(line for line in manifest["feeds"] if line["feed"] == "one")
 
     assert "published_degraded" == manifest["state"]
-    assert ("failed", "one: OSError on the last try") == (one["state"], one["why"])
+    why = "one: OSError, No space left on device, on the last try; see the log of its task"
+    assert ("failed", f"{why}, and mend the cause before the next run.") == (one["state"], one["why"])
 
 
 def test_fault_is_raised_for_a_retry_when_the_others_are_done(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import multiprocessing
 import os
@@ -25,6 +26,7 @@ from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.engine.staging import StagingArea
 from airflow_orchestration.exceptions import FeedError
 from airflow_orchestration.insights.narrative import sentence
+from airflow_orchestration.sources.outside import NoAnswerError
 from airflow_orchestration.storage.memory import MemoryStore
 from airflow_orchestration.storage.store import Attempt, Fence, RunKey, WorkUnit
 from airflow_orchestration.workflow.analyze import analyze_batches
@@ -33,7 +35,16 @@ from airflow_orchestration.workflow.gate import decide_gate
 from airflow_orchestration.workflow.in_process import ALL_OVER, ATTEMPT, LANES
 from airflow_orchestration.workflow.plan import plan_round
 from airflow_orchestration.workflow.step import Step
-from airflow_orchestration.workflow.stopping import Bounds, StoppedError, Worker, apart, until
+from airflow_orchestration.workflow.stopping import (
+    Bounds,
+    StoppedError,
+    Worker,
+    WorkFaultError,
+    apart,
+    kept_words,
+    never,
+    until,
+)
 from tests.unit.workflow.conftest import COLUMNS, CONTRACT
 
 KEY = RunKey(dag_id="things", run_id="1")
@@ -226,6 +237,39 @@ def ended_by(signal_number: signal.Signals) -> Callable[[], FeedOutcome]:
         raise AssertionError
 
     return dying
+
+
+def test_what_ended_a_process_is_kept_with_the_feed(tmp_path: Path) -> None:
+    """On the last try the record says how the process ended, and where to look."""
+    bench = Bench(tmp_path)
+
+    assert () == bench.run(GOOD, lambda _, bounds: until(never, ended_by(signal.SIGKILL), bounds))
+    (outcome,) = bench.store.outcomes(KEY)
+    assert (
+        "big: the process that worked on it ended by SIGKILL, perhaps for want of memory, without a word, "
+        "on the last try; see the log of its task, and mend the cause before the next run." == outcome.error
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "kept"),
+    [
+        (FileExistsError(errno.EEXIST, "File exists", "/tmp/x"), "FileExistsError, File exists"),
+        (NoAnswerError("big: topic t: timed out; see whether"), "big: topic t: timed out; see whether"),
+        (ValueError("anna@example.org"), "ValueError"),
+        (OSError("anna@example.org"), "OSError"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_words_of_others_are_not_kept(fault: Exception, kept: str) -> None:
+    """Of a fault in another process only our own words and the system's are kept: the others may hold data."""
+
+    def faulty() -> FeedOutcome:
+        raise fault
+
+    with pytest.raises(WorkFaultError) as met:
+        until(never, faulty, BOUNDS)
+    assert (kept, kept) == (kept_words(fault), kept_words(met.value))
 
 
 def failing() -> FeedOutcome:
