@@ -11,6 +11,8 @@ from airflow_orchestration.exceptions import FeedError
 
 WARNED = 0.5
 """What a check counts that ended in a warning; one that was kept counts 1, any other 0."""
+CEILING = "ceiling of the score"
+"""What stands where a rule has its threshold."""
 _KEPT = frozenset({"pass", "passed", "success"})
 _WARNED = frozenset({"warn", "warning"})
 _NOT_EVALUATED = frozenset({"none", "skipped", "not_evaluated", "no-op"})
@@ -32,7 +34,7 @@ class ExternalQuality:
             column=None,
             severity=Severity.INFO,
             value=self.score,
-            threshold="ceiling of the score",
+            threshold=CEILING,
             passed=self.success,
             rows=None,
         )

@@ -219,7 +219,7 @@ class Feed(Strict):
             "seconds": (batch.seconds, "seconds", limits.seconds),
         }
         wrong = [
-            f"batch.{name} is {taken:g} and limits.{limit} {allowed:g}"
+            f"batch.{name} is {taken:,.15g} and limits.{limit} {allowed:,.15g}"
             for name, (taken, limit, allowed) in pairs.items()
             if taken > allowed
         ]

@@ -36,7 +36,7 @@ def read_contracts(path: Path) -> tuple[Contract, ...]:
     try:
         OpenDataContractStandard.model_validate(document)
     except ValidationError as error:
-        raise InputRefusedError(f"dataset contract {path.name}", pydantic_problems(error)) from None
+        raise InputRefusedError(f"dataset contract {path.name}", _model_problems(error)) from None
     problems = list(_refused(document))
     contracts = [
         _contract(table, document, f"schema[{index}]", problems) for index, table in _tables(document)
@@ -44,6 +44,19 @@ def read_contracts(path: Path) -> tuple[Contract, ...]:
     if problems:
         raise InputRefusedError(f"dataset contract {path.name}", problems)
     return tuple(contract for contract in contracts if contract is not None)
+
+
+def _model_problems(error: ValidationError) -> list[Problem]:
+    """What the standard's model found; of a bare value in an enum it says how to write it."""
+    values = {
+        path_of(found["loc"]): found["input"] for found in error.errors() if _ENUM_VALUE == found["loc"][4:5]
+    }
+    return [
+        Problem(path=problem.path, message=f"must have a name: write {{value: {values[problem.path]}}}")
+        if problem.path in values
+        else problem
+        for problem in pydantic_problems(error)
+    ]
 
 
 def _tables(document: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:

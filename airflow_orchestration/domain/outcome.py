@@ -43,8 +43,8 @@ class FeedOutcome:
     """The record of one feed in one round.
 
     `rows_in = rows_staged + rows_quarantined` always. `rows_out_of_scope` is the part of the
-    quarantine that was put aside by the author's rule and does not count against quality.
-    `rejects` counts quarantined rows by rule. `ranges` is what was read of a stream; None of anything else.
+    quarantine that was put aside by the author's rule, or superseded in a stream, and does not count against quality.
+    `rejects` counts quarantined rows by rule. A failed feed has these too when its rows were looked at. `ranges` is what was read of a stream; None of anything else.
     """
 
     feed_id: str

@@ -163,3 +163,15 @@ class RuleResult(Strict):
     def warns(self) -> bool:
         """Whether it lowers the score."""
         return self.severity is Severity.WARNING and not self.passed
+
+    def __str__(self) -> str:
+        return result_words(self.name, self.value, self.threshold)
+
+
+def result_words(name: str, value: float | None, threshold: str) -> str:
+    """Say what came of a rule.
+
+    >>> result_words("rowCount", 3.0, "mustBeGreaterThan 100")
+    'rowCount is 3, mustBeGreaterThan 100'
+    """
+    return f"{name} is {'not measurable' if value is None else plain_number(value)}, {threshold}"

@@ -59,15 +59,12 @@ _BOUNDS: Mapping[ColumnType, str] = {
     ColumnType.DATE: "{v} >= DATE '0001-01-01' AND {v} <= DATE '9999-12-31'",
     ColumnType.TIMESTAMP: "{v} >= TIMESTAMP '0001-01-01' AND {v} < TIMESTAMP '9999-12-31 23:59:59.999999'",
 }
+_SMALL = frozenset({"TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER"})
 # Types in a Parquet file that are used as they are; anything else goes through its text.
 _FITTING: Mapping[ColumnType, frozenset[str]] = {
     ColumnType.STRING: frozenset({"VARCHAR"}),
-    ColumnType.INTEGER: frozenset(
-        {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"}
-    ),
-    ColumnType.NUMBER: frozenset(
-        {"DOUBLE", "FLOAT", "TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER"}
-    ),
+    ColumnType.INTEGER: _SMALL | {"BIGINT"},
+    ColumnType.NUMBER: _SMALL | {"DOUBLE", "FLOAT"},
     ColumnType.BOOLEAN: frozenset({"BOOLEAN"}),
     ColumnType.DATE: frozenset({"DATE"}),
     ColumnType.TIMESTAMP: frozenset({"TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS"}),
@@ -75,7 +72,7 @@ _FITTING: Mapping[ColumnType, frozenset[str]] = {
 _EXPECTED: Mapping[ColumnType, str] = {
     ColumnType.STRING: "a text without NUL characters",
     ColumnType.INTEGER: "a whole number of at most 64 bits, written with digits",
-    ColumnType.NUMBER: "a finite number, written with digits, a point and perhaps an exponent",
+    ColumnType.NUMBER: "a finite number, written with digits, a {mark} and perhaps an exponent, without marks for thousands",
     ColumnType.BOOLEAN: "true or false",
     ColumnType.DATE: "a date, written YYYY-MM-DD",
     ColumnType.TIMESTAMP: "a time in UTC, written YYYY-MM-DD HH:MM:SS with at most 6 decimals",
@@ -172,8 +169,10 @@ class MappedColumn:
 
     @property
     def _expected(self) -> str:
-        written = self.column.format if self.column.type in TEMPORAL and not self.native else None
-        return f"Expected {f'a {self.column.type}, written {written}' if written else _EXPECTED[self.column.type]}."
+        if self.column.format and self.column.type in TEMPORAL and not self.native:
+            return f"Expected a {self.column.type}, written {self.column.format}."
+        mark = "comma" if self.decimal_comma else "point"
+        return f"Expected {_EXPECTED[self.column.type].format(mark=mark)}."
 
     def good(self) -> str:
         """SQL that is true exactly when the column breaks no rule: what the staging pass filters with."""

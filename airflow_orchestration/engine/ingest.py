@@ -10,20 +10,24 @@ from pathlib import Path
 import duckdb
 
 from airflow_orchestration.domain.contract import Contract
-from airflow_orchestration.domain.feed import Feed
+from airflow_orchestration.domain.feed import Feed, FeedFormat
 from airflow_orchestration.domain.outcome import QualityMeasures
 from airflow_orchestration.domain.quality_rule import RuleResult
 from airflow_orchestration.engine.checking import DUPLICATE_KEY, DUPLICATE_VALUE, OUT_OF_SCOPE
 from airflow_orchestration.engine.combining import combined
 from airflow_orchestration.engine.layout import Layout
 from airflow_orchestration.engine.limits import Meter, bounded_memory
-from airflow_orchestration.engine.measuring import Aside, check_rules, measure, refuse_broken
+from airflow_orchestration.engine.measuring import Aside, broken_rules, check_rules, measure
 from airflow_orchestration.engine.part import Desk, Part, ReadFile, read_file
+from airflow_orchestration.engine.quarantine import why_aside
 from airflow_orchestration.engine.sandbox import MEMORY_MB, THREADS, sandbox
 from airflow_orchestration.engine.sqltext import literal
 from airflow_orchestration.engine.uniqueness import SUPERSEDED
 from airflow_orchestration.exceptions import FeedError
 from airflow_orchestration.sources.fetched import Fetched
+
+_BY_LINE = frozenset({FeedFormat.CSV, FeedFormat.NDJSON})
+"""Formats in which the position of a row is that of its line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,14 @@ class Ingested:
     """What came of the contract's rules about many rows."""
 
 
+class BrokenRulesError(FeedError):
+    """The rows break rules of the contract that they must keep together; `ingested` says what became of them."""
+
+    def __init__(self, message: str, ingested: Ingested) -> None:
+        super().__init__(message)
+        self.ingested = ingested
+
+
 def ingest(
     feed: Feed,
     *,
@@ -62,7 +74,7 @@ def ingest(
 
     `scratch` is an empty folder of this call alone; `as_of` is the moment at which rows are fresh or not.
     Raises `FeedError` when the feed can't be used as a whole, or when the rows that went in aren't
-    exactly those that came out.
+    exactly those that came out, and `BrokenRulesError` when they break a rule of severity error.
     """
     _check_key(feed, contract)
     scratch = scratch.resolve()
@@ -93,13 +105,34 @@ def ingest(
             as_of=as_of,
             mapped=feed.columns,
         )
+        _check_count(feed, fetched, whole)
+        columns = sum(column.name in feed.columns for column in contract.columns)
+        ingested = _ingested(whole, columns=columns, rules=rules)
+        _refuse_broken(connection, desk, ingested)
+    return ingested
+
+
+def _check_count(feed: Feed, fetched: Fetched, whole: Part) -> None:
     if fetched.rows not in {None, whole.rows_in}:
         raise FeedError(
             f"{feed.id}: the source gave {fetched.rows} rows and {whole.rows_in} were read; run the feed again."
         )
-    refuse_broken(feed.id, rules)
-    columns = sum(column.name in feed.columns for column in contract.columns)
-    return _ingested(whole, columns=columns, rules=rules)
+
+
+def _refuse_broken(connection: duckdb.DuckDBPyConnection, desk: Desk, ingested: Ingested) -> None:
+    """Raise `BrokenRulesError`, which also names what was put aside before: often that is the cause."""
+    if not (broken := broken_rules(ingested.rules)):
+        return
+    aside = ""
+    if ingested.quarantine is not None:
+        unit = "line" if desk.layout.format in _BY_LINE else "row"
+        why = why_aside(connection, ingested.quarantine, unit=unit)
+        aside = f"{ingested.rows_quarantined:,} of {ingested.rows_in:,} rows were put aside: {why}. "
+    raise BrokenRulesError(
+        f"{desk.feed.id}: the contract's quality rules are broken: {broken}. {aside}Deliver better rows, or change "
+        "the rule's threshold or severity.",
+        ingested,
+    )
 
 
 def _read(desk: Desk, fetched: Fetched, scratch: Path) -> Iterator[ReadFile]:

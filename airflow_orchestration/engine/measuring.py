@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 
 from airflow_orchestration.domain.contract import Contract
-from airflow_orchestration.domain.quality_rule import Metric, QualityRule, RuleResult, Severity, plain_number
+from airflow_orchestration.domain.quality_rule import Metric, QualityRule, RuleResult, Severity
 from airflow_orchestration.engine.checking import MARKED, SQL_TYPES, marked
 from airflow_orchestration.engine.expressions import checked_query
 from airflow_orchestration.engine.sqltext import identifier, identifiers, literal
@@ -98,15 +98,10 @@ def _of(rule: QualityRule, aside: Aside, marks: Iterator[int]) -> tuple[int, int
     return (next(marks), aside.judged) if rule.metric in MARKED else (0, 0)
 
 
-def refuse_broken(feed_id: str, results: Sequence[RuleResult]) -> None:
-    """Raise `FeedError` with every rule of severity error that is broken."""
+def broken_rules(results: Sequence[RuleResult]) -> str:
+    """Every rule of severity error that is broken, with its value and its threshold; empty where none is."""
     broken = [result for result in results if result.severity is Severity.ERROR and not result.passed]
-    if broken:
-        found = "; ".join(f"{one.name} is {_shown(one.value)}, {one.threshold}" for one in broken)
-        raise FeedError(
-            f"{feed_id}: the contract's quality rules are broken: {found}. Deliver better rows, or change the "
-            "rule's threshold or severity."
-        )
+    return "; ".join(map(str, broken))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,7 +248,3 @@ def _age(newest: date | datetime | None, as_of: datetime | None) -> float | None
     if isinstance(newest, datetime):
         return (moment - newest.replace(tzinfo=UTC)).total_seconds()
     return (moment.date() - newest).days * _DAY
-
-
-def _shown(value: float | None) -> str:
-    return "not measurable" if value is None else plain_number(value)

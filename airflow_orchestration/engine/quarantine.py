@@ -24,6 +24,8 @@ from airflow_orchestration.engine.table_shape import SUSPECTS
 from airflow_orchestration.engine.uniqueness import DUPLICATES, SUPERSEDED, make_duplicates
 
 _FETCH = 10_000
+_MOST_RULES = 3
+"""As many are named to explain why rows were put aside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +122,21 @@ def write_quarantine(connection: duckdb.DuckDBPyConnection, feed_id: str, origin
         f"reason, raw FROM rejected ORDER BY position) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)"
     )
     return target
+
+
+def why_aside(connection: duckdb.DuckDBPyConnection, quarantine: Path, *, unit: str) -> str:
+    """Say which rules most of the rows broke that were put aside, and the first of each: no values.
+
+    `unit` is what a position counts.
+    """
+    found = connection.execute(
+        "SELECT rule, column_name, count(*), min(position), arg_min(reason, position) "
+        f"FROM read_parquet({literal(quarantine)}) GROUP BY ALL ORDER BY 3 DESC, rule, column_name LIMIT {_MOST_RULES}"
+    ).fetchall()
+    return "; ".join(
+        f"{rule}{f' of {column}' if column else ''} {rows:,} ({unit} {first}: {reason.removesuffix('.')})"
+        for rule, column, rows, first, reason in found
+    )
 
 
 def gaps(connection: duckdb.DuckDBPyConnection, staged: Path, first: int, last: int) -> Iterator[int]:

@@ -13,6 +13,7 @@ from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.pipeline import Late
 from airflow_orchestration.domain.run_spec import Dataset, RunSpec
+from airflow_orchestration.insights.lowering import broken_rules, lowered_by
 from airflow_orchestration.policies.drift import shown
 from airflow_orchestration.storage.publication import Version
 from airflow_orchestration.storage.store import MergeRecord, RunState, StoredRound
@@ -153,7 +154,7 @@ def _feed_line(feed: Feed, facts: ManifestFacts) -> dict[str, Any]:
         "required": feed.required,
         "usual_rows": usual,
     }
-    if outcome is not None and outcome.error is None:
+    if outcome is not None and (outcome.error is None or outcome.rows_in):
         line |= _figures(outcome)
         if outcome.drift is not None:
             line["unusual"] = list(shown(outcome.drift))
@@ -172,7 +173,8 @@ def _figures(outcome: FeedOutcome) -> dict[str, Any]:
         "rows_valid": outcome.rows_staged,
         "rows_quarantined": outcome.rows_quarantined,
         "rejects": dict(outcome.rejects or {}),
-        "quality_score": round(outcome.quality_score, 4),
+        "rules_broken": broken_rules(outcome),
+        "quality_score": None if outcome.error else round(outcome.quality_score, 4),
         "seconds": round(outcome.elapsed.total_seconds(), 3),
         "rows_per_second": round(outcome.throughput),
     }
@@ -199,7 +201,8 @@ def _absence(feed: Feed, outcome: FeedOutcome | None, facts: ManifestFacts) -> t
         return "unused", refused if facts.merges else "arrived, but nothing was merged"
     standard = facts.spec.pipeline.quality.approve_at
     if outcome.quality_score < standard:
-        return "below_standard", f"quality {outcome.quality_score:.3f} is below {standard:g}"
+        found = f"quality {outcome.quality_score:.3f} is below {standard:g}: {lowered_by(outcome)}"
+        return "below_standard", found
     return "late", f"arrived after the gate had decided; {AFTERWARDS[facts.spec.pipeline.sync.late]}"
 
 

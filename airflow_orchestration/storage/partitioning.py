@@ -152,8 +152,8 @@ class PartitionUpserter(Writer):
                 self.publication.place,
                 [Problem(path=value, message="has no partition any more; run the pipeline again for it")],
             )
-        into = sql.Identifier(partition["schema"], partition["name"])
-        return self._written(cursor, self.target.upsert(self.scratch.merged, into), published_at)
+        statement = self.upsert_into(cursor, partition["schema"], partition["name"])
+        return self._written(cursor, statement, published_at)
 
 
 def _place_taken(error: psycopg.Error, value: str) -> Problem:

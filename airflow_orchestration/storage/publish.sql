@@ -174,7 +174,28 @@ FROM counted
 ORDER BY feed_id;
 
 -- name: upsert
--- Insert the rows that are new and update those that differ; count all. A row that is the same is read, not locked.
+-- Insert the rows that are new and update those that differ; count both. A row that is the same is read, not locked.
+WITH written AS (
+    INSERT INTO {target} AS kept ({columns}, _run_id, _published_at)
+    SELECT {merged_columns}, %(run)s, %(published_at)s
+    FROM {merged} AS merged LEFT JOIN {target} AS old ON ({merged_key}) = ({old_key})
+    WHERE ({old_key}) IS NULL OR ({merged_values}) IS DISTINCT FROM ({old_values})
+    ON CONFLICT ({key}) DO UPDATE SET {assignments}, _run_id = excluded._run_id, _published_at = excluded._published_at
+    WHERE ({kept}) IS DISTINCT FROM ({new})
+    RETURNING (kept.xmax = 0) AS is_new)
+SELECT count(*) FILTER (WHERE is_new) AS inserted, count(*) FILTER (WHERE NOT is_new) AS updated,
+       %(rows)s::bigint - count(*) AS unchanged
+FROM written;
+
+-- name: has_filters
+-- Does a table have triggers that may keep rows out without an error?
+SELECT EXISTS (
+    SELECT FROM pg_trigger
+    JOIN pg_class AS class ON class.oid = tgrelid JOIN pg_namespace AS space ON space.oid = relnamespace
+    WHERE nspname = %(schema)s AND relname = %(name)s AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 3 = 3) AS found;
+
+-- name: upsert_counted
+-- Do the same, and count the unchanged rows apart: what is missing in the sum was kept out by a trigger.
 WITH offered AS MATERIALIZED (
     SELECT merged.ctid AS place
     FROM {merged} AS merged LEFT JOIN {target} AS old ON ({merged_key}) = ({old_key})

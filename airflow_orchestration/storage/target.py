@@ -132,14 +132,17 @@ class Target:
                     comment=sql.Literal(column.description),
                 )
 
-    def upsert(self, merged: sql.Identifier, into: sql.Identifier | None = None) -> sql.Composed:
-        """The statement that brings the merged rows in, by key; into a partition of the table if one is named."""
+    def upsert(self, merged: sql.Identifier, into: sql.Identifier, *, counted: bool = False) -> sql.Composed:
+        """The statement that brings the merged rows in, by key, into the table or a partition of it.
+
+        With `counted` it counts the unchanged rows apart, which takes up to half as long again.
+        """
         changeable = [name for name in self.written if name not in self.contract.key]
         assignments = [template("assignment", column=sql.Identifier(name)) for name in changeable]
         own_run = [sql.Placeholder("run")] if RUN_COLUMN in self.key else []
         return template(
-            "upsert",
-            target=into or self.identifier,
+            "upsert_counted" if counted else "upsert",
+            target=into,
             merged=merged,
             columns=listed(self.written),
             merged_columns=listed(self.written, "merged"),
@@ -149,6 +152,8 @@ class Target:
             merged_values=listed(changeable, "merged"),
             old_values=listed(changeable, "old"),
             assignments=sql.SQL(", ").join(assignments),
+            kept=listed(changeable, "kept"),
+            new=listed(changeable, "excluded"),
         )
 
     def append(self, merged: sql.Identifier) -> sql.Composed:

@@ -55,11 +55,17 @@ class Writer:
         """Bring the rows to the table, which is made when it is not there; count what was written."""
         if self.make_target(cursor):
             return self._first(cursor, published_at)
-        return self._written(cursor, self.statement(), published_at)
+        return self._written(cursor, self.statement(cursor), published_at)
 
-    def statement(self) -> sql.Composed:
+    def statement(self, cursor: Cursor) -> sql.Composed:
         """What brings the rows in."""
-        return self.target.upsert(self.scratch.merged)
+        return self.upsert_into(cursor, self.target.schema, self.target.name)
+
+    def upsert_into(self, cursor: Cursor, schema: str, name: str) -> sql.Composed:
+        """What brings the rows into a table by key; where triggers may keep rows out, each row is accounted for."""
+        row = cursor.execute(SQL["has_filters"], {"schema": schema, "name": name}).fetchone()
+        into = sql.Identifier(schema, name)
+        return self.target.upsert(self.scratch.merged, into, counted=bool(row and row["found"]))
 
     def make_target(self, cursor: Cursor) -> bool:
         """Make the table as the contract describes it, unless it is there; was it made?"""
@@ -77,8 +83,12 @@ class Writer:
             raise InputRefusedError(self.publication.place, [KEY_TWICE]) from None
 
     def _written(self, cursor: Cursor, statement: sql.Composed, published_at: object) -> dict[str, Any]:
-        stamps = {"run": self.publication.run_stamp, "published_at": published_at}
-        return cursor.execute(statement, stamps).fetchone() or NOTHING_WRITTEN
+        named = {
+            "run": self.publication.run_stamp,
+            "published_at": published_at,
+            "rows": self.publication.rows_published,
+        }
+        return cursor.execute(statement, named).fetchone() or NOTHING_WRITTEN
 
 
 class Appender(Writer):
@@ -87,8 +97,9 @@ class Appender(Writer):
     def finish(self, cursor: Cursor) -> None:
         """The rows are compared with nothing."""
 
-    def statement(self) -> sql.Composed:
+    def statement(self, cursor: Cursor) -> sql.Composed:
         """What adds the rows."""
+        del cursor  # nothing is compared
         return self.target.append(self.scratch.merged)
 
 

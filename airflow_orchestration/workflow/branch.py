@@ -11,11 +11,11 @@ from enum import StrEnum
 
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.feed import Feed
-from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, StagedFile
+from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
 from airflow_orchestration.domain.pipeline import Late, Stragglers
 from airflow_orchestration.domain.plan import Branch, Plan
 from airflow_orchestration.domain.stream import StreamMarks
-from airflow_orchestration.engine.ingest import Ingested, ingest
+from airflow_orchestration.engine.ingest import BrokenRulesError, Ingested, ingest
 from airflow_orchestration.engine.profiling import profile
 from airflow_orchestration.exceptions import FeedError, OrchestrationError, StreamTakenError
 from airflow_orchestration.policies.quorum_gate import GateAction
@@ -25,6 +25,12 @@ from airflow_orchestration.workflow.capacity import branch_memory_mb
 from airflow_orchestration.workflow.drift import register_judged
 from airflow_orchestration.workflow.fetching import fetched, is_there
 from airflow_orchestration.workflow.judging import as_of, judged
+from airflow_orchestration.workflow.keeping import (
+    discard_kept,
+    kept_quarantine,
+    kept_rows,
+    with_what_broke,
+)
 from airflow_orchestration.workflow.members import arrived, is_over, standing_outcomes
 from airflow_orchestration.workflow.output import discard_output, write_output
 from airflow_orchestration.workflow.step import Step
@@ -248,7 +254,7 @@ def _process(step: Step, feed_id: str, branch_id: str, snapshot: GateSnapshot, w
         bounds = bounds_of(step, feed_id, snapshot.round.plan)
         marks = stream_marks(step, feed_id)
         outcome = worker(
-            lambda: staged_batch(step, feed_id, branch_id, snapshot, bounds.memory_mb, marks), bounds
+            lambda: _staged_or_failed(step, feed_id, branch_id, snapshot, bounds.memory_mb, marks), bounds
         )
     except StoppedError:
         _discard(step, feed_id)
@@ -258,13 +264,16 @@ def _process(step: Step, feed_id: str, branch_id: str, snapshot: GateSnapshot, w
         _discard(step, feed_id)
         _register_failure(step, feed_id, branch_id, str(error), _since(started))
     else:
-        register_judged(step, outcome)
+        if outcome.error is None:
+            register_judged(step, outcome)
+        else:
+            log.warning("Feed %s failed: %s", feed_id, outcome.error)
+            step.store.register(step.fence, outcome)
 
 
 def _discard(step: Step, feed_id: str) -> None:
     """Delete what this execution may have staged of a feed."""
-    for key in _staged_keys(step, feed_id):
-        step.staging.discard(key)
+    discard_kept(step, feed_id)
     discard_output(step, feed_id)
 
 
@@ -277,7 +286,11 @@ def bounds_of(step: Step, feed_id: str, plan: Plan) -> Bounds:
 def _register_failure(
     step: Step, feed_id: str, branch_id: str, error: str, elapsed: timedelta = timedelta(0)
 ) -> None:
-    outcome = FeedOutcome(
+    step.store.register(step.fence, _failure(step, feed_id, branch_id, error, elapsed))
+
+
+def _failure(step: Step, feed_id: str, branch_id: str, error: str, elapsed: timedelta) -> FeedOutcome:
+    return FeedOutcome(
         feed_id=feed_id,
         round=step.round,
         branch_id=branch_id,
@@ -285,7 +298,23 @@ def _register_failure(
         elapsed=elapsed,
         error=error,
     )
-    step.store.register(step.fence, outcome)
+
+
+def _staged_or_failed(
+    step: Step,
+    feed_id: str,
+    branch_id: str,
+    snapshot: GateSnapshot,
+    memory_mb: int,
+    marks: StreamMarks | None,
+) -> FeedOutcome:
+    """Like `staged_batch`; rows that break the rules of many rows become a failure that says where they went."""
+    started = time.monotonic()
+    try:
+        return staged_batch(step, feed_id, branch_id, snapshot, memory_mb, marks)
+    except BrokenRulesError as broken:
+        failed = _failure(step, feed_id, branch_id, str(broken), _since(started))
+        return with_what_broke(step, failed, broken)
 
 
 def staged_batch(
@@ -331,7 +360,6 @@ def staged_batch(
 def _outcome(step: Step, feed: Feed, branch_id: str, plan: Plan, ingested: Ingested) -> FeedOutcome:
     """Judge what was ingested and store its files; the time that it took is not known yet."""
     quality = judged(step, feed, ingested)
-    staged, quarantine = _store(step, feed.id, ingested)
     log.info(
         "Feed %s: %d rows in, %d staged, %d quarantined",
         feed.id,
@@ -350,27 +378,13 @@ def _outcome(step: Step, feed: Feed, branch_id: str, plan: Plan, ingested: Inges
         rows_staged=ingested.rows_staged,
         rows_quarantined=ingested.rows_quarantined,
         rows_out_of_scope=ingested.rows_out_of_scope,
-        staged=staged,
-        quarantine=quarantine,
+        staged=kept_rows(step, feed.id, ingested),
+        quarantine=kept_quarantine(step, feed.id, ingested),
         measures=ingested.measures,
         quality_score=quality.score,
         rejects=ingested.rejects,
         rules=quality.rules,
     )
-
-
-def _store(step: Step, feed_id: str, ingested: Ingested) -> tuple[StagedFile, StagedFile | None]:
-    rows, quarantine = _staged_keys(step, feed_id)
-    staged = step.staging.store(ingested.staged, rows, rows=ingested.rows_staged)
-    if ingested.quarantine is None:
-        return staged, None
-    return staged, step.staging.store(ingested.quarantine, quarantine, rows=ingested.rows_quarantined)
-
-
-def _staged_keys(step: Step, feed_id: str) -> tuple[str, str]:
-    """Where this execution stages a feed's rows, and those that it puts aside."""
-    prefix = f"{step.staging_prefix}/{feed_id}/e{step.fence.epoch}"
-    return f"{prefix}-rows.parquet", f"{prefix}-quarantine.parquet"
 
 
 def _since(started: float) -> timedelta:

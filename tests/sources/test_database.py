@@ -114,7 +114,7 @@ def test_a_row_that_is_too_long_is_refused_as_what_it_is(
     monkeypatch.setattr(csv_reading, "MAX_ROW", 2 * 1024**2)
     shop.execute("INSERT INTO shop.place VALUES ('A', repeat(E'x\n', 1500000), '2')")
     with pytest.raises(
-        FeedError, match="a row is longer than 2 MiB.* leave its longest column out of the query"
+        FeedError, match=r"a row is longer than 2 MiB.* leave its longest column out of the query"
     ):
         bench.ingest(TABLE)
 
@@ -260,7 +260,7 @@ def test_an_error_of_a_value_does_not_quote_the_value(bench: Bench, shop: psycop
     with pytest.raises(FeedError) as refused:
         bench.fetch({"query": "SELECT id, name, size::int AS size FROM shop.place"})
     assert (
-        "f: shop:query can't be read: InvalidTextRepresentation (22P02); "
+        "list: shop:query can't be read: InvalidTextRepresentation (22P02); "
         "correct the rows, or how the query computes with them." == str(refused.value)
     )
 
@@ -287,13 +287,13 @@ def test_rows_that_a_policy_hides_are_not_left_out_in_silence(
     """Row-level security gives a part of the rows as if it were all: the feed is refused, with the remedy."""
     shop.execute("INSERT INTO shop.place VALUES ('A', 'a', '1'), ('B', 'b', '2')")
     shop.execute("ALTER TABLE shop.place ENABLE ROW LEVEL SECURITY")
-    shop.execute("CREATE POLICY some ON shop.place USING (id = 'A')")
+    shop.execute("CREATE POLICY only_a ON shop.place USING (id = 'A')")
     shop.execute("DROP ROLE IF EXISTS nosy")
     shop.execute("CREATE ROLE nosy; GRANT USAGE ON SCHEMA shop TO nosy; GRANT SELECT ON shop.place TO nosy")
     try:
         nosy = Bench(psycopg.conninfo.make_conninfo(bench.url, options="-c role=nosy"), bench.folder)
         with pytest.raises(
-            FeedError, match="row-level security .*; let the connection's role read all of its"
+            FeedError, match=r"row-level security .*; let the connection's role read all of its"
         ):
             nosy.fetch(TABLE)
     finally:

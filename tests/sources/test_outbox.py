@@ -273,7 +273,9 @@ def test_a_server_that_has_not_come_so_far_is_refused(
     """An outbox that was moved to a new server would seem to have nothing new, for ever."""
     put(application, 1)
     marks = StreamMarks(marks={TABLE: StreamMark(start=(5_000_000, 77))})
-    with pytest.raises(FeedError, match="up to transaction 5000000, which this server has not begun: .* another id"):
+    with pytest.raises(
+        FeedError, match=r"up to transaction 5000000, which this server has not begun: .* another id"
+    ):
         read(connect, tmp_path, marks)
 
 
@@ -294,7 +296,7 @@ def test_rows_that_a_policy_hides_are_not_passed_over(
         return connection
 
     try:
-        with pytest.raises(FeedError, match="row-level security hides rows .* BYPASSRLS"):
+        with pytest.raises(FeedError, match=r"row-level security hides rows .* BYPASSRLS"):
             read(as_half_blind, tmp_path)
     finally:
         application.execute("DROP OWNED BY half_blind; DROP ROLE half_blind")

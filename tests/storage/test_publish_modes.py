@@ -123,7 +123,7 @@ def test_runs_of_two_dags_with_one_name_stand_apart(connect: Connect, target: Ta
     """Two Dags that append to one table and whose runs have one run id never touch each other's rows."""
     publish(connect, content(2, "One"), APPEND)
     publish(connect, content(2, "Two"), APPEND, dag="other")
-    late = {"publication_key": "other/manual__1@2", "version": 2, "after": "airports/manual__1"}
+    late: dict[str, Any] = {"publication_key": "other/manual__1@2", "version": 2, "after": "other/manual__1"}
     published = publish(connect, content(1, "Late"), APPEND, dag="other", **late)
     assert (0, 1) == (published.rows_inserted, published.rows_updated)
     assert [("c0", "Late"), ("c0", "One"), ("c1", "One"), ("c1", "Two")] == names(target)

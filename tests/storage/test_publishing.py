@@ -256,9 +256,9 @@ def test_a_row_of_an_unknown_feed_is_noticed(connect: Connect, target: Target) -
 
 REFUSED = {
     "a value that does not fit": (
-        Content([row("a"), row("b", elevation="SECRET")]),
+        Content([row("a"), row("b", elevation="SECRET")]),  # type: ignore[arg-type]
         "row 2, column elevation",
-    ),  # type: ignore[arg-type]
+    ),
     "a missing value": (Content([row("a", None)]), "name"),  # type: ignore[arg-type]
     "a key that comes twice": (Content([row("SECRET"), row("SECRET")]), "key: stands in two"),
 }
