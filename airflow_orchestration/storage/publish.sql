@@ -188,7 +188,7 @@ SELECT count(*) FILTER (WHERE is_new) AS inserted, count(*) FILTER (WHERE NOT is
 FROM written;
 
 -- name: has_filters
--- Does a table have triggers that may keep rows out without an error?
+-- Tell whether a table has triggers that may keep rows out without an error.
 SELECT EXISTS (
     SELECT FROM pg_trigger
     JOIN pg_class AS class ON class.oid = tgrelid JOIN pg_namespace AS space ON space.oid = relnamespace

@@ -116,10 +116,8 @@ class World:
         return [dict(event.detail) for event in self.run.store.timeline(self.run.key) if event.event == name]
 
     def rows(self, dataset: str, columns: str) -> list[tuple[Any, ...]]:
-        last = len(self.run.store.rounds(self.run.key))
-        number = list(self.run.store.merges(self.run.key, last)).index(dataset)
         with duckdb.connect() as connection:
-            path = self.folder / "out" / f"rows-{number}.parquet"
+            [path] = (self.folder / "out").glob(f"rows-*-{dataset}.parquet")
             return connection.execute(f"SELECT {columns} FROM '{path}' ORDER BY ALL").fetchall()
 
 
