@@ -19,7 +19,7 @@ from airflow_orchestration.domain.odcs_parts import (
     UTC_NAMES,
 )
 from airflow_orchestration.domain.odcs_quality import freshness_rules, quality_rules, sla_problems
-from airflow_orchestration.domain.problems import pydantic_problems
+from airflow_orchestration.domain.problems import path_of, pydantic_problems
 from airflow_orchestration.domain.quality_rule import Metric, QualityRule
 from airflow_orchestration.domain.yaml_file import read_yaml
 from airflow_orchestration.exceptions import InputRefusedError, Problem
@@ -49,10 +49,10 @@ def read_contracts(path: Path) -> tuple[Contract, ...]:
 def _model_problems(error: ValidationError) -> list[Problem]:
     """What the standard's model found; of a bare value in an enum it says how to write it."""
     values = {
-        path_of(found["loc"]): found["input"] for found in error.errors() if _ENUM_VALUE == found["loc"][4:5]
+        path_of(found["loc"]): found["input"] for found in error.errors() if found["loc"][-2:-1] == ("enum",)
     }
     return [
-        Problem(path=problem.path, message=f"must have a name: write {{value: {values[problem.path]}}}")
+        Problem(path=problem.path, message=f"write {{value: {values[problem.path]}}}")
         if problem.path in values
         else problem
         for problem in pydantic_problems(error)

@@ -256,7 +256,7 @@ def test_the_same_rows_give_the_same_bits_with_little_memory(tmp_path: Path) -> 
         "kinds": {"function": "count_distinct", "column": "whole"},
     }
     source = CheckedRows(path=many_rows(tmp_path), contract=ROWS)
-    files = []
+    files: list[bytes] = []
     for memory_mb in (128, 2048, 2048):
         folder = tmp_path / str(len(files))
         folder.mkdir()

@@ -93,6 +93,8 @@ def test_a_decimal_comma_is_a_point_and_a_point_is_none(bench: Bench) -> None:
     done = bench.ingest(data, rules=NUMBER, columns=columns, delimiter=";", decimal=",")
     assert [("A", 1.5, 7), ("D", -225.0, 3)] == rows_of(done.staged, "id, x, n")
     assert [(3, "type"), (4, "type"), (6, "type")] == rejected(done)
+    reason = "Expected a finite number, written with digits, a comma and perhaps an exponent, without marks for thousands."
+    assert [(reason,)] * 2 == rows_of(done.quarantine, "reason")[:2]
 
 
 @pytest.mark.parametrize("layout", ["csv", "ndjson"])

@@ -397,3 +397,11 @@ def test_a_contract_survives_being_stored(tmp_path: Path) -> None:
     found = read(tmp_path, made)
 
     assert found == Contract.model_validate(found.model_dump(mode="json", exclude_defaults=True))
+
+
+def test_a_bare_value_of_an_enum_is_told_how_it_is_written(tmp_path: Path) -> None:
+    """The standard writes an object for each value; the name of a class would help nobody."""
+    assert [
+        "schema[0].properties[1].enum[0]: write {value: ok}",
+        "schema[0].properties[1].enum[2]: write {value: 3}",
+    ] == refusals(tmp_path, with_property(enum=["ok", {"value": "late"}, 3]))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import pytest
 
 from airflow_orchestration.domain.batch import Lane
@@ -26,6 +27,7 @@ from airflow_orchestration.workflow.in_process import ATTEMPT
 from airflow_orchestration.workflow.judging import as_of
 from airflow_orchestration.workflow.plan import plan_round
 from airflow_orchestration.workflow.step import Step
+from airflow_orchestration.workflow.stopping import Worker, apart, here
 from tests.unit.workflow.conftest import COLUMNS, CONTRACT
 
 KEY = RunKey(dag_id="things", run_id="1")
@@ -52,12 +54,17 @@ class Bench:
             open_staging=lambda _: StagingArea(self.folder / "staging"),
         )
 
-    def outcome(self, results: Mapping[str, object] | None = None) -> FeedOutcome:
+    def outcome(
+        self,
+        results: Mapping[str, object] | None = None,
+        worker: Callable[[Step], Worker] | None = None,
+    ) -> FeedOutcome:
         """What comes of the feed when its quality tasks left these results."""
         step = self.step(self.claim(1, "branch:beta:b1"))
         left = results or {}
         context: Any = {"ti": SimpleNamespace(xcom_pull=lambda task_ids, **_: left.get(task_ids))}
-        run_branch(with_quality_results(context, step, ["things"]), "b1", Lane.BETA)
+        step = with_quality_results(context, step, ["things"])
+        run_branch(step, "b1", Lane.BETA, worker=here if worker is None else worker(step))
         (outcome,) = self.store.outcomes(KEY)
         return outcome
 
@@ -158,3 +165,38 @@ def test_rows_are_fresh_or_not_at_the_start_of_the_run_or_the_end_of_its_date(
 
     assert moment == as_of(made.step(made.claim(1, "look")))
     assert timedelta(0) == made.store.run(KEY).started_at - START
+
+
+ENOUGH = {
+    "name": "enough", "metric": "rowCount", "columns": [], "severity": "error",
+    "threshold": {"operator": "mustBeGreaterThan", "low": 2},
+}  # fmt: skip
+DECIMALS = 'code,size\na,1\nb,"1,5"\nc,"2,5"\nd,-4\n'
+
+
+@pytest.mark.parametrize("worker", [None, apart])
+def test_a_feed_that_breaks_a_rule_of_many_rows_says_what_was_put_aside_before(
+    tmp_path: Path, worker: Callable[[Step], Worker] | None
+) -> None:
+    """With its counts, its rejects and the quarantined rows, by a process of its own as well."""
+    made = bench(tmp_path, rules=(ENOUGH,))
+    (tmp_path / "landing" / "things.csv").write_text(DECIMALS)
+    outcome = made.outcome(worker=worker)
+
+    told = (
+        "things: the contract's quality rules are broken: enough is 1, mustBeGreaterThan 2. 3 of 4 rows were put aside: "
+        "type of size 2 (line 3: Expected a finite number, written with digits, a point and perhaps an exponent, "
+        "without marks for thousands); minimum of size 1 (line 5: "
+    )
+    assert (outcome.error or "").startswith(told)
+    assert (OutcomeStatus.FAILED, 4, 1, 3) == (
+        outcome.status,
+        outcome.rows_in,
+        outcome.rows_staged,
+        outcome.rows_quarantined,
+    )
+    assert {"type": 2, "minimum": 1} == outcome.rejects
+    assert outcome.staged is None
+    assert outcome.quarantine is not None
+    fetched = StagingArea(tmp_path / "staging").fetch(outcome.quarantine, tmp_path / "scratch")
+    assert [3, 4, 5] == [row[2] for row in duckdb.read_parquet(str(fetched)).fetchall()]

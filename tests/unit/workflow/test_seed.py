@@ -142,11 +142,12 @@ def test_poor_feed_that_nobody_needs_does_not_keep_the_others_from_publishing(pl
     """In the last round it stays out, the run is degraded, and the manifest says why."""
     files = {"one": GOOD, "two": OTHER, "three": GOOD, "bad": BAD}
     run, manifest, _ = play(files, quality={"approve_at": 0.9, "fail_below": 0.1})
-    missing = {line["feed"]: line["state"] for line in manifest["feeds"] if line["state"] != "in"}
+    missing = {line["feed"]: (line["state"], line["why"]) for line in manifest["missing"]}
 
     assert "published_degraded" == manifest["state"]
     assert 3 == len(run.store.rounds(run.key))
-    assert {"bad": "below_standard"} == missing
+    why = "quality 0.733 is below 0.9: validity 0.333 (rows put aside: minimum 2)"
+    assert {"bad": ("below_standard", why)} == missing
 
 
 def test_fault_of_one_feed_does_not_stop_the_others(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
