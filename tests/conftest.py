@@ -10,6 +10,7 @@ from shutil import copytree
 from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
 from demo.ports import free_port
@@ -18,6 +19,10 @@ from demo.stack import Stack
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _numbers = count()
+
+# The same examples on every run, and no stopwatch: a law that fails does so for its author, not for the next one.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 collect_ignore = ["dags"]  # Dag files are for Airflow to import
 _airflow_home = TemporaryDirectory(prefix="airflow-home-")
