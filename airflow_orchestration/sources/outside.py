@@ -15,14 +15,6 @@ class NoAnswerError(ConnectionError):
     """A server did not answer in time; the same request may succeed later."""
 
 
-class RemoteStat(Protocol):
-    """What is known of an object."""
-
-    @property
-    def st_size(self) -> int:
-        """Bytes."""
-
-
 class RemotePath(Protocol):
     """What is needed of a place in an object store: Airflow's `ObjectStoragePath` has it."""
 

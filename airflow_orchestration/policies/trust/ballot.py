@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 NOBODY = -1
@@ -56,8 +55,3 @@ def copied(tallies: Tallies) -> Tallies:
         attribute: {feed_id: Tally(right=one.right, total=one.total) for feed_id, one in feeds.items()}
         for attribute, feeds in tallies.items()
     }
-
-
-def labelled(ballots: Iterable[Ballot]) -> Iterator[Ballot]:
-    """The ballots of which the truth is known."""
-    return (ballot for ballot in ballots if ballot.truth is not None)
