@@ -20,7 +20,7 @@ from airflow_orchestration.engine.lines import MAX_LINE, shown
 from airflow_orchestration.engine.prescan import CsvJudge, Prescan, prescan
 from airflow_orchestration.engine.source import Source
 from airflow_orchestration.engine.sqltext import literal
-from airflow_orchestration.engine.table_shape import looked_at, numbered, suspects_of
+from airflow_orchestration.engine.table_shape import PlacedRows, numbered
 
 MAX_ROW = 64 * 1024 * 1024
 """Bytes of the longest row with line ends in its texts."""
@@ -73,34 +73,18 @@ class CsvReading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TableReading:
-    """CSV that PostgreSQL wrote, with line ends inside its texts: a row's position is its place in the result."""
+class TableReading(PlacedRows):
+    """CSV that PostgreSQL wrote, with line ends inside its texts."""
 
-    checks: Checks
     header: Header
     layout: Layout
-    path: Path
 
     @property
-    def typed_rows(self) -> str:
-        """See `Reading`."""
-        relation = _relation(
+    def relation(self) -> str:
+        """See `PlacedRows`."""
+        return _relation(
             self.path, _fields(self.header), self.checks, self.header, self.layout, parallel=False
         )
-        carried = ", ".join(self.checks.read.values())
-        return numbered(self.checks.typed(relation, carried=f"{carried}, "), 0)
-
-    def rows_in(self, connection: duckdb.DuckDBPyConnection, read: int) -> int | None:
-        """See `Reading`: the database has counted as well, see `Fetched.rows`."""
-        return read
-
-    def prescan(self) -> Prescan | None:
-        """See `Reading`."""
-        return None
-
-    def suspects(self, positions: Iterable[int]) -> str:
-        """See `Reading`: all rows are read once more."""
-        return looked_at(self.checks, suspects_of(self.typed_rows))
 
 
 def csv_readings(

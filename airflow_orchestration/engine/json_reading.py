@@ -22,7 +22,7 @@ from airflow_orchestration.engine.lines import shown
 from airflow_orchestration.engine.prescan import NdjsonJudge, Prescan, prescan
 from airflow_orchestration.engine.source import Source
 from airflow_orchestration.engine.sqltext import identifier, literal
-from airflow_orchestration.engine.table_shape import looked_at, numbered, suspects_of
+from airflow_orchestration.engine.table_shape import PlacedRows, numbered
 from airflow_orchestration.exceptions import FeedError
 
 
@@ -66,30 +66,13 @@ class NdjsonReading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JsonReading:
-    """An array of JSON objects, their values as text; a row's position is its place in the array."""
-
-    checks: Checks
-    path: Path
+class JsonReading(PlacedRows):
+    """An array of JSON objects, their values as text."""
 
     @property
-    def typed_rows(self) -> str:
-        """See `Reading`."""
-        relation = _relation(self.checks, _read_json(self.path, self.checks, "array"))
-        carried = ", ".join(self.checks.read.values())
-        return numbered(self.checks.typed(relation, carried=f"{carried}, "), 0)
-
-    def rows_in(self, connection: duckdb.DuckDBPyConnection, read: int) -> int | None:
-        """See `Reading`: nothing but the engine can count objects."""
-        return read
-
-    def prescan(self) -> Prescan | None:
-        """See `Reading`."""
-        return None
-
-    def suspects(self, positions: Iterable[int]) -> str:
-        """See `Reading`: all rows are read once more."""
-        return looked_at(self.checks, suspects_of(self.typed_rows))
+    def relation(self) -> str:
+        """See `PlacedRows`."""
+        return _relation(self.checks, _read_json(self.path, self.checks, "array"))
 
 
 def json_readings(
