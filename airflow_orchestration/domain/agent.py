@@ -15,7 +15,8 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue, field_validator
 
-from airflow_orchestration.domain.strict import IDENTIFIER, Share, Strict
+from airflow_orchestration.domain.defaults import MAX_CONCURRENT_BATCHES, RETRY_ATTEMPTS, TIMEOUT_SECONDS
+from airflow_orchestration.domain.strict import IDENTIFIER, Share, Strict, WholeSeconds
 
 DEFAULT_BATCH_TYPE = "general"
 """SEED 26: what a batch is that doesn't say."""
@@ -25,21 +26,13 @@ BATCH_SIZE = 1000
 """SEED 25, 26: records per batch; a number, not a text (ruling)."""
 VALIDATION_RULES = "comprehensive"
 """SEED 25, 26: which rules a validation applies that doesn't say."""
-MAX_CONCURRENT_BATCHES = 3
-"""SEED 20: batches that one agent works on at a time."""
-TIMEOUT_SECONDS = 300
-"""SEED 20: how long one batch may take."""
-RETRY_ATTEMPTS = 3
-"""SEED 20: how often one batch is tried again."""
 MAX_QUEUED = 1000
 """Ours: each batch may lead to a decision of a kilobyte, and all of them are handed on together."""
 OVERALL = "overall"
 """The name of a quality threshold that holds for the whole, not for one measure."""
 
-WEEK_SECONDS = 7 * 24 * 3600
 Name = Annotated[str, Field(pattern=IDENTIFIER)]
 Text = Annotated[str, Field(max_length=1000)]
-WholeSeconds = Annotated[int, Field(ge=1, le=WEEK_SECONDS)]
 RecordCount = Annotated[int, Field(ge=1, le=10**9)]
 Thresholds = Annotated[dict[Name, Share], Field(max_length=100)]
 
@@ -91,6 +84,8 @@ class ResourceRequirements(Strict):
     cpu_millicores: Annotated[int, Field(ge=1, le=10**6)]
     """Thousandths of a CPU: 500 is half a core."""
     memory_mb: Annotated[int, Field(ge=1, le=10**7)]
+    connections: Annotated[int, Field(ge=0, le=10**5)] = 0
+    """Connections to databases and brokers that are not ours."""
 
 
 class PerformanceTargets(Strict):
@@ -175,29 +170,55 @@ class AgentSpecification(Strict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentPerformance:
-    """What an agent measured of its own work (SEED 11)."""
+    """What was measured of the work on one batch (SEED 11)."""
 
     execution_time: timedelta
     data_quality_score: float
     records: int
+    peak_memory_mb: float | None = None
 
     def measures(self) -> Mapping[str, float]:
         """Return the measures by name; the throughput is 0 when no time was measured."""
         seconds = self.execution_time.total_seconds()
-        return {
+        measured = {
             "execution_time": seconds,
             "data_quality_score": self.data_quality_score,
             "throughput": self.records / seconds if seconds > 0 else 0.0,
         }
+        return measured if self.peak_memory_mb is None else measured | {"peak_memory_mb": self.peak_memory_mb}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentOutcome:
-    """How the work of one agent ended; templates learn from it (SEED 21 and ruling)."""
+    """How the work of an agent on one batch ended; choices learn from it (SEED 21 and ruling)."""
 
+    agent_id: str
     agent_type: str
+    kind: str
+    """The kind of work: the type of the batch."""
+    batch: str
+    """The id of the batch, once per agent."""
     succeeded: bool
     performance: AgentPerformance | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkDay:
+    """What the agents of one type did in one kind of work on one day, for one tenant."""
+
+    agent_type: str
+    kind: str
+    days_ago: int
+    """0 for today, by the store's clock in UTC."""
+    successes: int
+    failures: int
+    measured: int = 0
+    """Outcomes that have a performance; the sums go over these."""
+    seconds: float = 0.0
+    records: int = 0
+    quality: float = 0.0
+    peak_memory_mb: float = 0.0
+    """The highest of the day; 0 when it was not measured."""
 
 
 def each_once(capabilities: Collection[Capability]) -> tuple[Capability, ...]:

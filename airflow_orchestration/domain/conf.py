@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from airflow_orchestration.domain.batch import ModeChoice, Priority
+from airflow_orchestration.domain.defaults import MAX_FEEDS
 from airflow_orchestration.domain.feed import checked_uri
-from airflow_orchestration.domain.pipeline import MAX_FEEDS, Floor, GracePeriod
 from airflow_orchestration.domain.problems import pydantic_problems
-from airflow_orchestration.domain.strict import IDENTIFIER, Seconds, Share, Strict
+from airflow_orchestration.domain.strict import IDENTIFIER, Floor, GracePeriod, Seconds, Share, Strict
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 
 MAX_CONF_BYTES = 1024 * 1024

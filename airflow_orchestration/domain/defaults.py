@@ -16,3 +16,13 @@ NEAR_MISS = 0.05
 """Ours: how far below `APPROVE_AT` a score is still worth a person's look."""
 CONFIDENCE_LEVEL = 0.95
 """SEED 25: the confidence level of the intervals (SEED 17)."""
+MAX_FEEDS = 10_000
+"""Ours: how many feeds a pipeline may have."""
+MAX_CONCURRENT_BATCHES = 3
+"""SEED 20: batches that agents work on at a time."""
+TIMEOUT_SECONDS = 300
+"""SEED 20: how long an agent may work."""
+RETRY_ATTEMPTS = 3
+"""SEED 20: how often its work is tried again."""
+LEASE_WAIT_SECONDS = 600
+"""Ours: how long an agent waits for what it needs."""

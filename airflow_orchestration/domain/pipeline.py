@@ -9,22 +9,37 @@ from pydantic import Field, model_validator
 
 from airflow_orchestration.domain.batch import ModeChoice
 from airflow_orchestration.domain.deadline import Deadline
-from airflow_orchestration.domain.defaults import APPROVE_AT, ASK_TIMEOUT, FAIL_BELOW, FLOOR, MAX_ROUNDS
+from airflow_orchestration.domain.conf import RunConf
+from airflow_orchestration.domain.defaults import (
+    APPROVE_AT,
+    ASK_TIMEOUT,
+    FAIL_BELOW,
+    FLOOR,
+    LEASE_WAIT_SECONDS,
+    MAX_CONCURRENT_BATCHES,
+    MAX_FEEDS,
+    MAX_ROUNDS,
+    RETRY_ATTEMPTS,
+    TIMEOUT_SECONDS,
+)
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.merge import Merge
 from airflow_orchestration.domain.publish import Publish
-from airflow_orchestration.domain.strict import ConnectionId, Identifier, Seconds, Share, Strict
+from airflow_orchestration.domain.strict import (
+    ConnectionId,
+    Floor,
+    GracePeriod,
+    Identifier,
+    Seconds,
+    Share,
+    Strict,
+    WholeSeconds,
+)
 
-MAX_FEEDS = 10_000
 MAX_SYNC_POINTS = 20
 MAX_DATASETS = 100
 ALL_FEEDS = "feeds"
 """The sync point over all feeds, which every run has."""
-
-Floor = Annotated[float, Field(ge=0.01, le=1)]
-"""A floor of nothing would merge nothing."""
-GracePeriod = Annotated[float, Field(ge=0, le=7 * 24 * 3600)]
-"""In seconds."""
 
 
 class SyncPoint(Strict):
@@ -146,16 +161,40 @@ class ConfBounds(Strict):
     """The lowest `quality_approve_at` that conf may ask for; left out, the author's own."""
 
 
+class Agents(Strict):
+    """How the agents work that process the batches; they are chosen when the run knows what it has to do.
+
+    Left out of a pipeline file, its lanes are bound in the Dag file instead: a task for each of the five.
+    """
+
+    max_concurrent_batches: Annotated[int, Field(ge=1, le=1000)] = MAX_CONCURRENT_BATCHES
+    """Agents of a run that work at a time (SEED 20): Airflow's `max_active_tis_per_dagrun`."""
+    timeout_seconds: WholeSeconds = TIMEOUT_SECONDS
+    """How long an agent may work without a pause (SEED 20): Airflow's `execution_timeout`."""
+    retry_attempts: Annotated[int, Field(ge=0, le=10)] = RETRY_ATTEMPTS
+    """How often an agent's task is tried again (SEED 20): Airflow's `retries`."""
+    wait_seconds: WholeSeconds = LEASE_WAIT_SECONDS
+    """How long an agent waits for the CPU, memory and connections that it needs."""
+    monitoring: bool = True
+    """Whether its work is told in the timeline and as metrics (SEED 22)."""
+
+
 class Pipeline(Strict):
     """One pipeline file."""
 
     id: Identifier
     """The Dag's id."""
+    tenant: Identifier | None = None
+    """Whose it is: set by the agent factory, which names Dags `<tenant>__<job>`. A file does not say it."""
     description: Annotated[str, Field(max_length=10_000)] = ""
     schedule: str | None = None
     """Airflow's: a cron expression or a preset such as @daily; left out, runs are triggered."""
     owner: Annotated[str, Field(min_length=1, max_length=200)] = "airflow"
     tags: tuple[Annotated[str, Field(max_length=100)], ...] = ()
+    params: RunConf = RunConf()
+    """What a run does whose conf doesn't say: the defaults of the trigger form."""
+    pool: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """The Airflow pool in which batches are processed; left out, Airflow's default."""
     roots: dict[Identifier, str] = {}
     """Name -> folder, or an object storage URI as `s3://my_connection@bucket/folder`. Feeds are read below these
     only. Relative to the pipeline file."""
@@ -177,6 +216,8 @@ class Pipeline(Strict):
     """Where the rows go, when the contract has one schema object. One that has several needs `datasets`."""
     datasets: Annotated[dict[str, DatasetTerms], Field(max_length=MAX_DATASETS)] = {}
     """Name of a schema object of the contract -> how its feeds are merged, and where its rows go."""
+    agents: Agents | None = None
+    """Left out, batches go through the lanes that the Dag file binds."""
     capacity: Capacity = Capacity()
     conf_bounds: ConfBounds = ConfBounds()
     workflow_mode: ModeChoice = ModeChoice.AUTO

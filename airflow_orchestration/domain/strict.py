@@ -18,7 +18,12 @@ ConnectionId = Annotated[str, Field(min_length=1, max_length=200)]
 QualifiedTable = Annotated[str, Field(pattern=QUALIFIED_TABLE)]
 """`schema.table` in PostgreSQL, in lower case."""
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
+WholeSeconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Floor = Annotated[float, Field(ge=0.01, le=1)]
+"""A floor of nothing would merge nothing."""
+GracePeriod = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
+"""In seconds."""
 
 
 class Strict(BaseModel):

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from airflow_orchestration.domain.conf import validated
-from airflow_orchestration.domain.pipeline import MAX_FEEDS
+from airflow_orchestration.domain.defaults import MAX_FEEDS
 from airflow_orchestration.exceptions import InputRefusedError
 from airflow_orchestration.insights.completeness import DAG_RUN_NOTE, percent
 from airflow_orchestration.insights.evidence import quoted

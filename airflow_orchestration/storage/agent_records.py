@@ -1,0 +1,54 @@
+"""What the store keeps of agents: who was made for a round, how their work ended, and what that teaches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_orchestration.domain.agent import AgentOutcome, AgentSpecification, WorkDay
+
+if TYPE_CHECKING:
+    from airflow_orchestration.storage.store import Fence, RunKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignedAgent:
+    """An agent of a run, its specification, and the work that it was made for.
+
+    `work` is plain data: `{"branch_id": ..., "lane": ..., "feeds": [...]}` for batches of a round's plan, or
+    `{"batch": {...}}` for a batch of a queue; empty for a coordinator.
+    """
+
+    agent_id: str
+    position: int
+    """Its place in the order of work, from 0: the map index of its task. A coordinator has -1: it has no task."""
+    specification: AgentSpecification
+    work: Mapping[str, Any]
+
+
+class AgentRecords(Protocol):
+    """Keeps agents by run, and what their work teaches by tenant: no tenant learns from another one's work."""
+
+    def assign(self, fence: Fence, agents: Sequence[AssignedAgent]) -> Sequence[AssignedAgent]:
+        """Keep the agents of the fence's round, once; whoever comes second gets the first ones back."""
+        ...
+
+    def assigned(self, key: RunKey, round_number: int) -> Sequence[AssignedAgent]:
+        """The agents of a round by position; none before they were assigned."""
+        ...
+
+    def record(self, fence: Fence, tenant: str, outcome: AgentOutcome) -> None:
+        """Keep how an agent's work on a batch ended; the newest epoch of the work unit wins.
+
+        Raises `FencedError`: who was fenced off teaches nothing. `tenant` is empty for work of no tenant.
+        """
+        ...
+
+    def outcomes(self, key: RunKey) -> Sequence[tuple[int, AgentOutcome]]:
+        """Every outcome of a run with its round, in the order in which they were recorded."""
+        ...
+
+    def history(self, tenant: str, *, days: int) -> Sequence[WorkDay]:
+        """What the work of the last `days` days teaches a tenant, by type, kind and day, in that order."""
+        ...
