@@ -88,3 +88,7 @@ class ResourceUnavailableError(OrchestrationError):
 
 class AgentCreationError(OrchestrationError):
     """An agent could not be made from its specification; what it held was released."""
+
+
+class AgentWorkError(OrchestrationError):
+    """An agent did not do its work on a batch."""

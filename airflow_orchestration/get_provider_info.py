@@ -16,6 +16,7 @@ MODULES = {
         "airflow_orchestration.operators.plan_round",
         "airflow_orchestration.operators.process_branch",
         "airflow_orchestration.operators.publish",
+        "airflow_orchestration.operators.register_job",
         "airflow_orchestration.operators.require_completeness",
     ],
     "sensors": [
@@ -28,6 +29,7 @@ MODULES = {
         "airflow_orchestration.triggers.quorum_gate",
         "airflow_orchestration.triggers.round_gate",
     ],
+    "bundles": ["airflow_orchestration.bundles.agent_registry"],
 }
 
 

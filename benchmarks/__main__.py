@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks import (
+    agents_choice,
     fusion,
     gates_immediate,
     gates_latency,
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Callable[..., None]] = {
     "gates-immediate": gates_immediate.main,
     "gates-rounds": gates_rounds.main,
     "gates-thousand": gates_thousand.main,
+    "agents-choice": agents_choice.main,
 }
 
 name, *arguments = sys.argv[1:] or [""]

@@ -154,7 +154,7 @@ def let_arrive(runs: Runs) -> None:
 
 async def end_of(key: RunKey) -> None:
     """Run one gate's trigger as a triggerer does."""
-    trigger: Any = RoundGateTrigger(orchestration_conn_id=CONN_ID, round_number=1, lanes={LANE: LANE})
+    trigger: Any = RoundGateTrigger(orchestration_conn_id=CONN_ID, round_number=1, tasks={LANE: LANE})
     trigger.task_instance = SimpleNamespace(
         dag_id=key.dag_id, run_id=key.run_id, task_id="gate", map_index=-1, try_number=1
     )

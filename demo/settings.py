@@ -126,8 +126,13 @@ class Settings:
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": postgres.sqlalchemy_uri(METADATA_DATABASE),
         }
 
+    @property
+    def tenants_data(self) -> Path:
+        """The folder below which each tenant of the registry has its data."""
+        return self.home / "tenants"
+
     def _bundles(self) -> list[dict[str, object]]:
-        return [
+        folders: list[dict[str, object]] = [
             {
                 "name": f"dags-{number}",
                 "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
@@ -135,3 +140,15 @@ class Settings:
             }
             for number, folder in enumerate(self.dags_folders, start=1)
         ]
+        return [*folders, self._registry()]
+
+    def _registry(self) -> dict[str, object]:
+        return {
+            "name": "registry",
+            "classpath": "airflow_orchestration.bundles.agent_registry.AgentRegistryBundle",
+            "kwargs": {
+                "data": str(self.tenants_data),
+                "shared_conn_ids": ["orchestration_default"],
+                "refresh_interval": DAG_REFRESH_SECONDS,
+            },
+        }

@@ -1,53 +1,40 @@
-"""An agent is a worker made from a template, not a language model: what it holds, and how it ends."""
+"""An agent is a worker made from a template, not a language model: what it is told, and how it works."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from airflow_orchestration.agents.resources import Lease
 from airflow_orchestration.agents.specialization import (
     AgentParameters,
     IngestionParameters,
     TransformationParameters,
     ValidationParameters,
 )
-from airflow_orchestration.domain.agent import AgentOutcome, AgentPerformance, AgentSpecification
+from airflow_orchestration.agents.work import Work, WorkResult
+from airflow_orchestration.domain.agent import AgentSpecification
 
 
 class Agent:
-    """A worker: its specification, its checked parameters, and the resources that it holds.
+    """A worker: its specification, its checked parameters, and what it does to a batch.
 
-    Use it as a context manager: however the work ends, its lease is released.
+    A template of your own is a subclass with a `run` of its own:
+
+        class Decrypting(Agent):
+            def run(self, work: Work) -> WorkResult:
+                decrypt(...)
+                return work.process()
     """
 
     parameters_model: ClassVar[type[AgentParameters]] = AgentParameters
     """What the specialization parameters of this type are checked against."""
 
-    def __init__(
-        self, specification: AgentSpecification, *, parameters: AgentParameters, lease: Lease
-    ) -> None:
+    def __init__(self, specification: AgentSpecification, parameters: AgentParameters) -> None:
         self.specification = specification
         self.parameters = parameters
-        self.lease = lease
-        self.performance: AgentPerformance | None = None
-        """Set by whoever does the work, when it is done."""
 
-    def release(self) -> None:
-        """Give back what it holds."""
-        self.lease.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.release()
+    def run(self, work: Work) -> WorkResult:
+        """Work on one batch, and return what came of it. Whatever it raises is the failure of this batch."""
+        return work.process()
 
 
 class DataIngestionSpecialist(Agent):
@@ -68,36 +55,17 @@ class DataTransformationSpecialist(Agent):
     parameters_model = TransformationParameters
 
 
-class MonitoredAgent:
-    """Wraps an agent, and reports how its work ended: well, or with an exception, which goes on its way.
+class DataAggregationSpecialist(Agent):
+    """Groups and measures what other batches brought."""
 
-    An agent that is released without having worked is not reported.
-    """
 
-    def __init__(self, agent: Agent, record: Callable[[AgentOutcome], None]) -> None:
-        self.agent = agent
-        self.specification = agent.specification
-        self.parameters = agent.parameters
-        self._record = record
+class QualityMonitoringSpecialist(Agent):
+    """Measures how good other batches are."""
 
-    def release(self) -> None:
-        """Give back what the agent holds."""
-        self.agent.release()
 
-    def __enter__(self) -> Agent:
-        return self.agent.__enter__()
+class PipelineCoordinator(Agent):
+    """Orders the other agents by their needs, and watches them through the gate; it processes no batch."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.agent.__exit__(kind, error, traceback)
-        self._record(
-            AgentOutcome(
-                agent_type=self.specification.agent_type,
-                succeeded=kind is None,
-                performance=self.agent.performance,
-            )
-        )
+
+class DataGeneralist(Agent):
+    """Does all kinds of work on batches, none of them best."""

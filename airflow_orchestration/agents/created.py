@@ -1,14 +1,11 @@
-"""What came of creating agents: those that live, and what went wrong with the others (SEED 27)."""
+"""What came of creating agents: those that were specified, and what went wrong with the others (SEED 27)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
-from typing import Self
 
-from airflow_orchestration.agents.agent import Agent, MonitoredAgent
-from airflow_orchestration.domain.agent import AgentRequirement
+from airflow_orchestration.domain.agent import AgentRequirement, AgentSpecification
 from airflow_orchestration.domain.decision import Json
 from airflow_orchestration.domain.outcome import OutcomeStatus
 from airflow_orchestration.exceptions import OrchestrationError
@@ -44,38 +41,33 @@ class AgentFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatedAgents:
-    """The agents of one queue, each with its lease. As a context manager it releases them all."""
+    """The agents for a list of requirements."""
 
-    agents: tuple[Agent | MonitoredAgent, ...]
-    failures: tuple[AgentFailure, ...]
-    decisions: tuple[AgentSelectionDecision, ...]
+    by_requirement: tuple[AgentSpecification | AgentFailure, ...]
     """One per requirement, in their order."""
+    decisions: tuple[AgentSelectionDecision, ...]
+    """The same."""
     created_at: datetime
 
     @property
-    def active_count(self) -> int:
-        """How many were made."""
-        return len(self.agents)
+    def specifications(self) -> tuple[AgentSpecification, ...]:
+        """Those that can be made."""
+        return tuple(made for made in self.by_requirement if isinstance(made, AgentSpecification))
+
+    @property
+    def failures(self) -> tuple[AgentFailure, ...]:
+        """Those that can't."""
+        return tuple(made for made in self.by_requirement if isinstance(made, AgentFailure))
 
     def as_json(self) -> dict[str, Json]:
-        """Return everything but the agents themselves as plain data."""
+        """Return what the document's node returns, as plain data."""
         return {
             "event": CREATION_EVENT,
             "timestamp": self.created_at.isoformat(),
-            "active_count": self.active_count,
-            "specifications": [agent.specification.model_dump(mode="json") for agent in self.agents],
+            "active_count": len(self.specifications),
+            "specifications": [
+                specification.model_dump(mode="json") for specification in self.specifications
+            ],
             "failures": [failure.as_json() for failure in self.failures],
             "decisions": [decision.as_json() for decision in self.decisions],
         }
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for agent in self.agents:
-            agent.release()

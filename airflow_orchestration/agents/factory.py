@@ -2,70 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from airflow_orchestration.agents.agent import Agent, MonitoredAgent
+from airflow_orchestration.agents.agent import Agent
 from airflow_orchestration.agents.created import AgentFailure, CreatedAgents
 from airflow_orchestration.agents.estimation import (
     estimate_resources,
     performance_targets,
     quality_thresholds,
 )
-from airflow_orchestration.agents.resources import Lease, ResourcePool
-from airflow_orchestration.agents.specialization import AgentParameters, specialize
+from airflow_orchestration.agents.specialization import specialize
 from airflow_orchestration.agents.templates import AgentTemplate, AgentTemplates
 from airflow_orchestration.domain.agent import (
     AgentRequirement,
     AgentSpecification,
     Capability,
+    ResourceRequirements,
     TaskContext,
     each_once,
 )
 from airflow_orchestration.domain.conf import validated
-from airflow_orchestration.exceptions import AgentCreationError, NoSuitableAgentError, OrchestrationError
+from airflow_orchestration.exceptions import (
+    AgentCreationError,
+    NoSuitableAgentError,
+    OrchestrationError,
+    ResourceUnavailableError,
+)
 from airflow_orchestration.policies.agent_selection import (
+    AgentCandidate,
     AgentSelection,
     AgentSelectionDecision,
     AgentSelectionFacts,
 )
+from airflow_orchestration.policies.agent_success import NEWCOMER, Experience
 
 NO_CONTEXT = TaskContext()
+Experiences = Callable[[str, Collection[Capability]], Experience]
+"""What is believed of a type of agent in some kinds of work."""
 
 
+def no_experience(_: str, __: Collection[Capability]) -> Experience:
+    """Nobody has worked yet."""
+    return NEWCOMER
+
+
+@dataclass(frozen=True, kw_only=True)
 class AgentFactory:
-    """Makes agents out of registered templates, as far as the resources go.
+    """Makes agents out of registered templates."""
 
-    :param new_id: returns another text each time; an agent's id is its type and this.
-    """
-
-    def __init__(
-        self, templates: AgentTemplates, resources: ResourcePool, *, new_id: Callable[[], str]
-    ) -> None:
-        self.templates = templates
-        self.resources = resources
-        self.new_id = new_id
+    templates: AgentTemplates
+    new_id: Callable[[], str]
+    """Returns another text each time; an agent's id is its type and this."""
+    experiences: Experiences = no_experience
+    capacities: Sequence[ResourceRequirements] = ()
+    """What could be lent to an agent at all, when nobody else works: it has to fit into each of these."""
+    refine: Callable[[AgentSpecification], AgentSpecification] = lambda made: made
+    """The last word on a specification, for who knows more of the place of work."""
 
     def select(self, requirement: AgentRequirement) -> AgentSelectionDecision:
         """Choose the type of agent for a task (SEED 24)."""
+        needed = frozenset(requirement.capabilities_needed)
         facts = AgentSelectionFacts(
-            required=frozenset(requirement.capabilities_needed),
-            candidates=self.templates.candidates(estimate_resources(requirement)),
+            required=needed,
+            needed=estimate_resources(requirement),
+            candidates=tuple(self._candidate(template, needed) for template in self.templates.all()),
         )
         return AgentSelection().evaluate(facts)
 
     def generate(
         self, requirement: AgentRequirement, *, now: datetime, context: TaskContext = NO_CONTEXT
     ) -> AgentSpecification:
-        """Specify the best agent for a task (SEED 22); raises `NoSuitableAgentError`."""
+        """Specify the best agent for a task (SEED 22).
+
+        Raises `NoSuitableAgentError`, and `ResourceUnavailableError` when it could never be lent what it needs.
+        """
         return self._specify(requirement, self.select(requirement), now, context)
 
-    def create(self, specification: AgentSpecification) -> Agent | MonitoredAgent:
-        """Make an agent that holds its resources until it is released (SEED 23).
+    def generate_all(
+        self,
+        requirements: Iterable[AgentRequirement],
+        *,
+        now: datetime,
+        context: TaskContext = NO_CONTEXT,
+    ) -> CreatedAgents:
+        """Specify every agent that can be had; a failure is recorded and stops nothing (SEED 27)."""
+        decisions: list[AgentSelectionDecision] = []
+        made: list[AgentSpecification | AgentFailure] = []
+        for requirement in requirements:
+            decision = self.select(requirement)
+            try:
+                specification = self._specify(requirement, decision, now, context)
+            except OrchestrationError as error:
+                decisions.append(decision)
+                made.append(AgentFailure.of(error, requirement))
+            else:
+                decisions.append(decision.leading_to(specification.agent_id))
+                made.append(specification)
+        return CreatedAgents(by_requirement=tuple(made), decisions=tuple(decisions), created_at=now)
+
+    def create(self, specification: AgentSpecification) -> Agent:
+        """Make an agent (SEED 23); what it needs is the caller's to acquire before, and to release if this fails.
 
         Raises `UnknownAgentTypeError`, `NoSuitableAgentError`, `InputRefusedError` for parameters that
-        its type does not take, `ResourceUnavailableError` and `AgentCreationError`.
+        its type does not take, and `AgentCreationError`.
         """
         template = self.templates.get(specification.agent_type)
         _refuse_incapable(template, specification.capabilities)
@@ -74,36 +115,19 @@ class AgentFactory:
             specification.specialization_parameters,
             subject=f"specialization_parameters of {template.name}",
         )
-        lease = self.resources.lease(parameters.agent_id, specification.resource_requirements)
-        agent = self._made(template, specification, parameters, lease)
-        self.templates.statistics(template.name).creation_count += 1
-        return agent
+        try:
+            return template.agent_class(specification, parameters)
+        except Exception as error:
+            raise AgentCreationError(f"{parameters.agent_id} could not be made: {error}") from error
 
-    def create_all(
-        self,
-        requirements: Iterable[AgentRequirement],
-        *,
-        now: datetime,
-        context: TaskContext = NO_CONTEXT,
-    ) -> CreatedAgents:
-        """Make every agent that can be made; a failure is recorded and stops nothing (SEED 27)."""
-        decisions: list[AgentSelectionDecision] = []
-        agents: list[Agent | MonitoredAgent] = []
-        failures: list[AgentFailure] = []
-        with ExitStack() as undo:
-            for requirement in requirements:
-                decision = self.select(requirement)
-                decisions.append(decision)
-                try:
-                    agent = self.create(self._specify(requirement, decision, now, context))
-                except OrchestrationError as error:
-                    failures.append(AgentFailure.of(error, requirement))
-                else:
-                    undo.callback(agent.release)
-                    agents.append(agent)
-            undo.pop_all()
-        return CreatedAgents(
-            agents=tuple(agents), failures=tuple(failures), decisions=tuple(decisions), created_at=now
+    def _candidate(self, template: AgentTemplate, needed: frozenset[Capability]) -> AgentCandidate:
+        experience = self.experiences(template.name, needed)
+        return AgentCandidate(
+            name=template.name,
+            capabilities=template.capabilities,
+            success_rate=experience.success_rate,
+            outcomes=experience.outcomes,
+            footprint=template.footprint,
         )
 
     def _specify(
@@ -115,6 +139,7 @@ class AgentFactory:
     ) -> AgentSpecification:
         if decision.agent_type is None:
             raise NoSuitableAgentError(_nobody_suits(decision))
+        experience = self.experiences(decision.agent_type, requirement.capabilities_needed)
         parameters = specialize(
             self.templates.get(decision.agent_type).agent_class.parameters_model,
             requirement,
@@ -122,31 +147,33 @@ class AgentFactory:
             now=now,
             context=context,
         )
-        return AgentSpecification(
-            agent_type=decision.agent_type,
-            capabilities=requirement.capabilities_needed,
-            resource_requirements=estimate_resources(requirement),
-            performance_targets=performance_targets(requirement),
-            specialization_parameters=parameters.model_dump(mode="json"),
-            quality_thresholds=quality_thresholds(requirement),
-            monitoring_enabled=context.monitoring_required,
+        specification = self.refine(
+            AgentSpecification(
+                agent_type=decision.agent_type,
+                capabilities=requirement.capabilities_needed,
+                resource_requirements=estimate_resources(requirement, experience),
+                performance_targets=performance_targets(requirement, experience),
+                specialization_parameters=parameters.model_dump(mode="json"),
+                quality_thresholds=quality_thresholds(requirement),
+                monitoring_enabled=context.monitoring_required,
+            )
         )
+        for capacity in self.capacities:
+            _refuse_too_large(parameters.agent_id, specification.resource_requirements, capacity)
+        return specification
 
-    def _made(
-        self,
-        template: AgentTemplate,
-        specification: AgentSpecification,
-        parameters: AgentParameters,
-        lease: Lease,
-    ) -> Agent | MonitoredAgent:
-        with ExitStack() as undo:
-            undo.callback(lease.release)
-            try:
-                agent = template.agent_class(specification, parameters=parameters, lease=lease)
-            except Exception as error:
-                raise AgentCreationError(f"{lease.holder} could not be made: {error}") from error
-            undo.pop_all()
-        return MonitoredAgent(agent, self.templates.record) if specification.monitoring_enabled else agent
+
+def _refuse_too_large(agent_id: str, needed: ResourceRequirements, capacity: ResourceRequirements) -> None:
+    beyond = [
+        f"{getattr(needed, name)} of {getattr(capacity, name)} {name}"
+        for name in ResourceRequirements.model_fields
+        if getattr(needed, name) > getattr(capacity, name)
+    ]
+    if beyond:
+        raise ResourceUnavailableError(
+            f"{agent_id} needs {', '.join(beyond)}: waiting can't help; raise the capacity with "
+            "`airflow orchestration agents capacity`, or give it smaller batches"
+        )
 
 
 def _refuse_incapable(template: AgentTemplate, capabilities: tuple[Capability, ...]) -> None:

@@ -21,11 +21,10 @@ from airflow_orchestration.domain.agent import (
     RecordCount,
     TaskContext,
     Thresholds,
-    WholeSeconds,
 )
 from airflow_orchestration.domain.defaults import APPROVE_AT, CONFIDENCE_LEVEL, MAX_ROUNDS
 from airflow_orchestration.domain.problems import pydantic_problems
-from airflow_orchestration.domain.strict import Share, Strict
+from airflow_orchestration.domain.strict import Share, Strict, WholeSeconds
 from airflow_orchestration.exceptions import InputRefusedError
 
 RESPONSE_TIME_TARGET = 300

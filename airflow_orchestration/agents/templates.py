@@ -1,4 +1,4 @@
-"""Which types of agent are there, and what was learned of each (SEED 21)?
+"""Which types of agent are there (SEED 21)?
 
 Templates are registered by code. Data names a template and never a class: there is no way from a text to
 something that is imported.
@@ -7,24 +7,27 @@ something that is imported.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 
 from airflow_orchestration.agents.agent import (
     Agent,
+    DataAggregationSpecialist,
+    DataGeneralist,
     DataIngestionSpecialist,
     DataTransformationSpecialist,
     DataValidationSpecialist,
+    PipelineCoordinator,
+    QualityMonitoringSpecialist,
 )
-from airflow_orchestration.domain.agent import AgentOutcome, Capability, ResourceRequirements
+from airflow_orchestration.domain.agent import Capability, ResourceRequirements
 from airflow_orchestration.domain.strict import IDENTIFIER
-from airflow_orchestration.exceptions import UnknownAgentTypeError
-from airflow_orchestration.policies.agent_selection import AgentCandidate, resource_efficiency
+from airflow_orchestration.exceptions import AgentCreationError, UnknownAgentTypeError
 
-PRIOR_SUCCESS_RATE = 1.0
-"""SEED 21: what is believed of a template that nobody has used."""
-PRIOR_OUTCOMES = 4
-"""Ours: the prior counts as much as this many outcomes, so a first failure costs a fifth and not everything."""
+GROUP = "airflow_orchestration.agents"
+"""The entry point group: each entry point names an `AgentTemplate` of an installed package."""
 
 SMALL = ResourceRequirements(cpu_millicores=500, memory_mb=256)
 LARGE = ResourceRequirements(cpu_millicores=2500, memory_mb=1024)
@@ -50,85 +53,35 @@ class AgentTemplate:
             raise TypeError(f"agent type {self.name!r} needs a subclass of Agent, not {given!r}")
 
 
-@dataclass(slots=True, kw_only=True)
-class TemplateRecord:
-    """What is known of the use of one template."""
-
-    creation_count: int = 0
-    successes: int = 0
-    failures: int = 0
-    _measured: int = 0
-    _sums: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def success_rate(self) -> float:
-        """The share of successes, the prior counted in."""
-        believed = PRIOR_SUCCESS_RATE * PRIOR_OUTCOMES
-        return (believed + self.successes) / (PRIOR_OUTCOMES + self.successes + self.failures)
-
-    @property
-    def avg_performance(self) -> Mapping[str, float]:
-        """The mean of each measure over the outcomes that were measured; nothing at first."""
-        return {name: total / self._measured for name, total in self._sums.items()}
-
-    def add(self, outcome: AgentOutcome) -> None:
-        """Learn from one outcome."""
-        if outcome.succeeded:
-            self.successes += 1
-        else:
-            self.failures += 1
-        if outcome.performance is not None:
-            self._measured += 1
-            for name, value in outcome.performance.measures().items():
-                self._sums[name] = self._sums.get(name, 0.0) + value
-
-
 class AgentTemplates:
-    """The registered types of agent, with what was learned of each."""
+    """The registered types of agent."""
 
     def __init__(self, templates: Iterable[AgentTemplate] = ()) -> None:
         self._templates: dict[str, AgentTemplate] = {}
-        self._records: dict[str, TemplateRecord] = {}
         for template in templates:
             self.register(template)
 
     def register(self, template: AgentTemplate) -> None:
-        """Add a type; its name must be new."""
-        if template.name in self._templates:
+        """Add a type; its name must be new. A class that is loaded anew takes the place of its older self."""
+        known = self._templates.get(template.name)
+        if known is not None and _origin(known) != _origin(template):
             raise ValueError(f"agent type {template.name!r} is registered already; choose another name")
         self._templates[template.name] = template
-        self._records[template.name] = TemplateRecord()
 
     def get(self, agent_type: str) -> AgentTemplate:
         """Return the template of a type; raises `UnknownAgentTypeError`."""
-        self._refuse_unknown(agent_type)
-        return self._templates[agent_type]
-
-    def statistics(self, agent_type: str) -> TemplateRecord:
-        """Return what was learned of a type; raises `UnknownAgentTypeError`."""
-        self._refuse_unknown(agent_type)
-        return self._records[agent_type]
-
-    def record(self, outcome: AgentOutcome) -> None:
-        """Learn from how an agent's work ended: call it once per piece of work."""
-        self.statistics(outcome.agent_type).add(outcome)
-
-    def candidates(self, needed: ResourceRequirements) -> tuple[AgentCandidate, ...]:
-        """Return all types as facts for the selection."""
-        return tuple(
-            AgentCandidate(
-                name=name,
-                capabilities=template.capabilities,
-                success_rate=self._records[name].success_rate,
-                resource_efficiency=resource_efficiency(needed, template.footprint),
-            )
-            for name, template in self._templates.items()
-        )
-
-    def _refuse_unknown(self, agent_type: str) -> None:
         if agent_type not in self._templates:
             known = ", ".join(sorted(self._templates)) or "none"
             raise UnknownAgentTypeError(f"agent type {agent_type!r} is not registered; there are: {known}")
+        return self._templates[agent_type]
+
+    def all(self) -> tuple[AgentTemplate, ...]:
+        """Every type, by name."""
+        return tuple(self._templates[name] for name in sorted(self._templates))
+
+
+def _origin(template: AgentTemplate) -> tuple[str, str]:
+    return template.agent_class.__module__, template.agent_class.__qualname__
 
 
 BUILT_IN = (
@@ -147,14 +100,25 @@ BUILT_IN = (
         capabilities=frozenset({Capability.DATA_TRANSFORMATION}),
         agent_class=DataTransformationSpecialist,
     ),
-    AgentTemplate(name="data_aggregation_specialist", capabilities=frozenset({Capability.DATA_AGGREGATION})),
     AgentTemplate(
-        name="quality_monitoring_specialist", capabilities=frozenset({Capability.QUALITY_MONITORING})
+        name="data_aggregation_specialist",
+        capabilities=frozenset({Capability.DATA_AGGREGATION}),
+        agent_class=DataAggregationSpecialist,
     ),
-    AgentTemplate(name="pipeline_coordinator", capabilities=frozenset({Capability.PIPELINE_COORDINATION})),
+    AgentTemplate(
+        name="quality_monitoring_specialist",
+        capabilities=frozenset({Capability.QUALITY_MONITORING}),
+        agent_class=QualityMonitoringSpecialist,
+    ),
+    AgentTemplate(
+        name="pipeline_coordinator",
+        capabilities=frozenset({Capability.PIPELINE_COORDINATION}),
+        agent_class=PipelineCoordinator,
+    ),
     AgentTemplate(
         name="data_generalist",
         capabilities=frozenset(Capability) - {Capability.PIPELINE_COORDINATION},
+        agent_class=DataGeneralist,
         footprint=LARGE,
     ),
 )
@@ -162,5 +126,32 @@ BUILT_IN = (
 
 
 def built_in_templates() -> AgentTemplates:
-    """Return the built-in types, of which nothing was learned yet."""
+    """Return the built-in types alone."""
     return AgentTemplates(BUILT_IN)
+
+
+def register_template(template: AgentTemplate) -> None:
+    """Add a type of the author's own, in the Dag file whose agents may be of it."""
+    registered_templates().register(template)
+
+
+@cache
+def registered_templates() -> AgentTemplates:
+    """Return the types of this process: the built-in ones, those of installed packages, those of its Dag files.
+
+    Raises `AgentCreationError` for an entry point that names no template.
+    """
+    templates = built_in_templates()
+    for entry_point in sorted(entry_points(group=GROUP), key=lambda found: found.name):
+        templates.register(_template_of(entry_point))
+    return templates
+
+
+def _template_of(entry_point: EntryPoint) -> AgentTemplate:
+    found = entry_point.load()
+    if not isinstance(found, AgentTemplate):
+        raise AgentCreationError(
+            f"entry point {entry_point.name!r} of {GROUP} is {entry_point.value}, which is no AgentTemplate; mend "
+            "the package that has it"
+        )
+    return found

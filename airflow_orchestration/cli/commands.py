@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from argparse import Namespace
+from collections.abc import Callable
+
 from airflow.cli.cli_config import ActionCommand, Arg, CLICommand, GroupCommand, lazy_load_command
 
 from airflow_orchestration.cli import values
@@ -9,6 +13,9 @@ from airflow_orchestration.cli import values
 _HANDLERS = "airflow_orchestration.cli.handlers"
 _TRIALS = "airflow_orchestration.cli.policy_trials"
 _TRUST = "airflow_orchestration.cli.trust"
+_AGENTS = "airflow_orchestration.cli.agents"
+_AGENT_TRIALS = "airflow_orchestration.cli.agent_trials"
+_AGENT_VIEWS = "airflow_orchestration.cli.agent_views"
 _DEFAULT_CONN = "orchestration_default"
 
 PIPELINE = Arg(("pipeline",), help="the pipeline file (YAML)", metavar="PIPELINE.yaml")
@@ -60,6 +67,48 @@ PROBES = Arg(
     default=0.1,
 )
 
+TENANT = Arg(("tenant",), metavar="TENANT")
+SOME_TENANT = Arg(("tenant",), help="only this tenant", metavar="TENANT", nargs="?")
+JOB = Arg(("job",), metavar="JOB")
+SOME_JOB = Arg(("job",), help="only this job", metavar="JOB", nargs="?")
+SPECIFICATION = Arg(("file",), help="the job's specification (YAML)", metavar="JOB.yaml")
+JOB_FOLDER = Arg(("folder",), help="folder with a file <tenant>/<job>.yaml for each job", metavar="FOLDER")
+CONTRACT = Arg(
+    ("--contract",),
+    help="the data contract; left out, the file beside the specification that it names",
+    metavar="FILE",
+)
+BY = Arg(("--by",), help="who changes it (default: the user of the operating system)")
+REVISION = Arg(("--revision",), help="as it was then (default: now)", type=values.whole)
+REGISTRY_CONN_ID = Arg(
+    ("--conn-id",), help="Airflow connection of the registry (default: that of the AgentRegistryBundle)"
+)
+DATA = Arg(("--data",), help="folder of the tenants' data (default: /data)", default="/data")
+SHARED_CONN_ID = Arg(
+    ("--shared-conn-id",), help="a connection that every tenant may use; may be repeated", action="append"
+)
+CPU = Arg(("--cpu",), help="CPUs that may be lent at a time", type=values.cpus)
+MEMORY_MB = Arg(("--memory-mb",), help="memory in MB that may be lent at a time", type=values.count)
+CONNECTIONS = Arg(("--connections",), help="connections that may be lent at a time", type=values.whole)
+WHOSE = Arg(("tenant",), help="left out, work of no tenant", metavar="TENANT", nargs="?")
+RUN = Arg(("run",), help="the run, as dag_id/run_id", metavar="RUN")
+SETTINGS = Arg(("--settings",), help="settings to draw (default 20)", type=values.count, default=20)
+NO_LIMIT = Arg(("--none",), help="lift the limit", action="store_true")
+
+
+def as_server(path: str) -> Callable[[Namespace], None]:
+    """Load a command when it is called, and let it find the connections that Airflow's database keeps.
+
+    Airflow tells only its servers, and its own commands about connections, to look there.
+    """
+    command = lazy_load_command(path)
+
+    def run(args: Namespace) -> None:
+        os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+        command(args)
+
+    return run
+
 
 def repeated(argument: Arg) -> Arg:
     """Return an option that may be given several times, for policies side by side."""
@@ -77,26 +126,27 @@ def get_cli_commands() -> list[CLICommand]:
                 ActionCommand(
                     name="try",
                     help="Run a pipeline file in one process, without a scheduler",
-                    func=lazy_load_command(f"{_HANDLERS}.try_pipeline"),
+                    func=as_server(f"{_HANDLERS}.try_pipeline"),
                     args=(PIPELINE, CONF, OUTPUT, PUBLISH_TO),
                 ),
                 ActionCommand(
                     name="migrate",
                     help="Create or update the orchestration schema of a database",
-                    func=lazy_load_command(f"{_HANDLERS}.migrate"),
+                    func=as_server(f"{_HANDLERS}.migrate"),
                     args=(CONN_ID,),
                 ),
                 *_trust_commands(),
+                _agent_commands(),
                 ActionCommand(
                     name="replay",
                     help="Decide recorded gates again: as they were, or with another policy",
-                    func=lazy_load_command(f"{_TRIALS}.replay"),
+                    func=as_server(f"{_TRIALS}.replay"),
                     args=(*RECORDED, EXPORT, FLOOR, DEADLINE, GRACE_PERIOD, FORMAT),
                 ),
                 ActionCommand(
                     name="simulate",
                     help="Try gates on many runs, with arrivals drawn from recorded or given ones",
-                    func=lazy_load_command(f"{_TRIALS}.simulate"),
+                    func=as_server(f"{_TRIALS}.simulate"),
                     args=(
                         *RECORDED,
                         ARRIVALS,
@@ -116,13 +166,88 @@ def _trust_commands() -> tuple[ActionCommand, ...]:
         ActionCommand(
             name="trust",
             help="Show how trust in feeds moved from run to run, and what it changed",
-            func=lazy_load_command(f"{_TRUST}.trust"),
+            func=as_server(f"{_TRUST}.trust"),
             args=(PIPELINE, FEED, TRUST_RUNS, FORMAT),
         ),
         ActionCommand(
             name="try-trust",
             help="Learn whom to believe from claims and labels, and judge it by the other labels",
-            func=lazy_load_command(f"{_TRUST}.try_claims"),
+            func=as_server(f"{_TRUST}.try_claims"),
             args=(CLAIMS, LABELS, TOLERANCE, PROBES, SEED, FORMAT),
+        ),
+    )
+
+
+def _agent_commands() -> GroupCommand:
+    return GroupCommand(
+        name="agents",
+        help="The registry of jobs that agents do for tenants, and what they may use",
+        subcommands=(
+            ActionCommand(
+                name="put",
+                help="Keep a job's specification: its Dag appears with the next refresh of the bundle",
+                func=as_server(f"{_AGENTS}.put"),
+                args=(TENANT, JOB, SPECIFICATION, CONTRACT, BY, REGISTRY_CONN_ID, FORMAT),
+            ),
+            ActionCommand(
+                name="remove",
+                help="Take a job away; runs that have begun go on",
+                func=as_server(f"{_AGENTS}.remove"),
+                args=(TENANT, JOB, BY, REGISTRY_CONN_ID, FORMAT),
+            ),
+            ActionCommand(
+                name="list",
+                help="Show the jobs of a revision",
+                func=as_server(f"{_AGENTS}.list_jobs"),
+                args=(SOME_TENANT, REVISION, REGISTRY_CONN_ID, FORMAT),
+            ),
+            ActionCommand(
+                name="show",
+                help="Show the files of a job",
+                func=as_server(f"{_AGENTS}.show"),
+                args=(TENANT, JOB, REVISION, REGISTRY_CONN_ID, FORMAT),
+            ),
+            ActionCommand(
+                name="history",
+                help="Show who changed what and when",
+                func=as_server(f"{_AGENTS}.history"),
+                args=(SOME_TENANT, SOME_JOB, REGISTRY_CONN_ID, FORMAT),
+            ),
+            ActionCommand(
+                name="check",
+                help="Read a folder of jobs and say what is wrong with each",
+                func=as_server(f"{_AGENTS}.check"),
+                args=(JOB_FOLDER, DATA, SHARED_CONN_ID, FORMAT),
+            ),
+            ActionCommand(
+                name="simulate",
+                help="Try on drawn work what learning who succeeds gains over believing in everybody",
+                func=lazy_load_command(f"{_AGENT_TRIALS}.simulate"),
+                args=(SETTINGS, SEED, FORMAT),
+            ),
+            ActionCommand(
+                name="capacity",
+                help="Show or set what may be lent to agents at a time: to all together, or to a tenant",
+                func=as_server(f"{_AGENTS}.capacity"),
+                args=(SOME_TENANT, CPU, MEMORY_MB, CONNECTIONS, NO_LIMIT, REGISTRY_CONN_ID, FORMAT),
+            ),
+            *_agent_views(),
+        ),
+    )
+
+
+def _agent_views() -> tuple[ActionCommand, ...]:
+    return (
+        ActionCommand(
+            name="work",
+            help="Show the agents of a run: what each did, and who else was compared",
+            func=as_server(f"{_AGENT_VIEWS}.work"),
+            args=(RUN, CONN_ID, FORMAT),
+        ),
+        ActionCommand(
+            name="leaderboard",
+            help="Show which types of agent are good at what, by a tenant's own history",
+            func=as_server(f"{_AGENT_VIEWS}.board"),
+            args=(WHOSE, CONN_ID, FORMAT),
         ),
     )

@@ -37,10 +37,22 @@ def grace_period(text: str) -> timedelta:
 
 
 def count(text: str) -> int:
-    """Read a number of runs."""
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_COUNT:
-        raise ArgumentTypeError(f"{text!r} is no number of runs; write one from 1 to {MAX_COUNT}")
-    return int(text)
+    """Read how many."""
+    return _whole(text, least=1)
+
+
+def whole(text: str) -> int:
+    """Read a whole number, 0 or more."""
+    return _whole(text, least=0)
+
+
+def cpus(text: str) -> float:
+    """Read CPUs, which may be parts of one.
+
+    >>> cpus("0.5")
+    0.5
+    """
+    return _number(text, f"a number of CPUs, at most {MAX_COUNT}", least=0, most=MAX_COUNT)
 
 
 def moment(text: str) -> datetime:
@@ -69,6 +81,12 @@ def tolerance(text: str) -> tuple[str, float]:
         return name, float(difference)
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is no tolerance; write it as latitude=0.01") from None
+
+
+def _whole(text: str, *, least: int) -> int:
+    if not (text.isascii() and text.isdecimal()) or not least <= int(text) <= MAX_COUNT:
+        raise ArgumentTypeError(f"{text!r} is not a whole number from {least} to {MAX_COUNT}")
+    return int(text)
 
 
 def _number(text: str, wanted: str, *, least: float, most: float) -> float:

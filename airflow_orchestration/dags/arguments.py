@@ -17,7 +17,7 @@ def dag_arguments(pipeline: Pipeline) -> dict[str, Any]:
         "start_date": START_DATE,
         "catchup": False,
         "max_active_runs": 1,  # runs publish into one table in order
-        "tags": list(pipeline.tags),
+        "tags": [*pipeline.tags, *filter(None, [pipeline.tenant])],
         "render_template_as_native_obj": False,
         "default_args": {
             "owner": pipeline.owner,

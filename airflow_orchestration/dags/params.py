@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from airflow.sdk import Param
@@ -16,19 +17,20 @@ SECTION = "Waiting and quality"
 
 def trigger_params(pipeline: Pipeline) -> dict[str, Param]:
     """Return the form's fields. Airflow checks the same JSON schema again when a run is triggered."""
-    schema = RunConf.model_json_schema()
+    schema = _conf_schema()
     fields: dict[str, Any] = schema["properties"]
     feeds = [{"id": feed.id} for feed in pipeline.feeds] if len(pipeline.feeds) <= LISTED_FEEDS else None
     modes = schema["$defs"]["ModeChoice"]["enum"]
+    default = pipeline.params.model_dump(mode="json", exclude_none=True)
     return {
         "batches": Param(
-            feeds,
+            default.get("batches", feeds),
             **_field(fields["batches"], schema),
             title="Batches",
             description_md=_batches_help(pipeline),
         ),
         "workflow_mode": Param(
-            None,
+            default.get("workflow_mode"),
             type=["null", "string"],
             enum=[None, *modes],
             title="Workflow mode",
@@ -36,7 +38,7 @@ def trigger_params(pipeline: Pipeline) -> dict[str, Param]:
         ),
         **{
             name: Param(
-                None,
+                default.get(name),
                 **_field(fields[name], schema),
                 title=name.replace("_", " ").capitalize(),
                 section=SECTION,
@@ -44,6 +46,11 @@ def trigger_params(pipeline: Pipeline) -> dict[str, Param]:
             for name in ("sync_deadline", "sync_floor", "sync_grace_period", "quality_approve_at")
         },
     }
+
+
+@cache
+def _conf_schema() -> dict[str, Any]:
+    return RunConf.model_json_schema()
 
 
 def _field(declared: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:

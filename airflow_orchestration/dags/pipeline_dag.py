@@ -17,7 +17,7 @@ from airflow_orchestration.dags.params import trigger_params
 from airflow_orchestration.dags.reconcile_dag import reconcile_dag
 from airflow_orchestration.dags.round_group import Round, round_group
 from airflow_orchestration.domain.pipeline import Late, Pipeline
-from airflow_orchestration.domain.pipeline_file import read_pipeline_file
+from airflow_orchestration.domain.pipeline_file import PipelineFile, read_pipeline_file
 from airflow_orchestration.domain.publish import Publish
 from airflow_orchestration.operators.analyze_batches import AnalyzeBatchesOperator
 from airflow_orchestration.operators.publish import CloseOutOperator, FailOperator, PublishOperator
@@ -36,29 +36,42 @@ def pipeline_dag(path: Path | str) -> DAG:
         from airflow_orchestration.dags.pipeline_dag import pipeline_dag
         dag = pipeline_dag(Path(__file__).with_suffix(".yaml"))
     """
-    found = read_pipeline_file(Path(path))
+    return build_pipeline_dag(read_pipeline_file(Path(path)))
+
+
+def build_pipeline_dag(found: PipelineFile) -> DAG:
+    """Build the Dag of a pipeline, or of a tenant's job, whose file is read already."""
     pipeline = found.pipeline
     with DAG(
         dag_id=pipeline.id,
         description=pipeline.description.strip().partition("\n")[0] or None,
-        doc_md=pipeline.description or None,
+        doc_md=f"{pipeline.description}\n"
+        if pipeline.description
+        else None,  # `x.md` alone would name a file
         schedule=pipeline.schedule,
-        params=trigger_params(pipeline),
         **dag_arguments(pipeline),
     ) as dag:
-        _build(dag, pipeline, found.path.resolve())
+        _build(dag, pipeline, found)
+    dag.params = trigger_params(
+        pipeline
+    )  # after the tasks: Airflow copies them for each one, the better half of it
     if pipeline.sync.late is Late.RECONCILE:
         reconcile_dag(pipeline, _assets(pipeline))
     return dag
 
 
-def _build(dag: DAG, pipeline: Pipeline, path: Path) -> None:
+def _build(dag: DAG, pipeline: Pipeline, found: PipelineFile) -> None:
     common: dict[str, Any] = {
         "orchestration_conn_id": pipeline.store_conn_id,
         "priority_weight": AHEAD_OF_WORK,
     }
     exits: dict[str, Any] = {**common, "trigger_rule": TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS}
-    analyze_batches = AnalyzeBatchesOperator(task_id="analyze_batches", pipeline_file=str(path), **common)
+    analyze_batches = AnalyzeBatchesOperator(
+        task_id="analyze_batches",
+        pipeline_file=str(found.path.resolve()),
+        tenancy=found.tenancy,
+        **common,
+    )
     rounds = [round_group(number, pipeline, common) for number in range(1, pipeline.max_rounds + 1)]
     assets = _assets(pipeline)
     publish = PublishOperator(task_id="publish", assets=assets, **exits)
@@ -76,7 +89,7 @@ def _build(dag: DAG, pipeline: Pipeline, path: Path) -> None:
             fork >> [*again, fail]
         for fork in this.after_quality:
             fork >> [publish, *again, fail]
-        this.lanes >> close_out
+        this.workers >> close_out
         _label(dag, this, following)
     [publish, fail] >> close_out
 

@@ -1,23 +1,28 @@
-"""One round as a task group: plan, routes, lanes, gate, and the two forks with the merge between them."""
+"""One round as a task group: plan, lanes or agents, gate, and the two forks with the merge between them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import TaskGroup, TriggerRule
 
 from airflow_orchestration.domain.batch import Lane
-from airflow_orchestration.domain.pipeline import AskWhen, Pipeline
+from airflow_orchestration.domain.pipeline import Agents, AskWhen, Pipeline
 from airflow_orchestration.operators.ask import AskOperator
+from airflow_orchestration.operators.create_agents import CreateAgentsOperator
 from airflow_orchestration.operators.decide import decide_after_gate, decide_after_quality
 from airflow_orchestration.operators.fork import ForkOperator
 from airflow_orchestration.operators.merge_branches import MergeBranchesOperator
 from airflow_orchestration.operators.plan_round import PlanRoundOperator, RouteLaneOperator
 from airflow_orchestration.operators.process_branch import BRANCH_NAME, LANE_OPERATORS
+from airflow_orchestration.operators.run_agent import RunAgentOperator
 from airflow_orchestration.policies.asking import Question
 from airflow_orchestration.sensors.round_gate import RoundGateSensor
+from airflow_orchestration.storage.leases import EVERYBODY
+from airflow_orchestration.workflow.round_tasks import AGENTS
 from airflow_orchestration.workflow.routes import Route
 
 EXITS = {Route.PUBLISH: "publish", Route.FAIL: "fail"}
@@ -34,7 +39,8 @@ class Round:
     quality: ForkOperator
     ask_gate: AskOperator | None
     ask_quality: AskOperator | None
-    lanes: list[Any]
+    workers: list[Any]
+    """The tasks that process batches: one for each lane, or that of the agents."""
 
     @property
     def after_gate(self) -> list[ForkOperator | AskOperator]:
@@ -53,23 +59,19 @@ def group_id(number: int) -> str:
 
 
 def round_group(number: int, pipeline: Pipeline, defaults: Mapping[str, Any]) -> Round:
-    """Build the tasks of one round. `defaults` are arguments of every task but the lanes."""
+    """Build the tasks of one round. `defaults` are arguments of every task but those that process batches."""
     common = {**defaults, "round_number": number}
     with TaskGroup(group_id(number)):
-        with TaskGroup("route"):
-            routes = {
-                lane: RouteLaneOperator(task_id=f"to_{lane.value}", lane=lane, **common) for lane in Lane
-            }
-        lanes = {lane: _lane(lane, routes[lane], number, pipeline) for lane in Lane}
+        staff = _agents(number, pipeline, common) if pipeline.agents else _lanes(number, pipeline, common)
         gate = RoundGateSensor(
             task_id="gate",
-            lanes={lane: task.task_id for lane, task in lanes.items()},
+            tasks={name: task.task_id for name, task in staff.workers.items()},
             **{**common, "retries": WAITING_RETRIES},
         )
         plan = PlanRoundOperator(
             task_id="plan",
-            gate=gate.task_id,
-            routes={lane: task.task_id for lane, task in routes.items()},
+            always=[gate.task_id, *staff.always],
+            routes={lane: task.task_id for lane, task in staff.routes.items()},
             **{**common, "trigger_rule": TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS},
         )
         forks = _Forks(number=number, pipeline=pipeline, priority_weight=defaults["priority_weight"])
@@ -79,11 +81,55 @@ def round_group(number: int, pipeline: Pipeline, defaults: Mapping[str, Any]) ->
             quality=forks.fork("validate_quality", decide_after_quality, Question.QUALITY),
             ask_gate=forks.ask(Question.GATE),
             ask_quality=forks.ask(Question.QUALITY),
-            lanes=list(lanes.values()),
+            workers=list(staff.workers.values()),
         )
-        plan >> [gate, *routes.values()]
+        plan >> [gate, *staff.first]
         _tie(round_, gate, common)
     return round_
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Staff:
+    """Who processes the batches of a round.
+
+    `first` are the tasks behind the plan, of which it takes the `routes` of lanes that have work, and `always` the others.
+    """
+
+    workers: Mapping[str, Any]
+    first: Sequence[Any]
+    routes: Mapping[Lane, RouteLaneOperator]
+    always: Sequence[str]
+
+
+def _lanes(number: int, pipeline: Pipeline, common: Mapping[str, Any]) -> _Staff:
+    """The binding in the Dag file: a task for each lane."""
+    with TaskGroup("route"):
+        routes = {lane: RouteLaneOperator(task_id=f"to_{lane.value}", lane=lane, **common) for lane in Lane}
+    workers = {lane.value: _lane(lane, routes[lane], number, pipeline) for lane in Lane}
+    return _Staff(workers=workers, first=list(routes.values()), routes=routes, always=())
+
+
+def _agents(number: int, pipeline: Pipeline, common: Mapping[str, Any]) -> _Staff:
+    """The binding at run time: agents are chosen for the batches, and one task is mapped over them."""
+    terms, tenant = pipeline.agents or Agents(), pipeline.tenant or EVERYBODY
+    create = CreateAgentsOperator(task_id="create_agents", tenant=tenant, **common)
+    agents = RunAgentOperator.partial(
+        task_id=AGENTS,
+        round_number=number,
+        orchestration_conn_id=pipeline.store_conn_id,
+        map_index_template=BRANCH_NAME,
+        tenant=tenant,
+        wait_seconds=terms.wait_seconds,
+        execution_timeout=timedelta(seconds=terms.timeout_seconds),
+        retries=terms.retry_attempts,
+        max_active_tis_per_dagrun=terms.max_concurrent_batches,
+        **_pool(pipeline),
+    ).expand(agent_id=create.output)
+    return _Staff(workers={AGENTS: agents}, first=[create], routes={}, always=[create.task_id])
+
+
+def _pool(pipeline: Pipeline) -> dict[str, str]:
+    return {"pool": pipeline.pool} if pipeline.pool else {}
 
 
 def _tie(this: Round, gate: RoundGateSensor, common: Mapping[str, Any]) -> None:
@@ -106,6 +152,7 @@ def _lane(lane: Lane, route: RouteLaneOperator, number: int, pipeline: Pipeline)
             round_number=number,
             orchestration_conn_id=pipeline.store_conn_id,
             map_index_template=BRANCH_NAME,
+            **_pool(pipeline),
         )
         .expand(branch_id=route.output)
     )

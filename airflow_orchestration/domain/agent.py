@@ -59,8 +59,12 @@ class BatchComplexity(StrEnum):
 class QueuedBatch(Strict):
     """A batch as it stands in the queue (SEED 26)."""
 
+    id: Name | None = None
+    """Unique in its queue; left out, its place there: `batch_1` for the first."""
     type: Name = DEFAULT_BATCH_TYPE
     """`streaming` and `validation` may get an agent of their own; any other type needs none."""
+    capabilities: Annotated[tuple[Capability, ...], Field(min_length=1)] | None = None
+    """What its agent must be able to do; left out, its type says it."""
     complexity: BatchComplexity = BatchComplexity.MEDIUM
     description: Text = ""
     source: Name | None = None
@@ -71,11 +75,33 @@ class QueuedBatch(Strict):
     validation_type: Name | None = None
     quality: Share | None = None
 
+    @field_validator("capabilities")
+    @classmethod
+    def _each_once(cls, capabilities: tuple[Capability, ...] | None) -> tuple[Capability, ...] | None:
+        return None if capabilities is None else each_once(capabilities)
+
 
 class BatchQueue(Strict):
-    """The batches that wait for agents."""
+    """The batches that wait for agents, each with an id."""
 
     batches: Annotated[tuple[QueuedBatch, ...], Field(max_length=MAX_QUEUED)]
+
+    @field_validator("batches")
+    @classmethod
+    def _ids_of_their_own(cls, batches: tuple[QueuedBatch, ...]) -> tuple[QueuedBatch, ...]:
+        places: dict[str, list[int]] = {}
+        for place, batch in enumerate(batches):
+            places.setdefault(batch.id or f"batch_{place + 1}", []).append(place)
+        shared = [
+            f"{' and '.join(f'batches[{place}]' for place in found)} share the id {name!r}"
+            for name, found in places.items()
+            if len(found) > 1
+        ]
+        if shared:
+            raise ValueError(f"{'; '.join(shared)}; give each batch an id of its own")
+        return tuple(
+            batch.model_copy(update={"id": name}) for batch, name in zip(batches, places, strict=True)
+        )
 
 
 class ResourceRequirements(Strict):
@@ -99,6 +125,8 @@ class PerformanceTargets(Strict):
 class AgentRequirement(Strict):
     """What a task asks of an agent; what it leaves out, the specialization fills in (SEED 25, 26)."""
 
+    batch: Name | None = None
+    """The batch of the queue that it is for; None for a coordinator, and where there is no queue."""
     task_description: Text = ""
     capabilities_needed: Annotated[tuple[Capability, ...], Field(min_length=1)]
     data_source: Name | None = None
@@ -117,6 +145,8 @@ class AgentRequirement(Strict):
     quality_requirement: Share | None = None
     sla_seconds: WholeSeconds | None = None
     max_iterations: Annotated[int, Field(ge=1, le=10)] | None = None
+    connections: Annotated[int, Field(ge=0, le=MAX_QUEUED)] | None = None
+    """To databases and brokers, at a time."""
     agent_count: Annotated[int, Field(ge=1, le=MAX_QUEUED)] | None = None
     coordination_complexity: BatchComplexity | None = None
 
@@ -161,6 +191,11 @@ class AgentSpecification(Strict):
     retry_attempts: Annotated[int, Field(ge=0, le=10)] = RETRY_ATTEMPTS
     quality_thresholds: Thresholds = Field(default_factory=dict)
     monitoring_enabled: bool = True
+
+    @property
+    def agent_id(self) -> str:
+        """The name of this one agent (SEED 25)."""
+        return str(self.specialization_parameters["agent_id"])
 
     @field_validator("capabilities")
     @classmethod
@@ -228,3 +263,13 @@ def each_once(capabilities: Collection[Capability]) -> tuple[Capability, ...]:
     ['data_ingestion', 'data_validation']
     """
     return tuple(capability for capability in Capability if capability in capabilities)
+
+
+def kinds_of(capabilities: Collection[Capability]) -> tuple[str, ...]:
+    """Return the kinds of work that need these capabilities: each of them, and the last one all of them together.
+
+    >>> kinds_of((Capability.DATA_VALIDATION, Capability.DATA_INGESTION))
+    ('data_ingestion', 'data_validation', 'data_ingestion+data_validation')
+    """
+    each = tuple(capability.value for capability in each_once(capabilities))
+    return each if len(each) == 1 else (*each, "+".join(each))

@@ -26,3 +26,5 @@ RETRY_ATTEMPTS = 3
 """SEED 20: how often its work is tried again."""
 LEASE_WAIT_SECONDS = 600
 """Ours: how long an agent waits for what it needs."""
+COORDINATE_ABOVE = 2
+"""SEED 26: more agents than this get a coordinator, who orders them."""

@@ -74,6 +74,9 @@ class FeedOutcome:
     aggregated: Mapping[str, FeedProfile] | None = None
     """What the feeds look like that it aggregates, on the secondary lane. It is told in the timeline, never stored."""
 
+    peak_memory_mb: float | None = None
+    """What its process took at most, in MiB. It is told to those who work on it, never stored."""
+
     @property
     def throughput(self) -> float:
         """Rows per second, 0 when no time was measured (SEED 11)."""

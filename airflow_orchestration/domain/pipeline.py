@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from airflow_orchestration.domain.batch import ModeChoice
-from airflow_orchestration.domain.deadline import Deadline
 from airflow_orchestration.domain.conf import RunConf
+from airflow_orchestration.domain.deadline import Deadline
 from airflow_orchestration.domain.defaults import (
     APPROVE_AT,
     ASK_TIMEOUT,

@@ -11,6 +11,7 @@ from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.odcs import read_contracts
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.run_spec import contract_problems, structure_problems
+from airflow_orchestration.domain.tenancy import Tenancy
 from airflow_orchestration.domain.yaml_file import read_yaml
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 
@@ -21,6 +22,8 @@ class PipelineFile:
 
     pipeline: Pipeline
     path: Path
+    tenancy: Tenancy | None = None
+    """Whose job it is; None for the pipeline of an author who may name anything."""
 
     @property
     def contract_path(self) -> Path:
@@ -37,7 +40,7 @@ class PipelineFile:
 def read_pipeline_file(path: Path) -> PipelineFile:
     """Read a pipeline file alone, without its contract: cheap enough for every parse of a Dag file."""
     pipeline = validated(Pipeline, read_yaml(path), subject=_subject(path))
-    _raise_all(structure_problems(pipeline), path)
+    _raise_all(_problems(pipeline), path)
     folder = path.resolve().parent
     changes = {
         "roots": {name: _place(folder, root) for name, root in pipeline.roots.items()},
@@ -45,6 +48,12 @@ def read_pipeline_file(path: Path) -> PipelineFile:
         "contract": str((folder / pipeline.contract).resolve()),
     }
     return PipelineFile(pipeline=pipeline.model_copy(update=changes), path=path)
+
+
+def _problems(pipeline: Pipeline) -> Iterator[Problem]:
+    if pipeline.tenant is not None:
+        yield Problem(path="tenant", message="is for the agent factory to say; remove it")
+    yield from structure_problems(pipeline)
 
 
 def _place(folder: Path, named: str) -> str:

@@ -105,7 +105,12 @@ def terms_of(pipeline: Pipeline, contracts: Sequence[Contract]) -> Mapping[str, 
 
 
 def resolve(pipeline: Pipeline, contracts: tuple[Contract, ...], conf: RunConf, run_date: date) -> RunSpec:
-    """Apply a run's conf to a pipeline; raises `InputRefusedError` with every problem and its path."""
+    """Apply a run's conf to a pipeline; raises `InputRefusedError` with every problem and its path.
+
+    What conf doesn't say, the pipeline's `params` do.
+    """
+    said = {name: getattr(conf, name) for name in conf.model_fields_set if getattr(conf, name) is not None}
+    conf = pipeline.params.model_copy(update=said)
     problems = list(_conf_problems(pipeline, conf))
     if problems:
         raise InputRefusedError("conf", problems)
@@ -145,6 +150,8 @@ def structure_problems(pipeline: Pipeline) -> Iterator[Problem]:
     yield from _dependency_problems(pipeline.feeds, "feeds")
     yield from feed_problems(pipeline.feeds)
     yield from _sync_problems(pipeline)
+    for problem in _conf_problems(pipeline, pipeline.params):
+        yield Problem(path=f"params.{problem.path}", message=problem.message)
 
 
 def contract_problems(pipeline: Pipeline, contracts: Sequence[Contract]) -> Iterator[Problem]:

@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 
 from airflow_orchestration.domain.conf import validated
 from airflow_orchestration.domain.deadline import MAX_SECONDS
-from airflow_orchestration.domain.feed import Weight
 from airflow_orchestration.domain.defaults import MAX_FEEDS
+from airflow_orchestration.domain.feed import Weight
 from airflow_orchestration.domain.strict import IDENTIFIER, Share, Strict
 from airflow_orchestration.domain.yaml_file import read_yaml
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow_orchestration.policies.drift import shown
+from airflow_orchestration.policies.leasing import LeaseReason
 from airflow_orchestration.storage.store import Event
 
 Detail = Mapping[str, Any]
+MOST_BATCHES = 5
+"""Ours: batches of an agent that a line names."""
+WORTH_TELLING_SECONDS = 0.1
+"""Ours: a shorter wait for resources is none to a person."""
+MILLICORES, GIB_IN_MB = 1000, 1024
+RESOURCES = ("cpu_millicores", "memory_mb", "connections")
 
 
 def sentence(event: Event) -> tuple[str, str]:
@@ -117,6 +124,106 @@ def _reconciled(detail: Detail) -> tuple[str, str]:
     )
 
 
+def _agents_created(detail: Detail) -> tuple[str, str]:
+    failures = [str(one["error"]) for one in detail["failures"]]
+    chosen = [
+        f"{one['agent_id']} (score {one['score']:.2f}, {_counted(one['candidates'], 'candidate')})"
+        for one in detail["agents"]
+        if "score" in one
+    ]
+    return "agents", "; ".join([_counted(detail["active_count"], "agent"), *chosen[:MOST_BATCHES], *failures])
+
+
+def _agent_waiting(detail: Detail) -> tuple[str, str]:
+    return "waiting", f"{detail['agent']} for {resources(detail['needed'])}: {_obstacle(detail)}"
+
+
+def _obstacle(detail: Detail) -> str:
+    """Why nothing is lent now: amounts are `[millicores, MB, connections]`."""
+    if detail["reason"] == LeaseReason.TENANT_AT_LIMIT:
+        whose, used = "the tenant holds", _used(detail, "tenant_held", "tenant_capacity")
+    else:
+        whose, used = "all hold", _used(detail, "held", "capacity")
+    return f"{whose} {used}" if used else f"others come first, {detail['waiting']:,} wait"
+
+
+def _used(detail: Detail, held: str, capacity: str) -> str:
+    """How much is held of what there is not enough of; nothing where there is room, and it is others' turn."""
+    return ", ".join(
+        f"{amount(name, used)} of {amount(name, most)}"
+        for name, more, used, most in zip(
+            RESOURCES, detail["needed"], detail[held], detail[capacity], strict=True
+        )
+        if more and more + used > most
+    )
+
+
+def _agent_started(detail: Detail) -> tuple[str, str]:
+    batches, waited = detail["batches"], detail["waited_seconds"]
+    named = ", ".join(batches[:MOST_BATCHES])
+    more = f" and {len(batches) - MOST_BATCHES} more" if len(batches) > MOST_BATCHES else ""
+    after = f" after waiting {waited:.1f} s" if waited >= WORTH_TELLING_SECONDS else ""
+    return "agent", f"{detail['agent']} takes {named or 'nothing'}{more}{after}"
+
+
+def _agent_progress(detail: Detail) -> tuple[str, str]:
+    done = f"{detail['agent']} has done {detail['done']:,} of {detail['of']:,}"
+    if "batch" not in detail:
+        return "agent", done
+    ended = _work_done(detail) if detail["succeeded"] else "failed"
+    return "agent", f"{done}; {detail['batch']}: {ended}"
+
+
+def _agent_finished(detail: Detail) -> tuple[str, str]:
+    ended = "done" if detail["succeeded"] else "failed"
+    return "agent", f"{detail['agent']} {ended}: {_work_done(detail)}{targets_told(detail)}"
+
+
+def _work_done(detail: Detail) -> str:
+    """What was measured, when anything was."""
+    if "records" not in detail:
+        return "nothing was measured"
+    return f"{_counted(detail['records'], 'record')} in {detail['seconds']:.1f} s"
+
+
+def resources(needed: Sequence[int]) -> str:
+    """Tell what an agent holds or needs, `[millicores, MB, connections]`, for a person.
+
+    >>> resources([500, 2048, 1])
+    '0.5 CPUs, 2 GiB, 1 connection'
+    """
+    return ", ".join(amount(name, value) for name, value in zip(RESOURCES, needed, strict=True) if value)
+
+
+def amount(resource: str, value: int) -> str:
+    """Tell how much of a resource, in its unit.
+
+    >>> amount("memory_mb", 1536)
+    '1.5 GiB'
+    """
+    if resource == "cpu_millicores":
+        return f"{value / MILLICORES:g} CPU{'' if value == MILLICORES else 's'}"
+    if resource == "memory_mb":
+        return f"{value / GIB_IN_MB:.4g} GiB" if value >= GIB_IN_MB else f"{value} MiB"
+    return _counted(value, "connection")
+
+
+def targets_told(detail: Detail) -> str:
+    """Say whether the targets were met, or by how much each was missed; nothing when none was measured.
+
+    >>> targets_told({"targets": {"quality": False}, "measured": {"quality": 0.7}, "wanted": {"quality": 0.95}})
+    ', missed quality: 0.7, wanted 0.95'
+    """
+    missed = [
+        f"{name.replace('_', ' ')}: {detail['measured'][name]:.3g}, wanted {detail['wanted'][name]:g}"
+        for name, met in sorted(detail["targets"].items())
+        if met is False
+    ]
+    if missed:
+        return f", missed {'; '.join(missed)}"
+    return ", targets met" if any(detail["targets"].values()) else ""
+
+
 def _finished(detail: Detail) -> tuple[str, str]:
     return "finished", str(detail["state"]).replace("_", " ")
 
@@ -138,4 +245,9 @@ _TELLERS: Mapping[str, Callable[[Detail], tuple[str, str]]] = {
     "published": _published,
     "reconciled": _reconciled,
     "run_finished": _finished,
+    "dynamic_data_processing_agent_creation": _agents_created,
+    "agent_waiting": _agent_waiting,
+    "agent_started": _agent_started,
+    "agent_progress": _agent_progress,
+    "agent_finished": _agent_finished,
 }

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_orchestration.domain.conf import read_conf
+from airflow_orchestration.domain.job_file import read_job
 from airflow_orchestration.domain.pipeline_file import read_pipeline_file
 from airflow_orchestration.domain.run_spec import RunSpec, resolve
+from airflow_orchestration.domain.tenancy import Tenancy
 from airflow_orchestration.exceptions import InputRefusedError, StoreNotReadyError
 from airflow_orchestration.hooks.orchestration import publisher_of
 from airflow_orchestration.operators.base import OrchestrationOperator
@@ -29,11 +31,13 @@ class AnalyzeBatchesOperator(OrchestrationOperator):
     rows is refused here, with every problem listed, before anything is touched.
 
     :param pipeline_file: path of the pipeline file.
+    :param tenancy: whose job it is, if it is a tenant's; its file may then name only what is that tenant's.
     """
 
-    def __init__(self, *, pipeline_file: str, **kwargs: Any) -> None:
+    def __init__(self, *, pipeline_file: str, tenancy: Tenancy | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.pipeline_file = pipeline_file
+        self.tenancy = tenancy
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the mode decision as plain data."""
@@ -50,7 +54,8 @@ class AnalyzeBatchesOperator(OrchestrationOperator):
         return decision.as_json()
 
     def _spec(self, context: Context) -> RunSpec:
-        found = read_pipeline_file(Path(self.pipeline_file))
+        path = Path(self.pipeline_file)
+        found = read_pipeline_file(path) if self.tenancy is None else read_job(path, self.tenancy)
         conf = read_conf(context["dag_run"].conf)
         return resolve(found.pipeline, found.read_contracts(), conf, _run_date(context))
 

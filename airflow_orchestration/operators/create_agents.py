@@ -1,4 +1,4 @@
-"""Creates agents for the batches of a queue; an agent is a worker template, not a language model."""
+"""Creates agents for batches; an agent is a worker template with a specification, not a language model."""
 
 from __future__ import annotations
 
@@ -6,54 +6,59 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from airflow.sdk import BaseOperator, timezone
+from airflow.sdk import timezone
 
-from airflow_orchestration.agents.factory import AgentFactory
-from airflow_orchestration.agents.resources import ResourcePool
-from airflow_orchestration.agents.templates import AgentTemplates, built_in_templates
-from airflow_orchestration.domain.agent import BatchQueue, TaskContext
+from airflow_orchestration.agents.templates import registered_templates
+from airflow_orchestration.domain.agent import BatchQueue
 from airflow_orchestration.domain.conf import validated
-from airflow_orchestration.policies.agent_requirements import AgentRequirements, AgentRequirementsFacts
+from airflow_orchestration.operators.base import OrchestrationOperator
+from airflow_orchestration.storage.leases import EVERYBODY
+from airflow_orchestration.workflow.queue_staffing import staff_queue
+from airflow_orchestration.workflow.staffing import NO_TASK, Hiring, staff_round
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class CreateAgentsOperator(BaseOperator):
-    """Decides which agents a queue needs, creates them, and hands on their specifications (SEED 22 to 27).
+class CreateAgentsOperator(OrchestrationOperator):
+    """Decides which agents are needed, chooses and specifies them, and hands on their ids (SEED 22 to 27).
 
-    That they can live at the same time is what creating them shows; they are released when the task ends,
-    and whoever does the work creates them again from their specifications. An agent that can't be had is
-    a recorded failure, not a failed task.
+    Map `RunAgentOperator` over them. An agent that can't be had is a recorded failure, not a failed task.
 
     :param batch_queue: the batches as plain data; a bad one is refused when the Dag is parsed. It renders
-        no templates, and is not named `queue`, which is Airflow's word for where a task runs.
-    :param templates: the types of agent; the built-in ones when left out.
+        no templates, and is not named `queue`, which is Airflow's word for where a task runs. Left out in a
+        pipeline's Dag, where the batches are those of the round's plan.
+    :param tenant: whose agents they are: nobody else learns from their work.
     """
-
-    template_fields = ()
 
     def __init__(
         self,
         *,
-        batch_queue: Sequence[Mapping[str, Any]],
-        templates: AgentTemplates | None = None,
+        batch_queue: Sequence[Mapping[str, Any]] | None = None,
+        tenant: str = EVERYBODY,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.batch_queue = validated(BatchQueue, {"batches": batch_queue}, subject="batch_queue")
-        self.templates = built_in_templates() if templates is None else templates
+        self.batch_queue = (
+            None
+            if batch_queue is None
+            else validated(BatchQueue, {"batches": batch_queue}, subject="batch_queue")
+        )
+        self.tenant = tenant
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Return the specifications, how many there are, the failures and the decisions, as plain data."""
-        run = context["dag_run"]
-        factory = AgentFactory(self.templates, ResourcePool(), new_id=lambda: uuid4().hex)
-        needed = AgentRequirements().evaluate(AgentRequirementsFacts(batches=self.batch_queue.batches))
-        self.log.info("%s", needed)
-        where = TaskContext(workflow_id=f"{run.dag_id}/{run.run_id}")
-        with factory.create_all(needed.requirements, now=timezone.utcnow(), context=where) as created:
-            for decision in created.decisions:
-                self.log.info("%s", decision)
-            for failure in created.failures:
-                self.log.warning("%s: %s", failure.error_type, failure.error)
-            return {**created.as_json(), "requirements": needed.as_json()}
+    def execute(self, context: Context) -> list[str]:
+        """Return the ids of the agents in the order in which they are to begin; a coordinator is not among them."""
+        hiring = Hiring(templates=registered_templates(), new_id=lambda: uuid4().hex, now=timezone.utcnow())
+        ti = context["ti"]
+        mapped = "" if ti.map_index is None or ti.map_index < 0 else f":{ti.map_index}"
+        unit = f"agents:{ti.task_id}{mapped}"
+        with self.step(context, unit) as step:
+            if self.batch_queue is None:
+                agents = staff_round(step, hiring)
+            else:
+                agents = staff_queue(step, hiring, self.batch_queue, self.tenant)
+            for number, decision in step.store.decisions(step.run_key):
+                if number == step.round and decision["policy"].startswith("agent_"):
+                    told = [str(decision[it]) for it in ("policy", "action", "reason")]
+                    self.log.info("%s: %s because %s (%s)", *told, decision["evidence"].get("agent_id", "-"))
+        return [agent.agent_id for agent in agents if agent.position != NO_TASK]

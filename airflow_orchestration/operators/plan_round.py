@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.branch import BranchMixIn
@@ -20,15 +20,15 @@ class PlanRoundOperator(OrchestrationOperator, BranchMixIn):
 
     From round 2 on it is the load balancer: only what failed, is missing or is below standard runs again.
 
-    :param gate: task id of the round's gate.
+    :param always: ids of the tasks that follow in any case: the round's gate, and who creates its agents.
     :param routes: lane -> id of the task that hands the lane its branches.
     """
 
     inherits_from_skipmixin = True
 
-    def __init__(self, *, gate: str, routes: Mapping[Lane, str], **kwargs: Any) -> None:
+    def __init__(self, *, always: Sequence[str], routes: Mapping[Lane, str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.gate = gate
+        self.always = list(always)
         self.routes = dict(routes)
 
     def execute(self, context: Context) -> dict[str, list[str]]:
@@ -36,7 +36,7 @@ class PlanRoundOperator(OrchestrationOperator, BranchMixIn):
         with self.step(context, "plan") as step:
             stored = plan_round(step)
         taken = [task_id for lane, task_id in self.routes.items() if stored.plan.branches_in(lane)]
-        self.do_branch(context, [self.gate, *taken])
+        self.do_branch(context, [*self.always, *taken])
         return {
             branch.branch_id: [batch.feed_id for batch in branch.batches] for branch in stored.plan.branches
         }

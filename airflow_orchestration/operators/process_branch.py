@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -23,39 +23,30 @@ BRANCH_NAME = "{{ branch_name }}"
 """Shows a mapped task by its branch and feeds, which the task itself puts into its context."""
 
 
-class ProcessBranchOperator(OrchestrationOperator):
-    """Reads, checks and stages the batches of one branch, each registered as soon as it is done.
+class BatchesOperator(OrchestrationOperator):
+    """Processes batches of a round, and waits for those that can't be processed yet without a worker slot.
 
-    A batch whose file is not there yet, or that needs another feed, is waited for without a worker
-    slot. The task fails when one of its batches failed, and is skipped when one of them is late or was
+    The task fails when one of its batches failed, and is skipped when one of them is late or was
     stopped: all are accepted by the gate or not, and none ends the run.
-
-    :param branch_id: a branch of the round's plan; map the operator over these.
     """
 
-    lane: ClassVar[Lane]
-
-    def __init__(self, *, branch_id: str, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("map_index_template", BRANCH_NAME)
         super().__init__(**kwargs)
-        self.branch_id = branch_id
-
-    def execute(self, context: Context) -> None:
-        """Process what is there; wait for the rest."""
-        with self.step(context, f"branch:{self.lane}:{self.branch_id}") as step:
-            self._name(context, step)
-            informed = with_quality_results(context, step, self._feeds(step))
-            ti = context["ti"]
-            last_try = ti.try_number > ti.max_tries
-            waiting = run_branch(informed, self.branch_id, self.lane, last_try=last_try, worker=apart(step))
-            failed = failed_feeds(step, self.branch_id, self.lane)
-        if any(obstacle.kind is not WaitsFor.NOTHING for obstacle in waiting):
-            self._wait(waiting)
-        self._end(waiting, failed)
 
     def resume(self, context: Context, event: dict[str, Any]) -> None:
         """Go on after waiting: something is there, or nothing is waited for any more."""
         self.execute(context)
+
+    def end_or_wait(self, waiting: tuple[Waiting, ...], failed: list[str]) -> None:
+        """Wait for what can still come, or end as the batches did."""
+        if any(obstacle.kind is not WaitsFor.NOTHING for obstacle in waiting):
+            self._wait(waiting)
+        self._end(waiting, failed)
+
+    def name_in(self, context: Context, name: str, feeds: Iterable[str]) -> None:
+        """Let the mapped task show who works on what."""
+        context["branch_name"] = f"{name}: {', '.join(feeds)}"  # type: ignore[typeddict-unknown-key]  # read by map_index_template
 
     def _wait(self, waiting: tuple[Waiting, ...]) -> None:
         for obstacle in waiting:
@@ -81,12 +72,39 @@ class ProcessBranchOperator(OrchestrationOperator):
             late = ", ".join(obstacle.feed_id for obstacle in waiting)
             raise AirflowSkipException(f"Late: {late} had not arrived when the gate decided.")
 
+
+def is_last_try(context: Context) -> bool:
+    """Whether Airflow tries the task no more after this."""
+    ti = context["ti"]
+    return bool(ti.try_number > ti.max_tries)
+
+
+class ProcessBranchOperator(BatchesOperator):
+    """Reads, checks and stages the batches of one branch in a lane, each registered as soon as it is done.
+
+    :param branch_id: a branch of the round's plan; map the operator over these.
+    """
+
+    lane: ClassVar[Lane]
+
+    def __init__(self, *, branch_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.branch_id = branch_id
+
+    def execute(self, context: Context) -> None:
+        """Process what is there; wait for the rest."""
+        with self.step(context, f"branch:{self.lane}:{self.branch_id}") as step:
+            feeds = self._feeds(step)
+            self.name_in(context, self.branch_id, feeds)
+            informed = with_quality_results(context, step, feeds)
+            last_try = is_last_try(context)
+            waiting = run_branch(informed, self.branch_id, self.lane, last_try=last_try, worker=apart(step))
+            failed = failed_feeds(step, self.branch_id, self.lane)
+        self.end_or_wait(waiting, failed)
+
     def _feeds(self, step: Step) -> Sequence[str]:
         plan = step.store.rounds(step.run_key)[step.round - 1].plan
         return plan.branch(self.branch_id).feeds_in(self.lane)
-
-    def _name(self, context: Context, step: Step) -> None:
-        context["branch_name"] = f"{self.branch_id}: {', '.join(self._feeds(step))}"  # type: ignore[typeddict-unknown-key]  # read by map_index_template
 
 
 class IngestionBranchOperator(ProcessBranchOperator):

@@ -17,6 +17,7 @@ from airflow_orchestration.domain.agent import (
     QueuedBatch,
 )
 from airflow_orchestration.domain.decision import Decision, Json
+from airflow_orchestration.domain.defaults import COORDINATE_ABOVE
 
 STREAMING, VALIDATION = "streaming", "validation"
 """SEED 26: the types of batch that may get an agent of their own."""
@@ -26,8 +27,6 @@ VALIDATION_SLA_SECONDS = 400
 """SEED 26: the same for a validation."""
 VALIDATION_QUALITY = 0.95
 """SEED 26: the quality that a validation asks for when its batch doesn't say."""
-COORDINATE_ABOVE = 2
-"""SEED 26: more specialists than this get a coordinator."""
 
 
 class AgentRequirementsAction(StrEnum):
@@ -66,6 +65,8 @@ class AgentRequirementsDecision(Decision):
 class AgentRequirements:
     """A specialist for each demanding batch, and somebody to coordinate them when they are many (SEED 26).
 
+    A batch that names capabilities gets an agent with exactly these, whatever its type.
+
     >>> stream = QueuedBatch(type="streaming", complexity=BatchComplexity.HIGH, deadline=60)
     >>> facts = AgentRequirementsFacts(batches=(stream, QueuedBatch(type="validation"), QueuedBatch()))
     >>> decision = AgentRequirements().evaluate(facts)
@@ -84,19 +85,21 @@ class AgentRequirements:
     def evaluate(self, facts: AgentRequirementsFacts) -> AgentRequirementsDecision:
         """List the agents that the queue needs."""
         found = [(batch, _specialist(batch)) for batch in facts.batches]
-        specialists = tuple(need for _, need in found if need is not None)
+        specialists = tuple(
+            need.model_copy(update={"batch": batch.id}) for batch, need in found if need is not None
+        )
         without = Counter(batch.type for batch, need in found if need is None)
         action, reason = self._verdict(facts, specialists)
-        many = len(specialists) > self.coordinate_above
+        requirements = coordinated(specialists, above=self.coordinate_above)
         return AgentRequirementsDecision(
             policy="agent_requirements",
             action=action,
             reason=reason,
-            requirements=(*specialists, _coordinator(len(specialists))) if many else specialists,
+            requirements=requirements,
             evidence={
                 "batches": len(facts.batches),
                 "specialists": len(specialists),
-                "coordinators": int(many),
+                "coordinators": len(requirements) - len(specialists),
                 "coordinate_above": self.coordinate_above,
                 "without_agent": _sorted_counts(without),
             },
@@ -114,7 +117,29 @@ class AgentRequirements:
         return AgentRequirementsAction.CREATE_AGENTS, AgentRequirementsReason.FEW_SPECIALISTS
 
 
+def coordinated(
+    requirements: tuple[AgentRequirement, ...], *, above: int = COORDINATE_ABOVE
+) -> tuple[AgentRequirement, ...]:
+    """Return the requirements, and one more for a coordinator when there are more than `above` (SEED 26).
+
+    >>> validation = AgentRequirement(capabilities_needed=(Capability.DATA_VALIDATION,))
+    >>> [len(coordinated((validation,) * agents)) for agents in (1, 2, 3)]
+    [1, 2, 4]
+    """
+    if len(requirements) <= above:
+        return requirements
+    coordinator = AgentRequirement(
+        task_description="Coordinate multiple specialized data processing agents",
+        capabilities_needed=(Capability.PIPELINE_COORDINATION,),
+        agent_count=len(requirements),
+        coordination_complexity=BatchComplexity.HIGH,
+    )
+    return (*requirements, coordinator)
+
+
 def _specialist(batch: QueuedBatch) -> AgentRequirement | None:
+    if batch.capabilities is not None:
+        return _named(batch, batch.capabilities)
     if batch.type == STREAMING and batch.complexity is BatchComplexity.HIGH:
         return AgentRequirement(
             task_description=batch.description,
@@ -134,12 +159,16 @@ def _specialist(batch: QueuedBatch) -> AgentRequirement | None:
     return None
 
 
-def _coordinator(agents: int) -> AgentRequirement:
+def _named(batch: QueuedBatch, capabilities: tuple[Capability, ...]) -> AgentRequirement:
+    """What the batch leaves out, the specialization of its agent fills in (SEED 25)."""
     return AgentRequirement(
-        task_description="Coordinate multiple specialized data processing agents",
-        capabilities_needed=(Capability.PIPELINE_COORDINATION,),
-        agent_count=agents,
-        coordination_complexity=BatchComplexity.HIGH,
+        task_description=batch.description,
+        capabilities_needed=capabilities,
+        data_source=batch.source,
+        batch_size=batch.size,
+        rules=batch.validation_type,
+        quality_required=None if batch.quality is None else {OVERALL: batch.quality},
+        sla_seconds=batch.deadline,
     )
 
 

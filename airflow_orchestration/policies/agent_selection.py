@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Self
 
 from airflow_orchestration.domain.agent import Capability, ResourceRequirements, each_once
 from airflow_orchestration.domain.decision import Decision, Json
@@ -14,6 +16,9 @@ CAPABILITY_WEIGHT, PERFORMANCE_WEIGHT, EFFICIENCY_WEIGHT = 0.4, 0.4, 0.2
 """SEED 24: what the parts of the score count."""
 SCORE_DIGITS = 9
 """A tie must not hang on the last bit of a sum of floats."""
+NOTHING_REQUIRED = "a task that needs no capability needs no agent; name at least one"
+NEAR = 2.0 * 10.0**-SCORE_DIGITS
+"""Ours: scores that are further apart than this are no tie after they are rounded."""
 
 
 class AgentSelectionAction(StrEnum):
@@ -35,20 +40,22 @@ class AgentSelectionReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentCandidate:
-    """One type of agent: what it can do, how often it succeeded, how well its size suits the task."""
+    """One type of agent: what it can do, how often it succeeds in such work, and what it is made for."""
 
     name: str
     capabilities: frozenset[Capability]
     success_rate: float
-    resource_efficiency: float
+    """0..1, as it is believed to be."""
+    outcomes: int
+    """How many stand behind the success rate."""
+    footprint: ResourceRequirements
+    """What a task takes that suits this type best."""
 
     def __post_init__(self) -> None:
         if not self.capabilities:
             raise ValueError(f"{self.name!r} has no capability; name at least one")
-        for name in ("success_rate", "resource_efficiency"):
-            value: float = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} {value} of {self.name!r} is no share; use 0..1")
+        if not 0 <= self.success_rate <= 1:
+            raise ValueError(f"success_rate {self.success_rate} of {self.name!r} is no share; use 0..1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +63,14 @@ class AgentSelectionFacts:
     """What the task needs, and who is there."""
 
     required: frozenset[Capability]
+    needed: ResourceRequirements
+    """What the task is estimated to take."""
     candidates: tuple[AgentCandidate, ...]
 
     def __post_init__(self) -> None:
         if not self.required:
-            raise ValueError("a task that needs no capability needs no agent; name at least one")
-        names = [candidate.name for candidate in self.candidates]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"candidates named twice: {', '.join(twice)}")
+            raise ValueError(NOTHING_REQUIRED)
+        _refuse_twice(self.candidates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +83,10 @@ class AgentSelectionDecision(Decision):
     missing: Mapping[str, tuple[Capability, ...]]
     """By candidate, the required capabilities that it does not have."""
 
+    def leading_to(self, agent_id: str) -> Self:
+        """Return the decision with the agent that came of it in its evidence."""
+        return replace(self, evidence={**self.evidence, "agent_id": agent_id})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSelection:
@@ -84,17 +94,23 @@ class AgentSelection:
 
     A generalist that can do everything, and always succeeded, does not replace one who knows the task:
 
-    >>> wide, narrow = frozenset(Capability), frozenset({Capability.DATA_VALIDATION})
+    >>> def candidate(name, capabilities, success_rate, cpu_millicores):
+    ...     made_for = ResourceRequirements(cpu_millicores=cpu_millicores, memory_mb=256)
+    ...     return AgentCandidate(
+    ...         name=name, capabilities=capabilities, success_rate=success_rate, outcomes=9, footprint=made_for
+    ...     )
+    >>> narrow = frozenset({Capability.DATA_VALIDATION})
     >>> facts = AgentSelectionFacts(
     ...     required=narrow,
+    ...     needed=ResourceRequirements(cpu_millicores=500, memory_mb=256),
     ...     candidates=(
-    ...         AgentCandidate(name="generalist", capabilities=wide, success_rate=1.0, resource_efficiency=1.0),
-    ...         AgentCandidate(name="validator", capabilities=narrow, success_rate=0.8, resource_efficiency=0.5),
+    ...         candidate("generalist", frozenset(Capability), 1.0, 500),
+    ...         candidate("validator", narrow, 0.8, 1000),
     ...     ),
     ... )
     >>> decision = AgentSelection().evaluate(facts)
     >>> decision.agent_type, decision.reason.value, decision.evidence["score"]
-    ('validator', 'highest_score', 0.82)
+    ('validator', 'highest_score', 0.87)
     """
 
     capability_weight: float = CAPABILITY_WEIGHT
@@ -110,7 +126,9 @@ class AgentSelection:
         """Choose a type of agent, or say what each lacks."""
         by_name = sorted(facts.candidates, key=lambda candidate: candidate.name)
         missing = {it.name: each_once(facts.required - it.capabilities) for it in by_name}
-        scores = {it.name: self.score(facts.required, it) for it in by_name if not missing[it.name]}
+        scores = {
+            it.name: self.score(facts.required, facts.needed, it) for it in by_name if not missing[it.name]
+        }
         ranking = sorted(scores, key=lambda name: (-scores[name], name))
         action, reason = self._verdict(by_name, [scores[name] for name in ranking])
         chosen = ranking[0] if ranking else None
@@ -126,16 +144,23 @@ class AgentSelection:
                 "candidates": len(by_name),
                 "suitable": len(ranking),
                 "required": [capability.value for capability in each_once(facts.required)],
+                "needed": facts.needed.model_dump(),
                 "table": [_row(facts, it, missing[it.name], scores.get(it.name)) for it in by_name],
             },
         )
 
-    def score(self, required: frozenset[Capability], candidate: AgentCandidate) -> float:
+    def prepare(self, candidates: Sequence[AgentCandidate]) -> PreparedSelection:
+        """Return what chooses among the same candidates as `evaluate` does, many times and without the evidence."""
+        return PreparedSelection(policy=self, candidates=tuple(candidates))
+
+    def score(
+        self, required: frozenset[Capability], needed: ResourceRequirements, candidate: AgentCandidate
+    ) -> float:
         """Return how well a candidate with all the required capabilities suits."""
         parts = (
             self.capability_weight * _capability_match(required, candidate),
             self.performance_weight * candidate.success_rate,
-            self.efficiency_weight * candidate.resource_efficiency,
+            self.efficiency_weight * resource_efficiency(needed, candidate.footprint),
         )
         return round(math.fsum(parts), SCORE_DIGITS)
 
@@ -151,6 +176,78 @@ class AgentSelection:
         if ranked[0] == ranked[1]:
             return AgentSelectionAction.SELECT, AgentSelectionReason.TIE_BROKEN_BY_NAME
         return AgentSelectionAction.SELECT, AgentSelectionReason.HIGHEST_SCORE
+
+
+Line = tuple[float, int, int, AgentCandidate]
+"""A candidate with what counts: its score without the efficiency, its CPU and its memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedSelection:
+    """Chooses among candidates whose lines were sorted once by the part of the score that no task changes."""
+
+    policy: AgentSelection
+    candidates: tuple[AgentCandidate, ...]
+    _lines: dict[frozenset[Capability], Sequence[Line]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        _refuse_twice(self.candidates)
+
+    def choose(self, required: frozenset[Capability], needed: ResourceRequirements) -> str | None:
+        """Return the type that `AgentSelection.evaluate` chooses, or None when nobody suits."""
+        lines = self._lines.get(required)
+        if lines is None:
+            lines = self._lines[required] = self._sorted(required)
+        near = _nearest(lines, needed, self.policy.efficiency_weight)
+        ranking = sorted((-self.policy.score(required, needed, it), it.name) for it in near)
+        return ranking[0][1] if ranking else None
+
+    def _sorted(self, required: frozenset[Capability]) -> Sequence[Line]:
+        """Best first; of candidates that no task can tell apart, the first by name alone."""
+        if not required:
+            raise ValueError(NOTHING_REQUIRED)
+        able = [it for it in self.candidates if required <= it.capabilities]
+        firsts = {_what_counts(it): it for it in sorted(able, key=lambda it: it.name, reverse=True)}
+        lines = [
+            (self._base(required, it), it.footprint.cpu_millicores, it.footprint.memory_mb, it)
+            for it in firsts.values()
+        ]
+        return sorted(lines, key=lambda line: line[0], reverse=True)
+
+    def _base(self, required: frozenset[Capability], candidate: AgentCandidate) -> float:
+        match = self.policy.capability_weight * _capability_match(required, candidate)
+        return match + self.policy.performance_weight * candidate.success_rate
+
+
+def _nearest(
+    lines: Sequence[Line], needed: ResourceRequirements, efficiency_weight: float
+) -> list[AgentCandidate]:
+    """Return those that may have the highest score once all are rounded; everything else is passed over.
+
+    Efficiency adds at most its weight, so that the lines end where they can't reach the best any more. Half of
+    it is the CPU's: a line whose CPU alone makes it too weak is not looked at further.
+    """
+    half, cpu, memory = efficiency_weight / 2, needed.cpu_millicores, needed.memory_mb
+    best, enough, fewest, most = 0.0, 0.0, 0.0, math.inf
+    found: list[tuple[float, AgentCandidate]] = []
+    for base, has_cpu, has_memory, candidate in lines:
+        if base < enough:
+            break
+        if fewest <= has_cpu <= most:
+            score = base + half * (
+                (has_cpu / cpu if has_cpu < cpu else cpu / has_cpu)
+                + (has_memory / memory if has_memory < memory else memory / has_memory)
+            )
+            if score >= best - NEAR:
+                found.append((score, candidate))
+            if score > best:
+                best, enough = score, score - NEAR - efficiency_weight
+                share = (best - NEAR - base) / half - 1 if half else 0.0
+                if share > 0:
+                    fewest, most = cpu * share, cpu / share
+    return [candidate for score, candidate in found if score >= best - NEAR]
 
 
 def resource_efficiency(needed: ResourceRequirements, footprint: ResourceRequirements) -> float:
@@ -169,6 +266,18 @@ def resource_efficiency(needed: ResourceRequirements, footprint: ResourceRequire
     return math.fsum(min(pair) / max(pair) for pair in pairs) / len(pairs)
 
 
+def _refuse_twice(candidates: Sequence[AgentCandidate]) -> None:
+    names = Counter(candidate.name for candidate in candidates)
+    twice = sorted(name for name, count in names.items() if count > 1)
+    if twice:
+        raise ValueError(f"candidates named twice: {', '.join(twice)}")
+
+
+def _what_counts(candidate: AgentCandidate) -> tuple[int, float, int, int]:
+    size = candidate.footprint
+    return len(candidate.capabilities), candidate.success_rate, size.cpu_millicores, size.memory_mb
+
+
 def _capability_match(required: frozenset[Capability], candidate: AgentCandidate) -> float:
     return len(required) / len(candidate.capabilities)
 
@@ -183,7 +292,8 @@ def _row(
         "agent_type": candidate.name,
         "capability_match": None if missing else _capability_match(facts.required, candidate),
         "success_rate": candidate.success_rate,
-        "resource_efficiency": candidate.resource_efficiency,
+        "outcomes": candidate.outcomes,
+        "resource_efficiency": resource_efficiency(facts.needed, candidate.footprint),
         "score": score,
         "missing": [capability.value for capability in missing],
     }

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.triggers.base import StartTriggerArgs
 
-from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.storage.store import RunKey
 from airflow_orchestration.triggers.task_states import task_states
@@ -27,7 +26,7 @@ class RoundGateSensor(BaseSensorOperator):
 
     It succeeds with every decision: the task after it goes where the decision says.
 
-    :param lanes: lane -> task id of the lane's mapped task.
+    :param tasks: lane -> task id of its mapped task, or `agents` -> that of the agents.
     """
 
     template_fields = ()
@@ -37,20 +36,20 @@ class RoundGateSensor(BaseSensorOperator):
         self,
         *,
         round_number: int,
-        lanes: Mapping[Lane, str],
+        tasks: Mapping[str, str],
         orchestration_conn_id: str = OrchestrationHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=POKE_INTERVAL, mode="reschedule", **kwargs)
         self.round_number = round_number
-        self.lanes = {lane.value: task_id for lane, task_id in lanes.items()}
+        self.tasks = dict(tasks)
         self.orchestration_conn_id = orchestration_conn_id
         self.start_trigger_args = StartTriggerArgs(
             trigger_cls="airflow_orchestration.triggers.round_gate.RoundGateTrigger",
             trigger_kwargs={
                 "orchestration_conn_id": orchestration_conn_id,
                 "round_number": round_number,
-                "lanes": self.lanes,
+                "tasks": self.tasks,
             },
             next_method="execute",
             next_kwargs=None,
@@ -61,10 +60,10 @@ class RoundGateSensor(BaseSensorOperator):
         """Look once, for where no triggerer does it."""
         ti: Any = context["ti"]
         run = RunKey(dag_id=ti.dag_id, run_id=ti.run_id)
-        states = task_states(ti.dag_id, ti.run_id, list(self.lanes.values()))
+        states = task_states(ti.dag_id, ti.run_id, list(self.tasks.values()))
         with OrchestrationHook(self.orchestration_conn_id).store() as store:
             spec = read_spec(store.run(run))
-            decision = decide_gate(store, run, spec, self.round_number, self.lanes, states)
+            decision = decide_gate(store, run, spec, self.round_number, self.tasks, states)
         if not decision.is_settled:
             return False
         self.log.info("%s", decision)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,7 +23,8 @@ class AssignedAgent:
 
     agent_id: str
     position: int
-    """Its place in the order of work, from 0: the map index of its task. A coordinator has -1: it has no task."""
+    """Its place in the order of work, from 0: the map index of its task, among those that were made with it.
+    A coordinator has -1: it has no task."""
     specification: AgentSpecification
     work: Mapping[str, Any]
 
@@ -31,11 +33,11 @@ class AgentRecords(Protocol):
     """Keeps agents by run, and what their work teaches by tenant: no tenant learns from another one's work."""
 
     def assign(self, fence: Fence, agents: Sequence[AssignedAgent]) -> Sequence[AssignedAgent]:
-        """Keep the agents of the fence's round, once; whoever comes second gets the first ones back."""
+        """Keep the agents that the fence's work unit has made, once; whoever comes second gets the first ones back."""
         ...
 
-    def assigned(self, key: RunKey, round_number: int) -> Sequence[AssignedAgent]:
-        """The agents of a round by position; none before they were assigned."""
+    def assigned(self, key: RunKey, round_number: int, unit: str | None = None) -> Sequence[AssignedAgent]:
+        """The agents of a round by position, or those of one work unit; none before they were assigned."""
         ...
 
     def record(self, fence: Fence, tenant: str, outcome: AgentOutcome) -> None:
@@ -50,5 +52,30 @@ class AgentRecords(Protocol):
         ...
 
     def history(self, tenant: str, *, days: int) -> Sequence[WorkDay]:
-        """What the work of the last `days` days teaches a tenant, by type, kind and day, in that order."""
+        """What the work of the last `days` days teaches a tenant, by type, kind and day, in that order.
+
+        Days are those of UTC by the store's clock; today is one of them.
+        """
         ...
+
+
+def agent_as_json(agent: AssignedAgent) -> dict[str, Any]:
+    """An assigned agent as plain data."""
+    return {
+        "agent_id": agent.agent_id,
+        "position": agent.position,
+        "specification": agent.specification.model_dump(mode="json"),
+        "work": agent.work,
+    }
+
+
+def agent_of(text: str) -> AssignedAgent:
+    """The assigned agent that `agent_as_json` told, out of its JSON text."""
+    told = json.loads(text)
+    specification = AgentSpecification.model_validate(told["specification"])
+    return AssignedAgent(**told | {"specification": specification})
+
+
+def in_order(agents: Iterable[AssignedAgent]) -> tuple[AssignedAgent, ...]:
+    """Agents by position; those of one position, as coordinators, by id."""
+    return tuple(sorted(agents, key=lambda agent: (agent.position, agent.agent_id)))

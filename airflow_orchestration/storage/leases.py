@@ -6,16 +6,18 @@ decides that by the store's clock, so nobody has to clean up after a worker that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from airflow_orchestration.domain.agent import ResourceRequirements
-from airflow_orchestration.policies.leasing import LeaseDecision
+from airflow_orchestration.policies.leasing import DEFAULT_CAPACITY, LeaseClaim, LeaseDecision, LeaseQueue
 
 LEASE_TIME = timedelta(seconds=30)
-"""How long a lease, or a place in the queue, lasts after its holder was last heard of."""
+"""Ours: how long a lease, or a place in the queue, lasts after its holder was last heard of."""
+FORGET_AFTER = timedelta(hours=1)
+"""Ours: who comes back so long after its place has expired has it again, by the time at which it first asked."""
 EVERYBODY = ""
 """The name under which the capacity of all tenants together is kept."""
 
@@ -37,6 +39,8 @@ class Lease:
     tenant: str
     held: ResourceRequirements
     asked_at: datetime
+    unserved_since: datetime
+    """When its tenant was last lent anything while this one waited; at first `asked_at`."""
     granted_at: datetime | None
     expires_at: datetime
 
@@ -47,7 +51,16 @@ class Leases(Protocol):
     def ask(self, request: LeaseRequest) -> LeaseDecision:
         """Lend what is needed, or keep a place in the queue, or refuse what could never be lent.
 
-        Who holds a lease already, or was granted one in the queue, gets it again, renewed.
+        Who holds a lease already gets it again, renewed; who then asks for something else gives it back. Who is
+        refused has left the queue.
+        """
+        ...
+
+    def turns(self, holders: Collection[str]) -> Mapping[str, LeaseDecision]:
+        """What those who wait would be told if they asked now, and another `LEASE_TIME` for their places.
+
+        Nothing is lent, and a lease is not renewed. A place that expired less than `FORGET_AFTER` ago is kept
+        again; who is unknown is left out.
         """
         ...
 
@@ -68,5 +81,32 @@ class Leases(Protocol):
         ...
 
     def set_capacity(self, tenant: str, capacity: ResourceRequirements | None) -> None:
-        """Say what may be lent to a tenant; None lifts its limit, and brings back the default of `EVERYBODY`."""
+        """Say what may be lent to a tenant; None lifts its limit, and brings back the default of `EVERYBODY`.
+
+        What is lent already stays with its holders.
+        """
         ...
+
+
+def queue_of(
+    live: Sequence[Lease], capacities: Mapping[str, ResourceRequirements], now: datetime
+) -> LeaseQueue:
+    """Return what the policy is to know of all who have not expired."""
+    tenants = {tenant: limit for tenant, limit in capacities.items() if tenant != EVERYBODY}
+    return LeaseQueue(
+        now=now,
+        capacity=capacities.get(EVERYBODY, DEFAULT_CAPACITY),
+        tenant_capacities=tenants,
+        held=tuple(_claim(lease) for lease in live if lease.granted_at is not None),
+        waiting=tuple(_claim(lease) for lease in live if lease.granted_at is None),
+    )
+
+
+def _claim(lease: Lease) -> LeaseClaim:
+    return LeaseClaim(
+        holder=lease.holder,
+        tenant=lease.tenant,
+        needed=lease.held,
+        asked_at=lease.asked_at,
+        unserved_since=lease.unserved_since,
+    )

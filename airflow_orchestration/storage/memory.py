@@ -19,6 +19,8 @@ from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.plan import Plan
 from airflow_orchestration.domain.profile import FeedProfile
 from airflow_orchestration.storage import events, rows
+from airflow_orchestration.storage.agent_records_memory import MemoryAgentRecords
+from airflow_orchestration.storage.leases_memory import MemoryLeases
 from airflow_orchestration.storage.memory_run import (
     Claim,
     Registered,
@@ -30,6 +32,7 @@ from airflow_orchestration.storage.memory_run import (
     round_of,
     successes_in,
 )
+from airflow_orchestration.storage.registry_memory import MemoryRegistry
 from airflow_orchestration.storage.shared import (
     ENOUGH_SUCCESSES,
     LEASE,
@@ -68,6 +71,9 @@ class MemoryStore:
         self._runs: defaultdict[RunKey, Run] = defaultdict(Run)
         self.streams = MemoryStreams(self._fenced, self._tell_by, self._unpublished_before)
         self.trust = MemoryTrust(self._fenced, self.run)
+        self.leases = MemoryLeases(clock)
+        self.registry = MemoryRegistry(clock)
+        self.agents = MemoryAgentRecords(self._fenced, self._clock)
 
     def claim(self, unit: WorkUnit, attempt: Attempt) -> Fence:
         """Take the right to write for a unit; raises `FencedError` when this attempt is the stale one."""

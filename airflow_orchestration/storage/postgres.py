@@ -19,7 +19,10 @@ from airflow_orchestration.domain.plan import Plan
 from airflow_orchestration.domain.profile import FeedProfile, profile_of
 from airflow_orchestration.policies.drift import RECENT_PROFILES
 from airflow_orchestration.storage import events, rows
+from airflow_orchestration.storage.agent_records_postgres import PostgresAgentRecords
+from airflow_orchestration.storage.leases_postgres import PostgresLeases
 from airflow_orchestration.storage.migrating import check_ready
+from airflow_orchestration.storage.registry_postgres import PostgresRegistry
 from airflow_orchestration.storage.shared import (
     ENOUGH_SUCCESSES,
     LEASE,
@@ -64,6 +67,9 @@ class PostgresStore:
         self._opened_by = 0
         self.streams = PostgresStreams(self._fenced, self._transaction, _tell_by)
         self.trust = PostgresTrust(self._fenced, self._transaction)
+        self.leases = PostgresLeases(self._transaction)
+        self.registry = PostgresRegistry(self._transaction)
+        self.agents = PostgresAgentRecords(self._fenced, self._transaction)
 
     def __enter__(self) -> Self:
         return self

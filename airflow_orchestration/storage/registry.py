@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from airflow_orchestration.domain.tenancy import SEPARATOR
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRevision:
@@ -25,6 +27,11 @@ class JobRevision:
     changed_at: datetime
 
     @property
+    def dag_id(self) -> str:
+        """The id of the job's Dag."""
+        return f"{self.tenant}{SEPARATOR}{self.job}"
+
+    @property
     def is_removed(self) -> bool:
         """Whether the job was taken away with this revision."""
         return not self.files
@@ -33,9 +40,7 @@ class JobRevision:
 class Registry(Protocol):
     """Keeps every revision of every job, for ever."""
 
-    def put(
-        self, tenant: str, job: str, files: Sequence[tuple[str, str]], *, changed_by: str
-    ) -> JobRevision:
+    def put(self, tenant: str, job: str, files: Sequence[tuple[str, str]], *, changed_by: str) -> JobRevision:
         """Keep a new revision of a job, and return it; one that equals the newest changes nothing and is that."""
         ...
 
@@ -54,3 +59,8 @@ class Registry(Protocol):
     def changes(self, tenant: str | None = None, job: str | None = None) -> Sequence[JobRevision]:
         """Every change, oldest first: all, those of a tenant, those of a job."""
         ...
+
+
+def unknown_job(tenant: str, job: str) -> KeyError:
+    """The error for a job that is not there, or not any more."""
+    return KeyError(f"tenant {tenant} has no job {job}")

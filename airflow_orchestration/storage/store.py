@@ -18,6 +18,9 @@ from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.plan import Plan
 from airflow_orchestration.domain.profile import FeedProfile
 from airflow_orchestration.domain.stream import StreamMarks, StreamRange
+from airflow_orchestration.storage.agent_records import AgentRecords
+from airflow_orchestration.storage.leases import Leases
+from airflow_orchestration.storage.registry import Registry
 from airflow_orchestration.storage.trust_history import TrustHistory
 
 
@@ -216,6 +219,21 @@ class Store(Protocol):
     @property
     def trust(self) -> TrustHistory:
         """What runs taught about the reliability of feeds."""
+        ...
+
+    @property
+    def agents(self) -> AgentRecords:
+        """Who was made for a round, how their work ended, and what that teaches."""
+        ...
+
+    @property
+    def leases(self) -> Leases:
+        """What agents hold while they work."""
+        ...
+
+    @property
+    def registry(self) -> Registry:
+        """The jobs of tenants, with every revision of their specifications."""
         ...
 
     def claim(self, unit: WorkUnit, attempt: Attempt) -> Fence:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,12 +11,13 @@ from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.policies.quorum_gate import GateDecision
+from airflow_orchestration.storage.agent_records import AssignedAgent
 from airflow_orchestration.storage.store import GateSnapshot, RunKey, Store
 from airflow_orchestration.triggers.gate import GateTrigger
 from airflow_orchestration.triggers.shared_store import AboutRound, rounds_poller
 from airflow_orchestration.triggers.task_states import TasksOfRun, task_states_poller
 from airflow_orchestration.workflow.gate import settle_gate
-from airflow_orchestration.workflow.round_tasks import States, dead_feeds
+from airflow_orchestration.workflow.round_tasks import AGENTS, States, dead_feeds
 from airflow_orchestration.workflow.step import read_spec
 
 TASK_STATES_EVERY_SECONDS = 5.0
@@ -27,20 +28,21 @@ class RoundGateTrigger(GateTrigger):
     """The store says what arrived, Airflow which tasks died.
 
     :param round_number: the round.
-    :param lanes: lane -> task id of the lane's mapped task.
+    :param tasks: lane -> task id of its mapped task, or `agents` -> that of the agents.
     """
 
     def __init__(
         self,
         orchestration_conn_id: str,
         round_number: int,
-        lanes: Mapping[str, str],
+        tasks: Mapping[str, str],
     ) -> None:
         super().__init__()
         self.orchestration_conn_id = orchestration_conn_id
         self.round_number = round_number
-        self.lanes = dict(lanes)
+        self.tasks = dict(tasks)
         self._spec: RunSpec | None = None
+        self._agents: Sequence[AssignedAgent] = ()
         self._states: States = {}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -50,7 +52,7 @@ class RoundGateTrigger(GateTrigger):
             {
                 "orchestration_conn_id": self.orchestration_conn_id,
                 "round_number": self.round_number,
-                "lanes": self.lanes,
+                "tasks": self.tasks,
             },
         )
 
@@ -64,9 +66,9 @@ class RoundGateTrigger(GateTrigger):
             watching.cancel()
 
     async def _watch_tasks(self) -> None:
-        """Keep the states of the lanes' tasks; the gate goes on by the store alone while Airflow does not answer."""
+        """Keep the states of the tasks that process batches; the gate goes on by the store alone while Airflow does not answer."""
         where = self.coordinates()
-        asked = TasksOfRun(run_id=where["run_id"], task_ids=tuple(self.lanes.values()))
+        asked = TasksOfRun(run_id=where["run_id"], task_ids=tuple(self.tasks.values()))
         while True:
             try:
                 self._states = await self.persistently(
@@ -87,7 +89,9 @@ class RoundGateTrigger(GateTrigger):
 
     def _settle(self, run: RunKey, states: States, store: Store, snapshot: GateSnapshot) -> GateDecision:
         self._spec = self._spec or read_spec(store.run(run))
-        dead = dead_feeds(snapshot.round.plan, self.lanes, states)
+        if AGENTS in self.tasks and not self._agents:
+            self._agents = store.agents.assigned(run, self.round_number)
+        dead = dead_feeds(snapshot.round.plan, self.tasks, states, self._agents)
         return settle_gate(store, run, self._spec, snapshot, dead)
 
     def end_event(self, decision: GateDecision) -> TriggerEvent:

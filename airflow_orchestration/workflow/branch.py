@@ -202,7 +202,7 @@ def _obstacle(
     for earlier in _before(feed_id, branch):
         if earlier not in standing and earlier not in waited_for:
             return Waiting(feed_id=feed_id, kind=WaitsFor.TURN, on=earlier)
-    if not _failed_needs(feed, standing) and not is_there(step, feed_id):
+    if not failed_needs(feed, standing) and not is_there(step, feed_id):
         return Waiting(feed_id=feed_id, kind=WaitsFor.FILE, on=str(step.spec.location(feed_id)))
     return None
 
@@ -217,12 +217,13 @@ def _before(feed_id: str, branch: Branch) -> Iterator[str]:
             yield batch.feed_id
 
 
-def _failed_needs(feed: Feed, standing: Mapping[str, FeedOutcome]) -> list[str]:
+def failed_needs(feed: Feed, standing: Mapping[str, FeedOutcome]) -> list[str]:
+    """Return the feeds that a feed depends on and that failed."""
     return [needed for needed in feed.depends_on if needed in standing and not arrived(standing[needed])]
 
 
 def _refuse_failed_needs(feed: Feed, snapshot: GateSnapshot) -> None:
-    failed = _failed_needs(feed, standing_outcomes(snapshot.round.plan, snapshot.outcomes))
+    failed = failed_needs(feed, standing_outcomes(snapshot.round.plan, snapshot.outcomes))
     if failed:
         raise FeedError(f"{feed.id} depends on {', '.join(failed)}, which failed")
 
@@ -268,7 +269,7 @@ def _process(step: Step, feed_id: str, branch_id: str, snapshot: GateSnapshot, w
             register_judged(step, outcome)
         else:
             log.warning("Feed %s failed: %s", feed_id, outcome.error)
-            step.store.register(step.fence, outcome)
+            step.register(outcome)
 
 
 def _discard(step: Step, feed_id: str) -> None:
@@ -286,7 +287,7 @@ def bounds_of(step: Step, feed_id: str, plan: Plan) -> Bounds:
 def _register_failure(
     step: Step, feed_id: str, branch_id: str, error: str, elapsed: timedelta = timedelta(0)
 ) -> None:
-    step.store.register(step.fence, _failure(step, feed_id, branch_id, error, elapsed))
+    step.register(_failure(step, feed_id, branch_id, error, elapsed))
 
 
 def _failure(step: Step, feed_id: str, branch_id: str, error: str, elapsed: timedelta) -> FeedOutcome:

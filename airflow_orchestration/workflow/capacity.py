@@ -79,7 +79,9 @@ def measure_capacity(declared: Capacity) -> CapacityFacts:
 
 
 def branch_memory_mb(step: Step, plan: Plan) -> int:
-    """What the engine of one branch may use for its buffers, in MiB: its share of what the run has."""
+    """What the engine of one branch may use for its buffers, in MiB: what it was lent, or its share of the run's."""
+    if step.memory_mb is not None:
+        return engine_memory_mb(step.memory_mb)
     return engine_memory_mb(_memory_mb(step), len(plan.branches))
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_orchestration.storage.store import RunState
+from airflow_orchestration.workflow.coordination import record_coordinators
 from airflow_orchestration.workflow.publish import (
     Publishers,
     histories,
@@ -37,6 +38,7 @@ def close_out(step: Step, publishers: Publishers) -> dict[str, Any]:
     teach(
         step, {name: merges[name] for name, history in known.items() if history.versions and name in merges}
     )
+    record_coordinators(step)
     manifest = manifest_of(step, published=all(history.versions for history in known.values()), known=known)
     step.store.finish(step.fence, RunState(manifest["state"]), manifest)
     return manifest

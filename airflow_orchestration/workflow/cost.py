@@ -10,6 +10,7 @@ from airflow_orchestration.domain.location import Location
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.engine.survey import ABSENT, UNKNOWN, FeedVolume, scaled, survey, together
 from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.policies.agent_success import HISTORY_DAYS, AgentSuccess
 from airflow_orchestration.sources.files import local_files, remote_bytes
 from airflow_orchestration.sources.outside import Outside
 from airflow_orchestration.storage.store import Store
@@ -43,14 +44,29 @@ def _volume(feed: Feed, location: Location | None, outside: Outside) -> FeedVolu
 def estimated_costs(
     store: Store, dag_id: str, spec: RunSpec, volumes: Mapping[str, FeedVolume]
 ) -> dict[str, float]:
-    """Return seconds per feed: the median of earlier runs, or an estimate from rows and columns."""
+    """Return seconds per feed: the median of earlier runs, or an estimate from rows and columns.
+
+    Where agents work, the pace that the tenant's agents showed in such work comes before what is guessed of cells.
+    """
     observed = store.observed_seconds(dag_id, list(spec.feeds))
+    paces = _paces(store, spec) if len(observed) < len(spec.feeds) else {}
     return {
-        feed_id: observed.get(feed_id) or _estimate(volumes[feed_id], feed.usual_rows, len(feed.columns))
+        feed_id: observed.get(feed_id) or _estimate(volumes[feed_id], feed, paces.get(feed.type.value))
         for feed_id, feed in spec.feeds.items()
     }
 
 
-def _estimate(volume: FeedVolume, usual_rows: int | None, columns: int) -> float:
-    rows = volume.rows or usual_rows or 0
-    return OVERHEAD_SECONDS + rows * max(columns, volume.columns) / CELLS_PER_SECOND
+def _paces(store: Store, spec: RunSpec) -> dict[str, float]:
+    """Records per second by kind of work, as far as the tenant's agents have shown."""
+    if spec.pipeline.agents is None:
+        return {}
+    learned = AgentSuccess().learn(store.agents.history(spec.pipeline.tenant or "", days=HISTORY_DAYS))
+    kinds = {kind: learned.of_kind(kind) for kind in {feed.type.value for feed in spec.feeds.values()}}
+    return {kind: known.throughput for kind, known in kinds.items() if known.is_enough and known.throughput}
+
+
+def _estimate(volume: FeedVolume, feed: Feed, pace: float | None) -> float:
+    rows = volume.rows or feed.usual_rows or 0
+    if pace:
+        return OVERHEAD_SECONDS + rows / pace
+    return OVERHEAD_SECONDS + rows * max(len(feed.columns), volume.columns) / CELLS_PER_SECOND

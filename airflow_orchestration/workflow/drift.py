@@ -24,10 +24,10 @@ def register_judged(step: Step, outcome: FeedOutcome, *, keep_success: bool = Fa
     show_output(step, outcome.feed_id)
     decision = _judged(step, outcome)
     if decision is None or not decision.has_drifted:
-        step.store.register(step.fence, outcome, keep_success=keep_success)
+        step.register(outcome, keep_success=keep_success)
         return outcome
     drifted = replace(outcome, drift=decision.evidence)
-    step.store.register(step.fence, drifted, keep_success=keep_success)
+    step.register(drifted, keep_success=keep_success)
     step.store.record_decision(step.fence, decision)
     step.store.add_event(step.fence, FEED_DRIFTED, decision.evidence)
     log.warning("Feed %s is not as usual: %s", outcome.feed_id, "; ".join(shown(decision.evidence)))

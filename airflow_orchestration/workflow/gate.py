@@ -20,11 +20,11 @@ from airflow_orchestration.policies.quorum_gate import (
 )
 from airflow_orchestration.storage.store import GateSnapshot, GateTerms, RunKey, Store, StoredRound
 from airflow_orchestration.workflow.members import arrived, standing_outcomes
-from airflow_orchestration.workflow.round_tasks import States, dead_feeds
+from airflow_orchestration.workflow.round_tasks import AGENTS, States, dead_feeds
 
 
 def decide_gate(
-    store: Store, run: RunKey, spec: RunSpec, round_number: int, lanes: Mapping[str, str], states: States
+    store: Store, run: RunKey, spec: RunSpec, round_number: int, tasks: Mapping[str, str], states: States
 ) -> GateDecision:
     """Look once; a verdict is recorded, the moment at which a floor was reached is kept.
 
@@ -32,7 +32,8 @@ def decide_gate(
     decided already stays so: the caller goes on with the verdict in the store, not with this answer.
     """
     snapshot = store.gate_snapshot(run, round_number)
-    return settle_gate(store, run, spec, snapshot, dead_feeds(snapshot.round.plan, lanes, states))
+    agents = store.agents.assigned(run, round_number) if AGENTS in tasks else ()
+    return settle_gate(store, run, spec, snapshot, dead_feeds(snapshot.round.plan, tasks, states, agents))
 
 
 def settle_gate(

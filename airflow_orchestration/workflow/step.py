@@ -17,6 +17,10 @@ from airflow_orchestration.storage.store import Fence, RunKey, Store, StoredRun,
 from airflow_orchestration.workflow.members import newest_outcomes, standing_outcomes
 
 
+def nobody(_: FeedOutcome) -> None:
+    """Listen to nothing."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One execution of one work unit. `scratch` is a folder of its own that is thrown away afterwards."""
@@ -29,6 +33,10 @@ class Step:
     """Where the feeds' sources are, when they are not files of this machine."""
     quality_results: Mapping[str, object] = field(default_factory=dict)
     """By feed, what its `quality_task` left as its XCom."""
+    memory_mb: int | None = None
+    """What was lent to this step, in MiB; None where it has its branch's share of the run's memory."""
+    on_outcome: Callable[[FeedOutcome], None] = nobody
+    """Is told of each outcome that this step has registered."""
 
     @property
     def run_key(self) -> RunKey:
@@ -49,6 +57,11 @@ class Step:
     def spec(self) -> RunSpec:
         """What the run does, from the store: the pipeline file may have changed since."""
         return read_spec(self.run)
+
+    def register(self, outcome: FeedOutcome, *, keep_success: bool = False) -> None:
+        """Register how a feed ended, see `Store.register`."""
+        self.store.register(self.fence, replace(outcome, peak_memory_mb=None), keep_success=keep_success)
+        self.on_outcome(outcome)
 
     @property
     def staging(self) -> StagingArea:

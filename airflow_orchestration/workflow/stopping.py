@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -36,6 +36,7 @@ LOOK_SECONDS = 2.0
 """How often the verdict is looked for."""
 WATCH_SECONDS = 0.1
 """How often the memory and the time of the work are looked at: twenty microseconds each."""
+KIB_IN_MIB = 1024
 PR_SET_PDEATHSIG = 1
 ADDRESS_SPACE_MB = 1024
 """What a process may ask for beyond twice its memory: what it reserves and never touches."""
@@ -100,8 +101,7 @@ def here(work: Work, _: Bounds) -> FeedOutcome:
 
 def apart(step: Step) -> Worker:
     """Return who works on the batches of a step: a process each, stopped by the gate where that is wanted."""
-    stops = step.spec.pipeline.sync.stragglers is Stragglers.STOP
-    return partial(until, partial(_has_decided, step) if stops else never)
+    return partial(until, partial(verdict_stops, step))
 
 
 def until(
@@ -211,8 +211,10 @@ def never() -> bool:
     return False
 
 
-def _has_decided(step: Step) -> bool:
-    """Whether the gate has decided; a store that can't be read stops nothing."""
+def verdict_stops(step: Step) -> bool:
+    """Whether the gate has decided, where that is to stop the work; a store that can't be read stops nothing."""
+    if step.spec.pipeline.sync.stragglers is not Stragglers.STOP:
+        return False
     try:
         return step.store.rounds(step.run_key)[step.round - 1].verdict is not None
     except Exception:  # whatever is wrong with the store, the batch's own writes will say so
@@ -222,11 +224,14 @@ def _has_decided(step: Step) -> bool:
 
 def _work_and_exit(work: Work, sending: Connection[Any, Any], bounds: Bounds) -> None:
     """Tell what came of the work, and end at once: connections and folders of the parent stay as they are."""
+    begun = _resident_mb(os.getpid())
     try:
         die_with_parent()
         bound_memory(bounds)
         try:
-            sending.send((FeedOutcome, work()))
+            outcome = work()
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_IN_MIB - begun
+            sending.send((FeedOutcome, replace(outcome, peak_memory_mb=max(0.0, peak))))
         except FeedError as error:
             sending.send((FeedError, str(error)))
         except MemoryError:

@@ -24,7 +24,7 @@ TRIGGERS = [
         soft_fail=False,
         note=False,
     ),
-    RoundGateTrigger(orchestration_conn_id="store", round_number=2, lanes={"beta": "round_2.beta"}),
+    RoundGateTrigger(orchestration_conn_id="store", round_number=2, tasks={"beta": "round_2.beta"}),
     BranchWaitTrigger(orchestration_conn_id="store", round_number=1, waiting=[["vega", "file", "/x"]]),
 ]
 

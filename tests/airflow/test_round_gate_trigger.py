@@ -95,7 +95,7 @@ def arrive(store: PostgresStore, key: RunKey, feeds: Collection[str] = FEEDS) ->
 
 
 def gate(key: RunKey) -> Any:
-    trigger = RoundGateTrigger(orchestration_conn_id=CONN_ID, round_number=1, lanes={"beta": LANE})
+    trigger = RoundGateTrigger(orchestration_conn_id=CONN_ID, round_number=1, tasks={"beta": LANE})
     return placed(trigger, dag_id=key.dag_id, run_id=key.run_id)
 
 

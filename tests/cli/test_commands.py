@@ -157,7 +157,7 @@ def test_commands_are_airflows() -> None:
     for argument in group.subcommands[0].args:
         argument.add_to_parser(parser)
 
-    names = ["try", "migrate", "trust", "try-trust", "replay", "simulate"]
+    names = ["try", "migrate", "trust", "try-trust", "agents", "replay", "simulate"]
     assert ("orchestration", names) == (
         group.name,
         [command.name for command in group.subcommands],

@@ -18,7 +18,7 @@ from airflow_orchestration.storage.sql_file import FOLDER, statements
 from tests.storage.builders import RUN, claimed, decision
 from tests.storage.conftest import Connect
 
-ALL = ["0001_initial", "0002_quorum_gate", "0003_data_plane"]
+ALL = ["0001_initial", "0002_quorum_gate", "0003_data_plane", "0004_agents"]
 CATALOG = {
     "columns": """SELECT attrelid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull,
                          pg_get_expr(adbin, adrelid), attidentity
@@ -110,7 +110,18 @@ def test_the_audit_is_append_only(
         assert (1, 1) == (len(store.timeline(RUN)), len(store.decisions(RUN)))
 
 
-@pytest.mark.parametrize("file", ["queries.sql", "publish.sql", "migrations.sql", "streams.sql"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "queries.sql",
+        "publish.sql",
+        "migrations.sql",
+        "streams.sql",
+        "agents.sql",
+        "registry.sql",
+        "leases.sql",
+    ],
+)
 def test_every_statement_is_told_in_a_sentence(file: str) -> None:
     """Each block of a statement file has a name, a sentence that ends as one, and a text."""
     text = FOLDER.joinpath(file).read_text()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
 from airflow_orchestration.agents.agent import Agent
-from airflow_orchestration.agents.factory import AgentFactory
-from airflow_orchestration.agents.resources import ResourcePool
+from airflow_orchestration.agents.factory import AgentFactory, Experiences, no_experience
 from airflow_orchestration.agents.templates import AgentTemplate, AgentTemplates, built_in_templates
 from airflow_orchestration.domain.agent import (
     AgentRequirement,
@@ -38,14 +38,18 @@ def need(*capabilities: Capability, **asked: Any) -> AgentRequirement:
 
 
 def factory(
-    templates: AgentTemplates | None = None, *, cpu_millicores: int = 10_000, memory_mb: int = 100_000
+    templates: AgentTemplates | None = None,
+    *,
+    experiences: Experiences = no_experience,
+    capacities: Sequence[ResourceRequirements] = (),
 ) -> AgentFactory:
-    """A factory over the built-in templates and a pool of a given size."""
+    """A factory over the built-in templates."""
     numbers = count(1)
     return AgentFactory(
-        built_in_templates() if templates is None else templates,
-        ResourcePool(ResourceRequirements(cpu_millicores=cpu_millicores, memory_mb=memory_mb)),
+        templates=built_in_templates() if templates is None else templates,
         new_id=lambda: str(next(numbers)),
+        experiences=experiences,
+        capacities=capacities,
     )
 
 

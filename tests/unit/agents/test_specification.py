@@ -108,6 +108,10 @@ def test_seed_20_is_plain_data() -> None:
             "resource_requirements.memory_mb",
         ),
         ({"performance_targets": {"response_time_seconds": 0}}, "performance_targets.response_time_seconds"),
+        (
+            {"resource_requirements": {"cpu_millicores": 1, "memory_mb": 1, "connections": -1}},
+            "resource_requirements.connections",
+        ),
         ({"monitoring_enabled": "yes"}, "monitoring_enabled"),
         ({"class": "os.system"}, "class"),
     ],
@@ -169,8 +173,8 @@ def test_ruling_numbers_are_numbers(batch: dict[str, Any], path: str) -> None:
 
 
 def test_small_models_stand_alone() -> None:
-    """Resources and targets are typed; a throughput is only there when a volume is."""
-    assert {"cpu_millicores": 1, "memory_mb": 1} == ResourceRequirements(
+    """Resources and targets are typed; without a word there are no connections, and no throughput without a volume."""
+    assert {"cpu_millicores": 1, "memory_mb": 1, "connections": 0} == ResourceRequirements(
         cpu_millicores=1, memory_mb=1
     ).model_dump()
     assert PerformanceTargets(response_time_seconds=1).throughput_per_second is None

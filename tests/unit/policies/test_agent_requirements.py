@@ -6,31 +6,55 @@ from typing import Any
 
 import pytest
 
-from airflow_orchestration.domain.agent import BatchComplexity, BatchQueue
+from airflow_orchestration.domain.agent import (
+    AgentRequirement,
+    BatchComplexity,
+    BatchQueue,
+    Capability,
+    QueuedBatch,
+)
 from airflow_orchestration.domain.conf import validated
+from airflow_orchestration.exceptions import InputRefusedError, Problem
 from airflow_orchestration.policies.agent_requirements import (
     AgentRequirements,
     AgentRequirementsDecision,
     AgentRequirementsFacts,
+    coordinated,
 )
 from tests.unit.policies.vectors import cases
 
 
+def read(queue: list[dict[str, Any]]) -> tuple[QueuedBatch, ...]:
+    return validated(BatchQueue, {"batches": queue}, subject="queue").batches
+
+
 def decide(queue: list[dict[str, Any]], **policy: int) -> AgentRequirementsDecision:
-    checked = validated(BatchQueue, {"batches": queue}, subject="queue")
-    return AgentRequirements(**policy).evaluate(AgentRequirementsFacts(batches=checked.batches))
+    return AgentRequirements(**policy).evaluate(AgentRequirementsFacts(batches=read(queue)))
 
 
-@cases("agent_requirements", "seed_26")
-def test_seed_26_requirements(row: dict[str, Any]) -> None:
-    """A demanding batch leads to a requirement that says what its agent has to know."""
+def check(row: dict[str, Any]) -> None:
     decision = decide(row["queue"])
 
     assert row["expected"] == {
         "action": decision.action,
         "reason": decision.reason,
-        "requirements": [need.model_dump(mode="json", exclude_none=True) for need in decision.requirements],
+        "requirements": [
+            need.model_dump(mode="json", exclude_none=True, exclude={"batch"})
+            for need in decision.requirements
+        ],
     }
+
+
+@cases("agent_requirements", "seed_26")
+def test_seed_26_requirements(row: dict[str, Any]) -> None:
+    """A demanding batch leads to a requirement that says what its agent has to know."""
+    check(row)
+
+
+@cases("agent_requirements", "capabilities")
+def test_capabilities_that_a_batch_names(row: dict[str, Any]) -> None:
+    """A batch says itself what its agent must be able to do, whatever its type."""
+    check(row)
 
 
 @cases("agent_requirements", "seed_26_coordination")
@@ -60,6 +84,68 @@ def test_seed_26_evidence_counts_who_got_no_agent() -> None:
     }
 
     assert expected == decide(queue).evidence
+
+
+def test_each_requirement_knows_its_batch() -> None:
+    """A requirement names the batch that it is for; a coordinator is for none."""
+    queue = [
+        {"type": "validation"},
+        {},
+        {"capabilities": ["data_ingestion"], "id": "own"},
+        {"type": "validation"},
+    ]
+
+    assert ["batch_1", "own", "batch_4", None] == [need.batch for need in decide(queue).requirements]
+
+
+@pytest.mark.parametrize("agents", [0, 1, 2, 3, 4])
+def test_seed_26_requirements_of_any_origin_are_coordinated(agents: int) -> None:
+    """More than two requirements get one more in the end, which knows how many they are."""
+    one = AgentRequirement(capabilities_needed=(Capability.DATA_VALIDATION,))
+    coordinator = AgentRequirement(
+        task_description="Coordinate multiple specialized data processing agents",
+        capabilities_needed=(Capability.PIPELINE_COORDINATION,),
+        agent_count=max(1, agents),
+        coordination_complexity=BatchComplexity.HIGH,
+    )
+
+    assert ((one,) * agents + ((coordinator,) if agents > 2 else ())) == coordinated((one,) * agents)
+
+
+def test_a_batch_is_called_by_its_place_unless_it_has_a_name() -> None:
+    """Every batch of a checked queue has an id, also where the queue said none."""
+    assert ["batch_1", "clicks", "batch_3"] == [batch.id for batch in read([{}, {"id": "clicks"}, {}])]
+
+
+def test_two_batches_of_one_name_are_refused_with_their_places() -> None:
+    """All shared ids are told at once, a place that is taken by somebody else's name too."""
+    queue = [{"id": "clicks"}, {}, {"id": "batch_2"}, {"id": "clicks"}, {"id": "views"}]
+
+    with pytest.raises(InputRefusedError) as refused:
+        read(queue)
+
+    expected = (
+        "batches[0] and batches[3] share the id 'clicks'; batches[1] and batches[2] share the id 'batch_2'; "
+        "give each batch an id of its own"
+    )
+    assert [Problem(path="batches", message=expected)] == list(refused.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("batch", "path"),
+    [
+        ({"id": "Clicks"}, "batches[0].id"),
+        ({"id": "{{ ds }}"}, "batches[0].id"),
+        ({"capabilities": []}, "batches[0].capabilities"),
+        ({"capabilities": ["data_ingestion", "os.system"]}, "batches[0].capabilities[1]"),
+    ],
+)
+def test_names_and_capabilities_come_from_closed_lists(batch: dict[str, Any], path: str) -> None:
+    """What is no name and no capability is refused with its place."""
+    with pytest.raises(InputRefusedError) as refused:
+        read([batch])
+
+    assert [path] == [problem.path for problem in refused.value.problems]
 
 
 def test_coordination_starts_where_the_author_says() -> None:

@@ -19,6 +19,7 @@ from tests.unit.policies.vectors import cases
 
 BY_INITIAL = dict(zip("IVTAQP", Capability, strict=True))
 INITIAL = {capability: initial for initial, capability in BY_INITIAL.items()}
+NEEDED = ResourceRequirements(cpu_millicores=1000, memory_mb=10_000)
 
 
 def capabilities(initials: str) -> frozenset[Capability]:
@@ -31,14 +32,25 @@ def candidate(name: str, text: str) -> AgentCandidate:
         name=name,
         capabilities=capabilities(initials),
         success_rate=float(success_rate),
-        resource_efficiency=float(efficiency),
+        outcomes=7,
+        footprint=footprint(float(efficiency)),
+    )
+
+
+def footprint(efficiency: float) -> ResourceRequirements:
+    return ResourceRequirements(
+        cpu_millicores=round(NEEDED.cpu_millicores * efficiency),
+        memory_mb=round(NEEDED.memory_mb * efficiency),
     )
 
 
 def decide(row: dict[str, Any]) -> AgentSelectionDecision:
     candidates = tuple(candidate(name, text) for name, text in row["candidates"].items())
-    facts = AgentSelectionFacts(required=capabilities(row["required"]), candidates=candidates)
-    return AgentSelection().evaluate(facts)
+    required = capabilities(row["required"])
+    facts = AgentSelectionFacts(required=required, needed=NEEDED, candidates=candidates)
+    decision = AgentSelection().evaluate(facts)
+    assert decision.agent_type == AgentSelection().prepare(candidates).choose(required, NEEDED)
+    return decision
 
 
 def check(row: dict[str, Any]) -> None:
@@ -83,6 +95,7 @@ def test_seed_24_evidence_is_the_whole_table() -> None:
             "agent_type": "narrow",
             "capability_match": None,
             "success_rate": 1.0,
+            "outcomes": 7,
             "resource_efficiency": 0.75,
             "score": None,
             "missing": ["data_ingestion"],
@@ -91,6 +104,7 @@ def test_seed_24_evidence_is_the_whole_table() -> None:
             "agent_type": "wide",
             "capability_match": 0.5,
             "success_rate": 0.5,
+            "outcomes": 7,
             "resource_efficiency": 1.0,
             "score": 0.6,
             "missing": [],
@@ -102,6 +116,7 @@ def test_seed_24_evidence_is_the_whole_table() -> None:
         "candidates": 2,
         "suitable": 1,
         "required": ["data_ingestion", "data_validation"],
+        "needed": {"cpu_millicores": 1000, "memory_mb": 10_000, "connections": 0},
         "table": table,
     }
 
@@ -127,14 +142,11 @@ def test_seed_24_resource_efficiency_is_how_well_the_size_suits(
     assert expected == resource_efficiency(task, footprint)
 
 
-@pytest.mark.parametrize("name", ["success_rate", "resource_efficiency"])
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
-def test_parts_of_the_score_are_shares(name: str, value: float) -> None:
-    """A candidate with a share outside 0..1 is refused by name."""
-    shares = {"success_rate": 1.0, "resource_efficiency": 1.0} | {name: value}
-
-    with pytest.raises(ValueError, match=f"{name} .* of 'a' is no share"):
-        AgentCandidate(name="a", capabilities=capabilities("I"), **shares)
+def test_a_success_rate_is_a_share(value: float) -> None:
+    """A candidate with a success rate outside 0..1 is refused by name."""
+    with pytest.raises(ValueError, match=r"success_rate .* of 'a' is no share"):
+        candidate("a", f"I {value} 1")
 
 
 @pytest.mark.parametrize("weights", [(0.5, 0.5, 0.5), (1.2, -0.2, 0.0), (math.nan, 0.5, 0.5)])
@@ -151,8 +163,12 @@ def test_nonsense_is_refused() -> None:
     same = candidate("a", "I 1 1")
 
     with pytest.raises(ValueError, match="name at least one"):
-        AgentSelectionFacts(required=frozenset(), candidates=())
+        AgentSelectionFacts(required=frozenset(), needed=NEEDED, candidates=())
     with pytest.raises(ValueError, match="'a' has no capability"):
-        AgentCandidate(name="a", capabilities=frozenset(), success_rate=1.0, resource_efficiency=1.0)
+        AgentCandidate(name="a", capabilities=frozenset(), success_rate=1.0, outcomes=0, footprint=NEEDED)
     with pytest.raises(ValueError, match="candidates named twice: a"):
-        AgentSelectionFacts(required=capabilities("I"), candidates=(same, same))
+        AgentSelectionFacts(required=capabilities("I"), needed=NEEDED, candidates=(same, same))
+    with pytest.raises(ValueError, match="candidates named twice: a"):
+        AgentSelection().prepare([same, same])
+    with pytest.raises(ValueError, match="name at least one"):
+        AgentSelection().prepare([same]).choose(frozenset(), NEEDED)

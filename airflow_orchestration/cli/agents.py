@@ -1,0 +1,230 @@
+"""`airflow orchestration agents`: the registry of jobs, and what agents may use. Exit codes: 0 done, 2 refused."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from airflow_orchestration.cli.policy_trials import REFUSED, refusing
+from airflow_orchestration.dags.agent_factory import AgentFactoryHook
+from airflow_orchestration.domain.agent import ResourceRequirements
+from airflow_orchestration.domain.job_file import FoundJob, find_jobs
+from airflow_orchestration.domain.yaml_file import read_yaml
+from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.hooks.agent_registry import keep_job, open_store, registry_terms
+from airflow_orchestration.storage.leases import EVERYBODY
+from airflow_orchestration.storage.postgres import PostgresStore
+from airflow_orchestration.storage.registry import JobRevision
+from airflow_orchestration.workflow.registering import (
+    JobTexts,
+    RegistryTerms,
+    unknown_job,
+    unregister,
+)
+
+MILLICORES = 1000
+
+
+@refusing
+def put(args: Namespace) -> None:
+    """Check a specification and its contract, and keep them as a revision."""
+    texts = _texts(args)
+    with _opened(args) as (store, terms):
+        before = store.registry.revision()
+        kept = keep_job(terms, store.registry, args.tenant, args.job, texts, changed_by=_who(args))
+    if args.output == "json":
+        _print_json(_as_json(kept))
+    elif kept.revision <= before:
+        Console().print(f"Nothing to do: {kept.dag_id} is so since revision {kept.revision}.")
+    else:
+        Console().print(
+            f"{kept.dag_id} is kept as revision {kept.revision}; its Dag follows within a refresh of the bundle."
+        )
+
+
+@refusing
+def remove(args: Namespace) -> None:
+    """Take a job away with the next revision."""
+    with _opened(args) as (store, _):
+        gone = unregister(store.registry, args.tenant, args.job, changed_by=_who(args))
+    if args.output == "json":
+        _print_json(_as_json(gone))
+    else:
+        Console().print(f"{gone.dag_id} is removed with revision {gone.revision}; its history stays.")
+
+
+@refusing
+def list_jobs(args: Namespace) -> None:
+    """Show the jobs of a revision."""
+    with _opened(args) as (store, _):
+        jobs = [job for job in store.registry.jobs(args.revision) if args.tenant in {None, job.tenant}]
+    _show_revisions(args, jobs, empty="There are no jobs.")
+
+
+@refusing
+def show(args: Namespace) -> None:
+    """Show the files of a job, as they are or as they were."""
+    with _opened(args) as (store, _):
+        jobs = store.registry.jobs(args.revision)
+    job = next((job for job in jobs if (job.tenant, job.job) == (args.tenant, args.job)), None)
+    if job is None:
+        raise unknown_job(args.tenant, args.job)
+    if args.output == "json":
+        _print_json({**_as_json(job), "files": dict(job.files)})
+        return
+    for name, text in job.files:
+        print(f"# {name}, revision {job.revision}\n{text}")  # noqa: T201  # as it is, to be put into a file
+
+
+@refusing
+def history(args: Namespace) -> None:
+    """Show who changed what and when."""
+    with _opened(args) as (store, _):
+        changes = store.registry.changes(args.tenant, args.job)
+    _show_revisions(args, changes, empty="Nothing was ever registered.")
+
+
+@refusing
+def check(args: Namespace) -> None:
+    """Read every job of a folder, and say what is wrong with each; nothing is kept."""
+    hook = AgentFactoryHook(args.folder, data=args.data, shared_conn_ids=args.shared_conn_id or ())
+    found = find_jobs(hook.folder)
+    checked = {f"{job.tenant}/{job.path.name}": _problems(hook, job) for job in found}
+    refused = {name: problems for name, problems in checked.items() if problems}
+    if args.output == "json":
+        _print_json({"jobs": len(found), "refused": refused})
+    else:
+        for name, problems in refused.items():
+            Console().print("\n  ".join([ascii(name)[1:-1], *problems]), markup=False, soft_wrap=True)
+        Console().print(f"{len(found)} jobs, {len(refused)} refused")
+    if refused:
+        raise SystemExit(REFUSED)
+
+
+def _problems(hook: AgentFactoryHook, job: FoundJob) -> list[str]:
+    try:
+        hook.read(job).read_contracts()
+    except InputRefusedError as error:
+        return list(map(str, error.problems))
+    return []
+
+
+@refusing
+def capacity(args: Namespace) -> None:
+    """Show what may be lent, or set it for a tenant, or for all together."""
+    asked = (args.cpu, args.memory_mb, args.connections)
+    _refuse_half(args, asked)
+    with _opened(args) as (store, _):
+        if args.none or None not in asked:
+            store.leases.set_capacity(args.tenant or EVERYBODY, None if args.none else _requirements(*asked))
+        capacities = store.leases.capacities()
+    shown = {name: limit for name, limit in capacities.items() if args.tenant in {None, name}}
+    if args.output == "json":
+        _print_json({name: limit.model_dump() for name, limit in shown.items()})
+    else:
+        _show_capacities(shown)
+
+
+def _refuse_half(args: Namespace, asked: Sequence[float | None]) -> None:
+    given = sum(one is not None for one in asked)
+    if given not in {0, len(asked)} or (given and args.none):
+        message = "give --cpu, --memory-mb and --connections together, or --none alone"
+        raise InputRefusedError("agents capacity", [Problem(path="", message=message)])
+
+
+def _requirements(cpu: float, memory_mb: int, connections: int) -> ResourceRequirements:
+    return ResourceRequirements(
+        cpu_millicores=max(1, round(cpu * MILLICORES)), memory_mb=memory_mb, connections=connections
+    )
+
+
+@contextmanager
+def _opened(args: Namespace) -> Iterator[tuple[PostgresStore, RegistryTerms]]:
+    terms = registry_terms(args.conn_id)
+    with open_store(terms) as store:
+        yield store, terms
+
+
+def _who(args: Namespace) -> str:
+    return args.by if args.by is not None else getpass.getuser()
+
+
+def _texts(args: Namespace) -> JobTexts:
+    specification = Path(args.file)
+    contract = Path(args.contract) if args.contract else _named_contract(specification)
+    return JobTexts(specification=_text(specification), contract=_text(contract))
+
+
+def _named_contract(specification: Path) -> Path:
+    """The contract beside the specification; a name that leads elsewhere is refused when the job is checked."""
+    named = read_yaml(specification).get("contract")
+    if not isinstance(named, str) or not named or "/" in named:
+        message = "names no contract file beside it; correct it, or give --contract"
+        raise InputRefusedError(f"file {specification.name}", [Problem(path="contract", message=message)])
+    return specification.parent / named
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except OSError as error:
+        message = f"can't be read ({error.strerror}); check the path"
+    except UnicodeDecodeError:
+        message = "is not UTF-8"
+    raise InputRefusedError(f"file {path.name}", [Problem(path="", message=message)])
+
+
+def _as_json(job: JobRevision) -> dict[str, Any]:
+    return {
+        "revision": job.revision,
+        "tenant": job.tenant,
+        "job": job.job,
+        "dag_id": job.dag_id,
+        "is_removed": job.is_removed,
+        "changed_by": job.changed_by,
+        "changed_at": job.changed_at.isoformat(),
+    }
+
+
+def _show_revisions(args: Namespace, found: Sequence[JobRevision], *, empty: str) -> None:
+    if args.output == "json":
+        _print_json([_as_json(one) for one in found])
+        return
+    if not found:
+        Console().print(empty)
+        return
+    table = _table("revision", "Dag", "what", "by", "at (UTC)")
+    for one in found:
+        what = "removed" if one.is_removed else f"{sum(len(text) for _, text in one.files):,} letters"
+        at = f"{one.changed_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+        table.add_row(str(one.revision), one.dag_id, what, escape(one.changed_by), at)
+    Console().print(table)
+
+
+def _show_capacities(capacities: dict[str, ResourceRequirements]) -> None:
+    table = _table("tenant", "CPUs", "memory MB", "connections")
+    for name, limit in sorted(capacities.items()):
+        cpus = f"{limit.cpu_millicores / MILLICORES:g}"
+        table.add_row(name or "all together", cpus, f"{limit.memory_mb:,}", f"{limit.connections:,}")
+    Console().print(table)
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading)
+    return table
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))  # noqa: T201  # for other programs

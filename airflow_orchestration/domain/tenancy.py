@@ -1,0 +1,152 @@
+"""Whose is what? The names that keep the jobs of one tenant apart from those of the others.
+
+A specification comes from a tenant, and a tenant may name only what is called after it: connections `north__...`,
+the schema `north`, the pool `north`, folders below `<data>/north/`. Nothing has to be looked up to check that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from airflow_orchestration.domain.feed import Feed
+from airflow_orchestration.domain.location import REMOTE
+from airflow_orchestration.domain.pipeline import Pipeline
+from airflow_orchestration.domain.publish import Publish
+from airflow_orchestration.exceptions import Problem
+
+SEPARATOR = "__"
+"""Between a tenant's name and what is its own; neither name has it, so no two pairs make one text."""
+CONTRACT_SUFFIX = ".odcs.yaml"
+"""What the name of a job's data contract ends in, so that it is no job."""
+MAX_DAG_ID = 63
+"""Ours: the length of a pipeline's id."""
+MAX_TAGS = 20
+"""Ours: each is a row of Airflow's that is written with the others."""
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_OWN = re.compile(r"[A-Za-z0-9_-]+")
+_CONTRACT = re.compile(rf"[A-Za-z0-9_-]+{re.escape(CONTRACT_SUFFIX)}")
+_RELATIVE = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenancy:
+    """Whose a job is, and what its deployer lends to all tenants."""
+
+    tenant: str
+    job: str
+    data: str
+    """A folder or an object storage URI; each tenant has the folder of its name below it."""
+    shared_conn_ids: tuple[str, ...] = ()
+    """Airflow connections that every tenant may use, in its own schema."""
+    store_conn_id: str = "orchestration_default"
+    """The connection of the store, which is the deployer's."""
+
+    @property
+    def dag_id(self) -> str:
+        """The id of the job's Dag."""
+        return f"{self.tenant}{SEPARATOR}{self.job}"
+
+    def place(self, named: str) -> str:
+        """Where a root or the staging folder of this tenant is."""
+        return f"{self.data.rstrip('/')}/{self.tenant}/{named}"
+
+
+def name_problems(tenant: str, job: str) -> Iterator[Problem]:
+    """What is wrong with the names of a tenant and its job; together they are the id of a Dag.
+
+    >>> [str(problem) for problem in name_problems("north", "Airports")]
+    ["job: 'Airports' is no name; write lower case letters, digits and single underscores, as daily_airports"]
+    """
+    for path, name in (("tenant", tenant), ("job", job)):
+        if not _NAME.fullmatch(name):
+            message = "is no name; write lower case letters, digits and single underscores, as daily_airports"
+            yield Problem(path=path, message=f"{name!a} {message}")
+    length = len(tenant) + len(SEPARATOR) + len(job)
+    if length > MAX_DAG_ID:
+        message = (
+            f"the Dag's id would have {length} letters, at most {MAX_DAG_ID} are allowed; shorten a name"
+        )
+        yield Problem(path="job", message=message)
+
+
+def tenancy_problems(pipeline: Pipeline, tenancy: Tenancy) -> Iterator[Problem]:
+    """Everything that a job names and that is not its tenant's, each with its path in the job's file."""
+    for name, root in pipeline.roots.items():
+        yield from _folder_problems(f"roots.{name}", root, tenancy)
+    yield from _folder_problems("staging", pipeline.staging, tenancy)
+    yield from _own_problems(pipeline, tenancy)
+    if pipeline.publish is not None:
+        yield from _target_problems("publish", pipeline.publish, tenancy)
+    for name, terms in pipeline.datasets.items():
+        yield from _target_problems(f"datasets.{name}.publish", terms.publish, tenancy)
+    for index, feed in enumerate(pipeline.feeds):
+        yield from _source_problems(f"feeds[{index}]", feed, tenancy)
+
+
+def _own_problems(pipeline: Pipeline, tenancy: Tenancy) -> Iterator[Problem]:
+    """What the job as a whole names."""
+    if not _CONTRACT.fullmatch(pipeline.contract):
+        message = f"must be a file beside the job's own, named <name>{CONTRACT_SUFFIX}"
+        yield Problem(path="contract", message=message)
+    if len(pipeline.tags) > MAX_TAGS:
+        yield Problem(path="tags", message=f"are {len(pipeline.tags)}, at most {MAX_TAGS} are allowed")
+    pool, tenant = pipeline.pool, tenancy.tenant
+    if pool is not None and pool != tenant and not _is_own(pool, tenant):
+        yield Problem(path="pool", message=f"must be {tenant}, or begin with {tenant}{SEPARATOR}")
+    if pipeline.store_conn_id != tenancy.store_conn_id:
+        yield Problem(path="store_conn_id", message="the store is the same for all tenants; leave it out")
+
+
+def _folder_problems(path: str, named: str, tenancy: Tenancy) -> Iterator[Problem]:
+    """Letters that mean something in a URI or a pattern are refused: the data may be in an object store."""
+    if not _RELATIVE.fullmatch(named) or ".." in named.split("/") or REMOTE in named:
+        message = (
+            f"must be a folder below {tenancy.tenant}'s own, as landing/daily: letters, digits, dots, dashes and "
+            "underscores, without .."
+        )
+        yield Problem(path=path, message=message)
+
+
+def _target_problems(path: str, publish: Publish, tenancy: Tenancy) -> Iterator[Problem]:
+    yield from _connection_problems(f"{path}.conn_id", publish.conn_id, tenancy)
+    yield from _table_problems(f"{path}.table", publish.table, tenancy)
+
+
+def _source_problems(path: str, feed: Feed, tenancy: Tenancy) -> Iterator[Problem]:
+    """What a tenant's own connection shows it is the database's to say; in a shared one only its own is."""
+    shared = tenancy.shared_conn_ids
+    for name, source in (("database", feed.database), ("outbox", feed.outbox)):
+        if source is not None:
+            yield from _connection_problems(f"{path}.{name}.conn_id", source.conn_id, tenancy)
+            if source.table is not None and source.conn_id in shared:
+                yield from _table_problems(f"{path}.{name}.table", source.table, tenancy)
+    if feed.database is not None and feed.database.query is not None and feed.database.conn_id in shared:
+        message = "a query may read what is another tenant's; name a table, or use a connection of your own"
+        yield Problem(path=f"{path}.database.query", message=message)
+    if feed.kafka is not None:
+        yield from _connection_problems(f"{path}.kafka.conn_id", feed.kafka.conn_id, tenancy)
+        own = (f"{tenancy.tenant}.", f"{tenancy.tenant}{SEPARATOR}")
+        if feed.kafka.conn_id in shared and not feed.kafka.topic.startswith(own):
+            message = f"must begin with {' or '.join(own)}: the connection is shared with other tenants"
+            yield Problem(path=f"{path}.kafka.topic", message=message)
+
+
+def _connection_problems(path: str, conn_id: str, tenancy: Tenancy) -> Iterator[Problem]:
+    if not _is_own(conn_id, tenancy.tenant) and conn_id not in tenancy.shared_conn_ids:
+        shared = f", or one of {', '.join(tenancy.shared_conn_ids)}" if tenancy.shared_conn_ids else ""
+        message = f"must be a connection that begins with {tenancy.tenant}{SEPARATOR}{shared}"
+        yield Problem(path=path, message=message)
+
+
+def _table_problems(path: str, table: str, tenancy: Tenancy) -> Iterator[Problem]:
+    schema, _, name = table.partition(".")
+    if schema != tenancy.tenant:
+        yield Problem(path=path, message=f"must be in the schema {tenancy.tenant}: {tenancy.tenant}.{name}")
+
+
+def _is_own(name: str, tenant: str) -> bool:
+    """Whether a name begins with the tenant's. A secrets backend may make a path of it: no dots, no slashes."""
+    own = name.removeprefix(f"{tenant}{SEPARATOR}")
+    return own != name and _OWN.fullmatch(own) is not None

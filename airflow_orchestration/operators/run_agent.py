@@ -1,0 +1,182 @@
+"""Lets an agent do its work: it acquires what it needs, works, and what came of it is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import timezone
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_orchestration.agents.agent import Agent
+from airflow_orchestration.agents.factory import AgentFactory
+from airflow_orchestration.agents.templates import registered_templates
+from airflow_orchestration.domain.batch import Lane
+from airflow_orchestration.domain.defaults import LEASE_WAIT_SECONDS
+from airflow_orchestration.exceptions import OrchestrationError, ResourceUnavailableError
+from airflow_orchestration.hooks.orchestration import OrchestrationHook
+from airflow_orchestration.operators.agent_metrics import AirflowMeter
+from airflow_orchestration.operators.process_branch import BatchesOperator, is_last_try
+from airflow_orchestration.operators.quality_results import with_quality_results
+from airflow_orchestration.policies.leasing import LeaseAction, LeaseDecision
+from airflow_orchestration.storage.agent_records import AssignedAgent
+from airflow_orchestration.storage.leases import EVERYBODY, LEASE_TIME
+from airflow_orchestration.triggers.lease_wait import LeaseWaitTrigger
+from airflow_orchestration.workflow.agent_monitoring import AgentMonitor
+from airflow_orchestration.workflow.agent_work import AgentAtWork
+from airflow_orchestration.workflow.branch import Waiting, failed_feeds
+from airflow_orchestration.workflow.queue_staffing import assigned_agent
+from airflow_orchestration.workflow.staffing import fail_batches
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_orchestration.workflow.step import Step
+
+
+class RunAgentOperator(BatchesOperator):
+    """Runs one agent that `CreateAgentsOperator` has made; map it over the ids that it returns.
+
+    While others hold what the agent needs, it waits without a worker slot. Its batches are those of a branch in a
+    lane, processed as the lane's own operator would, or a batch of a queue, on which the template's own `run` works.
+
+    :param agent_id: an agent of this run.
+    :param tenant: whose agent it is.
+    :param wait_seconds: how long it waits for what it needs; then its batches fail with `ResourceUnavailableError`.
+    """
+
+    def __init__(
+        self,
+        *,
+        agent_id: str,
+        tenant: str = EVERYBODY,
+        wait_seconds: float = LEASE_WAIT_SECONDS,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.agent_id = agent_id
+        self.tenant = tenant
+        self.wait_seconds = wait_seconds
+
+    def execute(self, context: Context) -> dict[str, Any] | None:
+        """Work, or wait for what it needs; return what came of a batch of a queue."""
+        until = timezone.utcnow() + timedelta(seconds=self.wait_seconds)
+        return self._work(context, until)
+
+    def go_on(self, context: Context, event: dict[str, Any], until: str) -> dict[str, Any] | None:
+        """Go on after waiting for CPU, memory and connections: they can be had now, or time is up."""
+        return self._work(context, datetime.fromisoformat(until))
+
+    def _work(self, context: Context, until: datetime) -> dict[str, Any] | None:
+        with self.step(context, f"agent:{self.agent_id}") as step:
+            at_work = self._at_work(step)
+            work = at_work.assigned.work
+            self.name_in(context, at_work.assigned.specification.agent_type, _batches(work))
+            self._show_choice(context, step)
+            decision = at_work.ask()
+            if decision.action is not LeaseAction.GRANT:
+                self._wait_for_resources(at_work, decision, until)
+            try:
+                agent = self._made(at_work)
+                if "batch" in work:
+                    return self._run_batch(at_work, agent)
+                waiting, failed = self._run_branch(context, at_work, agent)
+            finally:
+                at_work.give_back()
+        self.end_or_wait(waiting, failed)
+        return None
+
+    def _show_choice(self, context: Context, step: Step) -> None:
+        """Leave the decision that led to the agent, with all candidates and scores, where Airflow's UI shows it."""
+        for _, decision in step.store.decisions(step.run_key):
+            if decision["evidence"].get("agent_id") == self.agent_id:
+                context["ti"].xcom_push(key="decision", value=decision)
+                score, candidates = decision["evidence"]["score"], decision["evidence"]["suitable"]
+                self.log.info("Chosen for %s: score %g, %d suitable", decision["reason"], score, candidates)
+
+    def _at_work(self, step: Step) -> AgentAtWork:
+        assigned = assigned_agent(step, self.agent_id)
+        monitor = AgentMonitor(
+            store=step.store, fence=step.fence, agent=assigned, tenant=self.tenant, meter=AirflowMeter()
+        )
+        return AgentAtWork(step=step, assigned=assigned, monitor=monitor)
+
+    def _made(self, at_work: AgentAtWork) -> Agent:
+        factory = AgentFactory(templates=registered_templates(), new_id=lambda: "")
+        try:
+            return factory.create(at_work.assigned.specification)
+        except OrchestrationError as error:
+            raise _failed(at_work, error) from error
+
+    def _run_branch(
+        self, context: Context, at_work: AgentAtWork, agent: Agent
+    ) -> tuple[tuple[Waiting, ...], list[str]]:
+        work = at_work.assigned.work
+        informed = with_quality_results(context, at_work.step, work["feeds"])
+        at_work = AgentAtWork(step=informed, assigned=at_work.assigned, monitor=at_work.monitor)
+        waiting = at_work.run_branch(agent, last_try=is_last_try(context))
+        return waiting, failed_feeds(informed, work["branch_id"], Lane(work["lane"]))
+
+    def _run_batch(self, at_work: AgentAtWork, agent: Agent) -> dict[str, Any]:
+        with renewing(OrchestrationHook(self.orchestration_conn_id), at_work.holder):
+            outcome = at_work.run_batch(agent)
+        measured = outcome.performance.measures() if outcome.performance else {}
+        return {"agent_id": outcome.agent_id, "batch": outcome.batch, "succeeded": True, **measured}
+
+    def _wait_for_resources(self, at_work: AgentAtWork, decision: LeaseDecision, until: datetime) -> None:
+        over = timezone.utcnow() >= until
+        if decision.action is LeaseAction.REFUSE or over:
+            at_work.give_back()
+            waited = f" It has waited {self.wait_seconds:g} s." if over else ""
+            raise _failed(at_work, ResourceUnavailableError(f"{decision.explanation()}{waited}"))
+        self.log.info("%s", decision.explanation())
+        at_work.step.store.end_lease(at_work.step.fence)
+        self.defer(
+            trigger=LeaseWaitTrigger(
+                orchestration_conn_id=self.orchestration_conn_id,
+                holder=at_work.holder,
+                until=until.isoformat(),
+            ),
+            method_name="go_on",
+            kwargs={"until": until.isoformat()},
+        )
+
+
+def _batches(work: Any) -> list[str]:
+    return [work["batch"]["id"]] if "batch" in work else list(work["feeds"])
+
+
+def _failed(at_work: AgentAtWork, error: OrchestrationError) -> AirflowFailException:
+    """Fail the agent's batches with the reason, so that a gate need not find out by itself."""
+    assigned: AssignedAgent = at_work.assigned
+    words = f"{type(error).__name__}: {error}"
+    if "feeds" in assigned.work:
+        fail_batches(at_work.step, assigned.work["branch_id"], assigned.work["feeds"], words)
+    at_work.monitor.finished(succeeded=False)
+    return AirflowFailException(words)
+
+
+@contextmanager
+def renewing(hook: OrchestrationHook, holder: str) -> Iterator[None]:
+    """Keep a lease while the author's own code works, from a thread with a connection of its own."""
+    ended = Event()
+    _ = hook.provider_hook  # a thread had better not ask Airflow
+
+    def renew() -> None:
+        with hook.store() as store:
+            while not ended.wait(LEASE_TIME.total_seconds() / 3):
+                try:
+                    store.leases.renew(holder)
+                except Exception:
+                    hook.log.warning("The lease of %s can't be renewed; trying again", holder, exc_info=True)
+
+    thread = Thread(target=renew, name=f"lease of {holder}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

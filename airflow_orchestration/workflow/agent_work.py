@@ -1,0 +1,244 @@
+"""An agent at work: it holds what it needs, works on its batches one after the other, and what came of it is kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+
+from airflow_orchestration.agents.agent import Agent
+from airflow_orchestration.agents.work import Work, WorkResult
+from airflow_orchestration.domain.agent import AgentOutcome, AgentPerformance, QueuedBatch, kinds_of
+from airflow_orchestration.domain.batch import Lane
+from airflow_orchestration.domain.outcome import FeedOutcome
+from airflow_orchestration.exceptions import AgentWorkError, FeedError
+from airflow_orchestration.policies.leasing import LeaseAction, LeaseDecision
+from airflow_orchestration.storage.agent_records import AssignedAgent
+from airflow_orchestration.storage.leases import LeaseRequest
+from airflow_orchestration.workflow.agent_monitoring import AgentMonitor
+from airflow_orchestration.workflow.branch import Waiting, WaitsFor, failed_feeds, failed_needs, run_branch
+from airflow_orchestration.workflow.members import arrived
+from airflow_orchestration.workflow.step import Step
+from airflow_orchestration.workflow.stopping import Bounds, Worker, until, verdict_stops
+from airflow_orchestration.workflow.stopping import Work as Task
+
+log = logging.getLogger(__name__)
+
+
+class LeaseLostError(RuntimeError):
+    """What the agent holds may have been lent to somebody else: it was not heard of in time. Its task is tried again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentAtWork:
+    """One execution of an agent's task."""
+
+    step: Step
+    assigned: AssignedAgent
+    monitor: AgentMonitor
+
+    @property
+    def holder(self) -> str:
+        """The name under which it holds things."""
+        return self.assigned.agent_id
+
+    def ask(self) -> LeaseDecision:
+        """Ask for what it needs; who has to wait keeps a place in the queue."""
+        decision = self.step.store.leases.ask(
+            LeaseRequest(
+                holder=self.holder,
+                tenant=self.monitor.tenant,
+                needed=self.assigned.specification.resource_requirements,
+            )
+        )
+        if decision.action is LeaseAction.WAIT:
+            self.monitor.waiting(decision)
+        elif decision.action is LeaseAction.GRANT:
+            self.monitor.started(self._waited())
+        return decision
+
+    def give_back(self) -> None:
+        """Release what it holds, or leave the queue."""
+        self.step.store.leases.release(self.holder)
+
+    def run_branch(self, agent: Agent, *, last_try: bool) -> tuple[Waiting, ...]:
+        """Process the agent's batches of a round, and return what those wait for that can't be processed yet."""
+        work = self.assigned.work
+        lane, memory_mb = Lane(work["lane"]), self.assigned.specification.resource_requirements.memory_mb
+        step = replace(self.step, memory_mb=memory_mb, on_outcome=self._keep)
+        worker = _by(agent, step, self._apart)
+        waiting = run_branch(step, work["branch_id"], lane, last_try=last_try, worker=worker)
+        if all(obstacle.kind is WaitsFor.NOTHING for obstacle in waiting):
+            self.monitor.finished(succeeded=not waiting and not failed_feeds(step, work["branch_id"], lane))
+        return waiting
+
+    def run_batch(self, agent: Agent) -> AgentOutcome:
+        """Work on a batch of a queue, and record what came of it; whatever the agent raises goes on its way."""
+        batch = QueuedBatch.model_validate_json(json.dumps(self.assigned.work["batch"]))
+        started = time.monotonic()
+        try:
+            result = agent.run(self._queued(batch))
+            _refuse_no_result(result, agent)
+        except BaseException:
+            self._record(batch, succeeded=False)
+            raise
+        elapsed = timedelta(seconds=time.monotonic() - started)
+        return self._record(batch, succeeded=True, result=result, elapsed=elapsed)
+
+    @property
+    def _kind(self) -> str:
+        return kinds_of(self.assigned.specification.capabilities)[-1]
+
+    def _queued(self, batch: QueuedBatch) -> Work:
+        return Work(
+            batch_id=str(batch.id),
+            kind=self._kind,
+            folder=self.step.folder("work"),
+            process=partial(_has_no_lane, self.assigned),
+            batch=batch,
+            progress=self._progress,
+        )
+
+    def _progress(self, done: int, of: int) -> None:
+        """Say how far it is, and stop it when it holds nothing any more."""
+        self._refuse_lost()
+        self.monitor.reached(done, of)
+
+    def _record(
+        self,
+        batch: QueuedBatch,
+        *,
+        succeeded: bool,
+        result: WorkResult | None = None,
+        elapsed: timedelta = timedelta(0),
+    ) -> AgentOutcome:
+        performance = None
+        if result is not None:
+            performance = AgentPerformance(
+                execution_time=elapsed, data_quality_score=result.quality_score, records=result.records
+            )
+        outcome = self._outcome(self._kind, str(batch.id), succeeded=succeeded, performance=performance)
+        self._tell(outcome, done=1, of=1)
+        self.monitor.finished(succeeded=succeeded)
+        return outcome
+
+    def _keep(self, outcome: FeedOutcome) -> None:
+        """Learn from a batch of a round, unless another batch is to blame that it failed."""
+        feed = self.step.spec.feeds[outcome.feed_id]
+        if not arrived(outcome) and failed_needs(feed, self.step.standing(self.step.round)):
+            return
+        performance = AgentPerformance(
+            execution_time=outcome.elapsed,
+            data_quality_score=outcome.quality_score,
+            records=outcome.rows_in,
+            peak_memory_mb=outcome.peak_memory_mb,
+        )
+        mine = self._outcome(
+            feed.type.value,
+            feed.id,
+            succeeded=arrived(outcome),
+            performance=performance if arrived(outcome) else None,
+        )
+        self._tell(mine, done=1 + self._done_before(feed.id), of=len(self.assigned.work["feeds"]))
+
+    def _outcome(
+        self, kind: str, batch: str, *, succeeded: bool, performance: AgentPerformance | None
+    ) -> AgentOutcome:
+        return AgentOutcome(
+            agent_id=self.assigned.agent_id,
+            agent_type=self.assigned.specification.agent_type,
+            kind=kind,
+            batch=batch,
+            succeeded=succeeded,
+            performance=performance,
+        )
+
+    def _tell(self, outcome: AgentOutcome, *, done: int, of: int) -> None:
+        self.step.store.agents.record(self.step.fence, self.monitor.tenant, outcome)
+        self.monitor.progressed(done, of, outcome)
+
+    def _done_before(self, feed_id: str) -> int:
+        known = self.step.store.agents.outcomes(self.step.run_key)
+        return sum(one.agent_id == self.assigned.agent_id and one.batch != feed_id for _, one in known)
+
+    def _waited(self) -> timedelta:
+        for lease in self.step.store.leases.leases():
+            if lease.holder == self.holder and lease.granted_at is not None:
+                return lease.granted_at - lease.asked_at
+        return timedelta(0)
+
+    def _apart(self, task: Task, bounds: Bounds) -> FeedOutcome:
+        """Have a batch processed in a process of its own; many short ones must keep the lease as one long one does."""
+        self._refuse_lost()
+        return until(self._over, task, bounds)
+
+    def _over(self) -> bool:
+        """Stay heard of while a batch is being worked on, and say whether nobody waits for it any more."""
+        self._refuse_lost()
+        return verdict_stops(self.step)
+
+    def _refuse_lost(self) -> None:
+        """A store that can't be asked for a moment takes nothing away; the lease ends by itself if that lasts."""
+        try:
+            held = self.step.store.leases.renew(self.holder)
+        except Exception:
+            log.warning("The lease of %s can't be renewed; trying again", self.holder, exc_info=True)
+            return
+        if not held:
+            raise LeaseLostError(
+                f"{self.holder} was not heard of in time; what it holds may be another's by now"
+            )
+
+
+def _by(agent: Agent, step: Step, worker: Worker) -> Worker:
+    """Let an agent do what a lane would do to a batch, in the worker's own process."""
+
+    def work(task: Task, bounds: Bounds) -> FeedOutcome:
+        return worker(lambda: _done_by(agent, step, task, bounds), bounds)
+
+    return work
+
+
+def _done_by(agent: Agent, step: Step, task: Callable[[], FeedOutcome], bounds: Bounds) -> FeedOutcome:
+    done: list[FeedOutcome] = []
+
+    def process() -> WorkResult:
+        done.append(task())
+        return WorkResult(records=done[-1].rows_in, quality_score=done[-1].quality_score)
+
+    feed = step.spec.feeds[bounds.feed_id]
+    try:
+        agent.run(
+            Work(
+                batch_id=feed.id,
+                kind=feed.type.value,
+                folder=step.folder(f"{feed.id}-agent"),
+                process=process,
+            )
+        )
+    except AgentWorkError as refused:
+        raise FeedError(f"{feed.id}: {refused}") from refused
+    if not done:
+        raise FeedError(
+            f"{feed.id}: its agent, a {agent.specification.agent_type}, ended without having processed it; call "
+            "work.process() in its run()"
+        )
+    return done[-1]
+
+
+def _has_no_lane(assigned: AssignedAgent) -> WorkResult:
+    raise AgentWorkError(
+        f"a batch of a queue has no lane that could process it: agent type {assigned.specification.agent_type!r} needs "
+        "a run() of its own; or declare the batch as a feed of a pipeline"
+    )
+
+
+def _refuse_no_result(result: object, agent: Agent) -> None:
+    if not isinstance(result, WorkResult):
+        raise AgentWorkError(
+            f"run() of agent type {agent.specification.agent_type!r} returned {type(result).__name__}, not a WorkResult"
+        )

@@ -1,0 +1,226 @@
+"""The bundle that turns revisions of the registry into Dag files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Barrier, Thread
+from typing import Any
+
+import pytest
+from airflow.dag_processing.bundles.base import BundleVersion
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.dag_processing.dagbag import DagBag
+from airflow.models.serialized_dag import SerializedDagModel
+from airflow.serialization.serialized_objects import DagSerialization
+
+from airflow_orchestration.bundles.agent_registry import AgentRegistryBundle
+from airflow_orchestration.exceptions import InputRefusedError
+from airflow_orchestration.hooks.agent_registry import keep_job, registry_terms
+from airflow_orchestration.storage.postgres import PostgresStore
+from tests.registered_jobs import TERMS, bundle_setting, connect_airflow, store_of, texts
+
+SALES = {"north/sales.yaml", "north/sales.odcs.yaml", "north__sales.py"}
+STOCK = {"east/stock.yaml", "east/sales.odcs.yaml", "east__stock.py"}
+
+
+@pytest.fixture
+def store(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
+    """The store that Airflow knows as `orchestration_default`; bundles are kept in a folder of the test."""
+    connect_airflow(database, monkeypatch)
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", str(tmp_path / "bundles"))
+    with store_of(database) as opened:
+        yield opened
+
+
+def bundle(version: str | None = None) -> AgentRegistryBundle:
+    """The bundle as Airflow makes it from its setting."""
+    made = DagBundlesManager().get_bundle("registry", version)
+    assert isinstance(made, AgentRegistryBundle)
+    made.initialize()
+    return made
+
+
+def keep(store: PostgresStore, tenant: str, job: str, **changes: Any) -> int:
+    return keep_job(TERMS, store.registry, tenant, job, texts(tenant, **changes), changed_by="a").revision
+
+
+def files(of: AgentRegistryBundle) -> set[str]:
+    return {str(path.relative_to(of.path)) for path in of.path.rglob("*") if path.is_file()}
+
+
+def times(of: AgentRegistryBundle) -> dict[str, int]:
+    return {name: (of.path / name).stat().st_mtime_ns for name in files(of)}
+
+
+def dags(of: AgentRegistryBundle) -> DagBag:
+    return DagBag(dag_folder=str(of.path), bundle_path=of.path, bundle_name=of.name)
+
+
+def test_a_revision_is_a_folder_of_dag_files(store: PostgresStore) -> None:
+    """Each job has its specification, its contract and a loader; Airflow finds the Dags, and runs nothing else."""
+    keep(store, "north", "sales")
+    keep(store, "east", "stock", description='{{ 7*191 }} {data!r} %s \'"""')
+    found = bundle("2")
+    assert SALES | STOCK == files(found)
+    bag = dags(found)
+    assert ({}, {"north__sales", "east__stock"}) == (bag.import_errors, set(bag.dags))
+    assert all("{{" not in (found.path / name).read_text() for name in files(found) if name.endswith(".py"))
+
+
+def test_a_version_stays_what_it_was(store: PostgresStore) -> None:
+    """Later changes reach the folder that follows the registry, and no version that was there before."""
+    keep(store, "north", "sales", description="old")
+    old, followed = bundle("1"), bundle()
+    keep(store, "north", "sales", description="new")
+    keep(store, "east", "stock")
+    followed.refresh()
+    old.initialize()
+
+    assert ("1", "3") == (old.get_current_version().version, followed.get_current_version().version)
+    assert (SALES, SALES | STOCK) == (files(old), files(followed))
+    assert "old" in (old.path / "north/sales.yaml").read_text()
+    assert "new" in (followed.path / "north/sales.yaml").read_text()
+    assert files(bundle("3")) == files(followed)
+    assert SALES == files(bundle("2"))
+
+
+def test_what_did_not_change_is_not_read_again(store: PostgresStore) -> None:
+    """A change gives its own loader a new time, for the dag-processor to see, and touches no other job's file."""
+    keep(store, "north", "sales")
+    keep(store, "east", "stock")
+    followed = bundle()
+    before = times(followed)
+    keep(store, "north", "sales", description="new")
+    followed.refresh()
+    after = times(followed)
+    assert {"north/sales.yaml", "north__sales.py"} == {name for name in after if after[name] != before[name]}
+
+
+def test_a_removed_job_leaves_nothing(store: PostgresStore) -> None:
+    """Its files go, and its tenant's folder with the last of them; a version that had it has it still."""
+    keep(store, "north", "sales")
+    keep(store, "east", "stock")
+    followed = bundle()
+    store.registry.remove("north", "sales", changed_by="a")
+    followed.refresh()
+    assert STOCK == files(followed)
+    assert not (followed.path / "north").exists()
+    assert SALES | STOCK == files(bundle("2"))
+
+
+def test_another_tenants_change_makes_no_new_dag_version(store: PostgresStore) -> None:
+    """What Airflow compares to see whether a Dag has changed is the same in every folder that has the job."""
+    keep(store, "north", "sales")
+    bundle("1")
+    keep(store, "east", "stock")
+    folders = [bundle("1"), bundle("2"), bundle()]
+    found = [
+        SerializedDagModel.hash(DagSerialization.to_dict(dags(folder).dags["north__sales"]))
+        for folder in folders
+    ]
+    assert 1 == len(set(found))
+
+
+def test_many_may_write_a_version_at_once(store: PostgresStore) -> None:
+    """Whoever comes second finds the folder whole; no drafts are left."""
+    for number in range(10):
+        keep(store, "north", f"sales{number}")
+    start, seen = Barrier(6), []
+
+    def work(make: Callable[[], AgentRegistryBundle]) -> None:
+        start.wait()
+        seen.append(files(make()))
+
+    makers = [lambda: bundle("10")] * 3 + [bundle] * 3
+    threads = [Thread(target=work, args=[make]) for make in makers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [21] * 6 == [len(found) for found in seen]
+    assert ["10"] == [path.name for path in bundle("10").versions_dir.iterdir()]
+
+
+def test_a_worker_that_has_the_version_asks_nobody(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the first task of a revision on a machine needs the store."""
+    keep(store, "north", "sales")
+    bundle("1")
+    monkeypatch.delenv("AIRFLOW_CONN_ORCHESTRATION_DEFAULT")
+    assert SALES == files(bundle("1"))
+    with pytest.raises(InputRefusedError, match="orchestration_default"):
+        bundle("0")
+
+
+def test_what_was_never_let_in_is_left_out(store: PostgresStore, tmp_path: Path) -> None:
+    """Rows that somebody wrote past the checks become no files, and keep nobody else from theirs."""
+    evil = "raise SystemExit"
+    for tenant, job, name in (
+        ("../..", "sales", "sales.yaml"),
+        ("north", "../x", "../x.yaml"),
+        ("north", "stock", "evil.py"),
+        ("north", "prices", ".airflowignore"),
+        ("north", "costs", "../../evil.odcs.yaml"),
+        ("north'); import os #", "sales", "sales.yaml"),
+    ):
+        store.registry.put(tenant, job, [(name, evil)], changed_by="a")
+    keep(store, "north", "sales")
+    found = bundle("7")
+    assert SALES == files(found)
+    assert not list(tmp_path.rglob("*evil*"))
+    assert {"north__sales"} == set(dags(found).dags)
+
+
+def test_a_job_that_is_refused_today_harms_no_other(store: PostgresStore) -> None:
+    """What an older package let in and this one does not is an import error of its own loader."""
+    store.registry.put("east", "stock", [("stock.yaml", "staging: s")], changed_by="a")
+    keep(store, "north", "sales")
+    bag = dags(bundle("2"))
+    assert {"north__sales"} == set(bag.dags)
+    assert ["east__stock.py"] == [Path(name).name for name in bag.import_errors]
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("version", ["7", "x", "../.."])
+def test_a_version_that_never_was_is_an_error(version: str) -> None:
+    """A folder is made only for a revision that the registry has."""
+    with pytest.raises(ValueError, match=r"no 7|invalid literal"):
+        bundle(version)
+
+
+def test_a_version_is_not_refreshed(store: PostgresStore) -> None:
+    """Only the folder that follows the registry is."""
+    keep(store, "north", "sales")
+    with pytest.raises(ValueError, match="version 1 of bundle registry"):
+        bundle("1").refresh()
+
+
+@pytest.mark.usefixtures("store")
+def test_an_empty_registry_is_a_bundle_without_dags() -> None:
+    """Revision 0 has a folder, so that Airflow finds nothing wrong."""
+    found = bundle()
+    assert (BundleVersion(version="0"), set(), True) == (
+        found.get_current_version(),
+        files(found),
+        found.path.is_dir(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("[]", "has no airflow_orchestration.bundles"),
+        (bundle_setting(data="data"), "kwargs.data: must be the full path"),
+        (json.dumps(json.loads(bundle_setting()) * 2), "has several registries"),
+    ],
+)
+def test_the_terms_are_those_of_the_bundle(monkeypatch: pytest.MonkeyPatch, setting: str, told: str) -> None:
+    """Commands, REST and operators take them from the same setting, and say what is missing there."""
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", bundle_setting())
+    assert TERMS == registry_terms() == registry_terms("orchestration_default")
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", setting)
+    with pytest.raises(InputRefusedError, match=told):
+        registry_terms()

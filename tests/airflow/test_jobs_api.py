@@ -1,0 +1,233 @@
+"""The registry over HTTP: who may do what, by the Dag that a job is; run in process with Airflow's own auth manager."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+from airflow import settings
+from airflow.api_fastapi.app import init_auth_manager
+from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from airflow.models import import_all_models
+from airflow.models.base import Base
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+from httpx import Response
+
+from airflow_orchestration.plugins.jobs_api import app
+from airflow_orchestration.plugins.orchestration import OrchestrationPlugin
+from airflow_orchestration.storage.migrating import migrate
+from demo.postgres import EmbeddedPostgres
+from tests.registered_jobs import CONTRACT, connect_airflow, specification, store_of, texts
+
+ACTORS = ("anonymous", "bad token", "viewer", "user", "op", "admin")
+ALL_READ = (401, 403, 200, 200, 200, 200)
+EDITORS = (401, 403, 403, 200, 200, 200)
+TABLE = {
+    ("GET", "/jobs"): ALL_READ,
+    ("GET", "/jobs/{tenant}/{job}"): ALL_READ,
+    ("GET", "/jobs/{tenant}/{job}/history"): ALL_READ,
+    ("PUT", "/jobs/{tenant}/{job}"): EDITORS,
+    ("DELETE", "/jobs/{tenant}/{job}"): EDITORS,
+}
+"""What each actor is answered, in their order. A route without a line here fails a test."""
+
+
+@dataclass
+class Api:
+    """The api-server's side of the registry."""
+
+    client: TestClient
+    tokens: dict[str, str]
+    database: str
+
+    def call(self, method: str, path: str, actor: str = "admin", **options: Any) -> Response:
+        """Send a request as an actor, with what a change needs."""
+        given = {"Content-Type": "application/json", **options.pop("headers", {})}
+        if actor in self.tokens:
+            given["Authorization"] = f"Bearer {self.tokens[actor]}"
+        return self.client.request(method, f"/orchestration{path}", headers=given, **options)
+
+
+@pytest.fixture(scope="module")
+def tokens() -> Iterator[dict[str, str]]:
+    """A token for each role of the auth manager, and one that nobody signed."""
+    import_all_models()
+    settings.configure_orm()
+    Base.metadata.create_all(settings.engine)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "")
+        patch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "s" * 64)
+        manager = init_auth_manager()
+        made = {
+            role: manager.generate_jwt(SimpleAuthManagerUser(username=f"{role}_1", role=role.upper()))
+            for role in ("viewer", "user", "op", "admin")
+        }
+        yield {**made, "bad token": f"{made['admin']}x"}
+
+
+@pytest.fixture(scope="module")
+def migrated(postgres: EmbeddedPostgres) -> str:
+    """The conninfo string of a store for all of these tests."""
+    postgres.create_database("jobs_api")
+    with psycopg.connect(postgres.dsn("jobs_api")) as connection:
+        migrate(connection)
+    return postgres.dsn("jobs_api")
+
+
+@pytest.fixture
+def api(migrated: str, tokens: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    """A registry with one job, behind the app as the api-server mounts it."""
+    connect_airflow(migrated, monkeypatch)
+    with psycopg.connect(migrated) as connection:
+        connection.execute("SET session_replication_role = replica; TRUNCATE orchestration.job_revision")
+    with store_of(migrated) as store:
+        given = texts()
+        files = [("sales.yaml", given.specification), ("sales.odcs.yaml", given.contract)]
+        store.registry.put("north", "sales", files, changed_by="a")
+    server = FastAPI()
+    server.mount("/orchestration", app)
+    with TestClient(server, raise_server_exceptions=False) as client:
+        yield Api(client, tokens, migrated)
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    return {"specification": specification(**changes), "contract": CONTRACT}
+
+
+def revision(api: Api) -> int:
+    with store_of(api.database) as store:
+        return store.registry.revision()
+
+
+def test_every_route_has_a_line_in_the_table() -> None:
+    """Nothing is served that nobody has said who may call it; no documentation pages either."""
+    found = {
+        (method, route.path)
+        for route in app.routes
+        for method in (route.methods if isinstance(route, APIRoute) else {"?"})
+    }
+    assert set(TABLE) == found
+
+
+@pytest.mark.parametrize(("method", "path"), TABLE)
+def test_every_route_asks_who_calls(api: Api, method: str, path: str) -> None:
+    """Each actor gets what the table says, and who is refused has changed nothing."""
+    for actor, expected in zip(ACTORS, TABLE[method, path], strict=True):
+        before = revision(api)
+        options = {"json": body(description=actor)} if method == "PUT" else {}
+        answer = api.call(method, path.format(tenant="north", job="sales"), actor, **options)
+        assert (actor, expected) == (actor, answer.status_code)
+        assert int(expected == 200 and method != "GET") == revision(api) - before
+        if method == "DELETE" and expected == 200:
+            api.call("PUT", "/jobs/north/sales", json=body())
+
+
+def test_the_dag_of_the_job_is_what_is_authorized(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A manager with rights by Dag is asked for `<tenant>__<job>` and the method, and hides other rows."""
+    asked = []
+
+    def allowed(_manager: object, *, method: str, details: Any = None, **_: Any) -> bool:
+        asked.append((method, details.id))
+        return details.id == "north__sales"
+
+    monkeypatch.setattr(
+        "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager.is_authorized_dag",
+        allowed,
+    )
+    assert 200 == api.call("PUT", "/jobs/north/sales", json=body(description="b")).status_code
+    assert 403 == api.call("PUT", "/jobs/north/stock?dag_id=north__sales", json=body()).status_code
+    assert 403 == api.call("DELETE", "/jobs/east/sales").status_code
+    assert 403 == api.call("GET", "/jobs/east/sales/history").status_code
+    assert [
+        ("PUT", "north__sales"),
+        ("PUT", "north__stock"),
+        ("DELETE", "east__sales"),
+        ("GET", "east__sales"),
+    ] == asked
+    with store_of(api.database) as store:
+        store.registry.put("east", "sales", [("sales.yaml", "")], changed_by="a")
+    assert ["north__sales"] == [job["dag_id"] for job in api.call("GET", "/jobs").json()["jobs"]]
+
+
+@pytest.mark.parametrize("path", ["/jobs/~/~", "/jobs/north__sales/x", "/jobs/North/sales", "/jobs/..%2f/x"])
+def test_a_path_means_no_other_dag(api: Api, path: str) -> None:
+    """Names that are none, Airflow's sign for any Dag among them, are found nowhere."""
+    assert 404 == api.call("GET", path).status_code
+    assert 404 == api.call("PUT", path, json=body()).status_code
+    assert 1 == revision(api)
+
+
+def test_a_change_tells_who_made_it(api: Api) -> None:
+    """The user's name stands in the history, with the texts of each revision."""
+    answer = api.call("PUT", "/jobs/north/sales", "op", json=body(description="new"))
+    assert (2, "op_1", "north__sales") == tuple(
+        answer.json()[k] for k in ("revision", "changed_by", "dag_id")
+    )
+    told = api.call("GET", "/jobs/north/sales/history").json()
+    assert [("a", 1), ("op_1", 2)] == [(one["changed_by"], one["revision"]) for one in told]
+    assert "new" in told[1]["files"]["sales.yaml"]
+    assert told[1]["files"] == api.call("GET", "/jobs/north/sales").json()["files"]
+
+
+def test_a_bad_job_is_answered_with_every_problem(api: Api) -> None:
+    """Each with its place, as everywhere; nothing is kept."""
+    answer = api.call("PUT", "/jobs/north/sales", json=body(staging="/etc", publish={"table": "east.sales"}))
+    assert 400 == answer.status_code
+    told = {problem["path"] for problem in answer.json()["detail"]["problems"]}
+    assert {"sales.yaml staging", "sales.yaml publish.table"} == told
+    assert 1 == revision(api)
+
+
+def test_what_is_removed_is_gone_and_remembered(api: Api) -> None:
+    """A removed job is not found any more, nor removed twice, and its history stays."""
+    assert 200 == api.call("DELETE", "/jobs/north/sales").status_code
+    assert (404, 404) == (
+        api.call("GET", "/jobs/north/sales").status_code,
+        api.call("DELETE", "/jobs/north/sales").status_code,
+    )
+    assert [] == api.call("GET", "/jobs").json()["jobs"]
+    assert [False, True] == [one["is_removed"] for one in api.call("GET", "/jobs/north/sales/history").json()]
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+    ],
+)
+def test_other_sites_change_nothing(api: Api, method: str, headers: dict[str, str], expected: int) -> None:
+    """What a page elsewhere can make a browser send is refused, although the cookie comes with it."""
+    api.client.cookies.set("_token", api.tokens["admin"])
+    answer = api.call(method, "/jobs/north/sales", "cookie", headers=headers, json=body(description="b"))
+    assert (expected, 1 + (expected == 200)) == (answer.status_code, revision(api))
+
+
+def test_without_a_registry_nothing_is_served(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer says which setting is missing, and where."""
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", "[]")
+    answer = api.call("GET", "/jobs")
+    assert (503, True) == (answer.status_code, "has no airflow_orchestration.bundles" in answer.text)
+
+
+def test_a_store_that_is_away_gives_nothing_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its place nor its user stands in the answer."""
+    monkeypatch.setenv("AIRFLOW_CONN_ORCHESTRATION_DEFAULT", "postgres://secret@localhost:1/hidden")
+    answer = api.call("GET", "/jobs")
+    assert (503, False) == (answer.status_code, "secret" in answer.text or "hidden" in answer.text)
+
+
+def test_the_plugin_mounts_the_app() -> None:
+    """The api-server finds it in the plugin, below a prefix of its own."""
+    assert [("/orchestration", app)] == [
+        (one["url_prefix"], one["app"]) for one in OrchestrationPlugin().fastapi_apps
+    ]

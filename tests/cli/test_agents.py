@@ -1,0 +1,196 @@
+"""What `airflow orchestration agents` does to the registry, and what it prints."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow import settings
+from airflow.models import import_all_models
+from airflow.models.base import Base
+from airflow.models.connection import Connection
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from airflow_orchestration.cli.commands import get_cli_commands
+from tests.registered_jobs import CONTRACT, connect_airflow, specification, store_of
+
+Command = Callable[..., str]
+
+
+def parsed(words: list[str]) -> Namespace:
+    """The arguments as Airflow's command line would read them, and the name of the command."""
+    (group,) = get_cli_commands()
+    (of_agents,) = [command for command in group.subcommands if command.name == "agents"]
+    parser = ArgumentParser()
+    commands = parser.add_subparsers(dest="command")
+    for command in of_agents.subcommands:
+        known = commands.add_parser(command.name)
+        for argument in command.args:
+            argument.add_to_parser(known)
+        known.set_defaults(func=command.func)
+    return parser.parse_args(words)
+
+
+@pytest.fixture
+def run(database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command against a fresh registry and returns what it printed; `expected` is its exit code."""
+    connect_airflow(database, monkeypatch)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")  # whatever a command sets is gone after the test
+    monkeypatch.delenv("_AIRFLOW_PROCESS_CONTEXT")
+
+    def command(*words: object, expected: int = 0) -> str:
+        arguments = parsed([str(word) for word in words])
+        if expected:
+            with pytest.raises(SystemExit) as ended:
+                arguments.func(arguments)
+            assert expected == ended.value.code
+        else:
+            arguments.func(arguments)
+        return capsys.readouterr().out
+
+    return command
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    """A job's file with its contract beside it."""
+    return written(tmp_path / "sales.yaml")
+
+
+def written(path: Path, **changes: Any) -> Path:
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text(specification(path.parent.name if path.parent.name == "south" else "north", **changes))
+    (path.parent / "sales.odcs.yaml").write_text(CONTRACT)
+    return path
+
+
+def test_a_job_is_put_shown_and_listed(run: Command, job: Path) -> None:
+    """The Dag's id and the revision are told; what is kept is what was in the files."""
+    assert "north__sales is kept as revision 1" in run("put", "north", "sales", job)
+    assert "Nothing to do: north__sales is so since revision 1" in run("put", "north", "sales", job)
+    listed = run("list")
+    assert all(word in listed for word in ("north__sales", getpass.getuser(), "revision", "at (UTC)"))
+    shown = run("show", "north", "sales")
+    assert f"# sales.yaml, revision 1\n{job.read_text()}" in shown
+    assert f"# sales.odcs.yaml, revision 1\n{CONTRACT}" in shown
+
+
+def test_history_tells_who_changed_what(run: Command, job: Path) -> None:
+    """Each change with its author, removals too, and a job as it was can be shown again."""
+    run("put", "north", "sales", job, "--by", "[bold]first[/bold]")
+    written(job, description="new")
+    run("put", "north", "sales", job, "--by", "second")
+    assert "removed with revision 3" in run("remove", "north", "sales", "--by", "third")
+    told = run("history", "north")
+    assert all(word in told for word in ("[bold]first[/bold]", "second", "third", "removed"))
+    assert "There are no jobs." in run("list")
+    assert "Sales of a day" in run("show", "north", "sales", "--revision", 1)
+    assert "north__sales" in run("list", "--revision", 2)
+
+
+def test_other_programs_read_json(run: Command, job: Path) -> None:
+    """Every command can answer in JSON."""
+    put = json.loads(run("put", "north", "sales", job, "--by", "a", "--output", "json"))
+    assert (1, "north__sales", "a", False) == tuple(
+        put[name] for name in ("revision", "dag_id", "changed_by", "is_removed")
+    )
+    assert [put] == json.loads(run("list", "north", "--output", "json"))
+    assert [] == json.loads(run("list", "south", "--output", "json"))
+    assert [put] == json.loads(run("history", "north", "sales", "--output", "json"))
+    shown = json.loads(run("show", "north", "sales", "--output", "json"))
+    assert {**put, "files": {"sales.yaml": job.read_text(), "sales.odcs.yaml": CONTRACT}} == shown
+    assert json.loads(run("remove", "north", "sales", "--output", "json"))["is_removed"]
+
+
+def test_a_bad_job_is_refused_with_every_problem(run: Command, job: Path, database: str) -> None:
+    """The exit code is that of a bad input, and the registry stays as it was."""
+    written(job, publish={"table": "south.sales"}, staging="/etc", schedule="61 * * * *")
+    told = run("put", "north", "sales", job, expected=2)
+    assert all(
+        word in told for word in ("sales.yaml staging", "sales.yaml publish.table", "nothing was changed")
+    )
+    written(job, schedule="61 * * * *")
+    assert "sales.yaml schedule: Airflow can't read it" in run("put", "north", "sales", job, expected=2)
+    with store_of(database) as store:
+        assert 0 == store.registry.revision()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("put", "north", "sales", "nowhere.yaml"), "can't be read"),
+        (("put", "North", "sales", "{job}"), "'North' is no name"),
+        (("put", "north", "sales", "{job}", "--contract", "nowhere"), "can't be read"),
+        (("put", "north", "sales", "{job}", "--by", "a\nb"), "changed_by"),
+        (("put", "north", "sales", "{job}", "--conn-id", "other"), "with connection other"),
+        (("remove", "north", "sales"), "is not in the registry"),
+        (("show", "north", "sales"), "is not in the registry"),
+        (("capacity", "north", "--cpu", "1"), "together"),
+        (("capacity", "north", "--none", "--cpu", "1"), "together"),
+    ],
+)
+def test_what_can_not_be_done_is_said(run: Command, job: Path, words: tuple[str, ...], told: str) -> None:
+    """The message names the place and what to do; the exit code is 2."""
+    assert told in run(*(word.format(job=job) for word in words), expected=2)
+
+
+def test_the_contract_beside_is_found(run: Command, job: Path) -> None:
+    """It is the one that the specification names, unless another file is given, and never one elsewhere."""
+    other = job.parent / "other.yaml"
+    other.write_text(CONTRACT.replace("Sales", "Others"))
+    run("put", "north", "sales", job, "--contract", other)
+    assert "Others" in run("show", "north", "sales")
+    written(job, contract="../sales.odcs.yaml")
+    assert "names no contract file beside it" in run("put", "north", "sales", job, expected=2)
+
+
+def test_a_folder_is_checked(run: Command, tmp_path: Path) -> None:
+    """Every bad job of a folder is told with its problems, those of its contract too; the good ones are counted."""
+    written(tmp_path / "north" / "sales.yaml")
+    written(tmp_path / "south" / "sales.yaml", owner=3)
+    shared = ("--shared-conn-id", "orchestration_default")
+    told = run("check", tmp_path, *shared, expected=2)
+    assert "south/sales.yaml\n  owner: must be a valid string" in told
+    assert "2 jobs, 1 refused" in told
+    (tmp_path / "south" / "sales.yaml").unlink()
+    (tmp_path / "north" / "sales.odcs.yaml").write_text("kind: [")
+    checked = json.loads(run("check", tmp_path, *shared, "--output", "json", expected=2))
+    assert (1, ["north/sales.yaml"]) == (checked["jobs"], list(checked["refused"]))
+    written(tmp_path / "north" / "sales.yaml")
+    assert "1 jobs, 0 refused" in run("check", tmp_path, *shared)
+
+
+def test_capacity_is_set_shown_and_lifted(run: Command) -> None:
+    """For all together and for each tenant; what is left out is not changed."""
+    assert "all together" in run("capacity")
+    told = run("capacity", "north", "--cpu", "0.5", "--memory-mb", "1024", "--connections", "0")
+    assert all(word in told for word in ("north", "0.5", "1,024"))
+    limits = json.loads(run("capacity", "--output", "json"))
+    assert {"cpu_millicores": 500, "memory_mb": 1024, "connections": 0} == limits["north"]
+    assert "north" not in run("capacity", "north", "--none")
+
+
+def test_a_connection_of_airflows_database_is_found(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was added under Admin, Connections, is known to the commands as it is to a task."""
+    made = json.loads(os.environ["AIRFLOW_CONN_ORCHESTRATION_DEFAULT"])
+    monkeypatch.delenv("AIRFLOW_CONN_ORCHESTRATION_DEFAULT")
+    import_all_models()
+    settings.configure_orm()
+    Base.metadata.create_all(settings.engine)
+    with Session(settings.engine) as session:
+        session.add(Connection(conn_id="orchestration_default", **made))
+        session.commit()
+    try:
+        assert "There are no jobs." in run("list")
+    finally:
+        with Session(settings.engine) as session:
+            session.execute(delete(Connection))
+            session.commit()

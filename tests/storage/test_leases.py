@@ -1,0 +1,295 @@
+"""What agents hold while they work: promises that both stores keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from threading import Thread
+from typing import Any
+
+import psycopg
+import pytest
+
+from airflow_orchestration.domain.agent import ResourceRequirements
+from airflow_orchestration.policies.leasing import DEFAULT_CAPACITY
+from airflow_orchestration.storage.leases import EVERYBODY, FORGET_AFTER, LEASE_TIME, LeaseRequest, Leases
+from airflow_orchestration.storage.memory import MemoryStore
+from airflow_orchestration.storage.postgres import PostgresStore
+from demo.processes import wait_until
+from tests.storage.conftest import Connect, SteppingClock
+
+SECOND = timedelta(seconds=1)
+SHIFT = """UPDATE orchestration.lease SET asked_at = asked_at - %(by)s, unserved_since = unserved_since - %(by)s,
+           granted_at = granted_at - %(by)s, expires_at = expires_at - %(by)s"""
+
+
+@dataclass
+class LeasesUnderTest:
+    """Ten CPUs to lend, and the way to let time pass."""
+
+    leases: Leases
+    passes: Callable[[timedelta], None]
+
+    def ask(self, holder: str, cpus: int, tenant: str = "north") -> str:
+        request = LeaseRequest(holder=holder, tenant=tenant, needed=cpu(cpus))
+        return self.leases.ask(request).action.value
+
+    def turns(self, *holders: str) -> dict[str, str]:
+        return {
+            holder: decision.action.value for holder, decision in sorted(self.leases.turns(holders).items())
+        }
+
+    def holders(self) -> dict[str, bool]:
+        """Who stands there, oldest first, and whether anything is held."""
+        return {one.holder: one.granted_at is not None for one in self.leases.leases()}
+
+
+def cpu(cpus: int) -> ResourceRequirements:
+    return ResourceRequirements(cpu_millicores=cpus * 1000, memory_mb=1, connections=1)
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def lent(request: pytest.FixtureRequest) -> Iterator[LeasesUnderTest]:
+    """The leases of each of the stores."""
+    if request.param == "memory":
+        clock = SteppingClock()
+
+        def wait(by: timedelta) -> None:
+            clock.now += by
+
+        memory = MemoryStore(clock)
+        memory.leases.set_capacity(EVERYBODY, cpu(10).model_copy(update={"memory_mb": 100, "connections": 9}))
+        yield LeasesUnderTest(memory.leases, wait)
+        return
+    connect: Connect = request.getfixturevalue("connect")
+
+    def shift(by: timedelta) -> None:
+        with connect() as connection:
+            connection.execute(SHIFT, {"by": by})
+
+    with PostgresStore(connect) as store:
+        store.leases.set_capacity(EVERYBODY, cpu(10).model_copy(update={"memory_mb": 100, "connections": 9}))
+        yield LeasesUnderTest(store.leases, shift)
+
+
+def test_what_fits_is_lent_and_what_does_not_waits(lent: LeasesUnderTest) -> None:
+    """No more is lent than there is; what is given back is lent to who waits, when they ask again."""
+    assert ["grant", "grant", "wait"] == [lent.ask("a", 6), lent.ask("b", 4), lent.ask("c", 1)]
+    assert {"a": True, "b": True, "c": False} == lent.holders()
+    lent.leases.release("b")
+    assert "grant" == lent.ask("c", 1)
+
+
+def test_what_can_never_be_lent_is_refused(lent: LeasesUnderTest) -> None:
+    """Who needs more than there is does not wait, and has left the queue with what it stood there for."""
+    lent.ask("a", 10)
+    assert ["wait", "refuse"] == [lent.ask("b", 2), lent.ask("b", 11)]
+    assert {"a": True} == lent.holders()
+
+
+def test_asking_again_changes_nothing(lent: LeasesUnderTest) -> None:
+    """A holder that asks again holds the same once, and one that waits keeps its place."""
+    lent.ask("a", 10)
+    for holder in ("b", "c", "b"):
+        lent.passes(SECOND)
+        assert "wait" == lent.ask(holder, 10)
+    assert "grant" == lent.ask("a", 10)
+    assert {"a": True, "b": False, "c": False} == lent.holders()
+
+
+def test_who_asks_for_something_else_gives_back_what_it_held(lent: LeasesUnderTest) -> None:
+    """A holder never keeps a lease of another size than it last asked for."""
+    assert "grant" == lent.ask("a", 4)
+    assert "grant" == lent.ask("b", 4)
+    assert "wait" == lent.ask("a", 8)
+    assert {"a": False, "b": True} == lent.holders()
+    assert [8000] == [one.held.cpu_millicores for one in lent.leases.leases() if one.holder == "a"]
+
+
+def test_a_lease_that_nobody_renews_is_lent_again(lent: LeasesUnderTest) -> None:
+    """After its time a lease counts for nothing, and can't be renewed any more."""
+    lent.ask("a", 10)
+    lent.passes(LEASE_TIME - SECOND)
+    assert "wait" == lent.ask("b", 1)
+    lent.passes(SECOND)
+    assert not lent.leases.renew("a")
+    assert "grant" == lent.ask("b", 1)
+    assert "wait" == lent.ask("a", 10)
+
+
+def test_a_lease_that_is_renewed_stays(lent: LeasesUnderTest) -> None:
+    """Each renewal, and each asking again, lasts for another lease time."""
+    lent.ask("a", 10)
+    lent.passes(LEASE_TIME - SECOND)
+    assert lent.leases.renew("a")
+    lent.passes(LEASE_TIME - SECOND)
+    assert "grant" == lent.ask("a", 10)
+    lent.passes(LEASE_TIME - SECOND)
+    assert "wait" == lent.ask("b", 1)
+
+
+def test_a_place_that_is_renewed_stays(lent: LeasesUnderTest) -> None:
+    """Who waits and says so is not passed over; who is not heard of is."""
+    lent.ask("a", 10)
+    lent.ask("b", 10)
+    lent.passes(LEASE_TIME - SECOND)
+    assert lent.leases.renew("b")
+    lent.passes(SECOND)
+    assert "wait" == lent.ask("c", 1)
+    lent.passes(LEASE_TIME)
+    assert "grant" == lent.ask("c", 1)
+
+
+def test_who_comes_back_late_has_its_place_again(lent: LeasesUnderTest) -> None:
+    """A worker may be long in coming: a place that expired is found again, before those that asked since."""
+    lent.ask("a", 10)
+    lent.ask("b", 6)
+    lent.passes(LEASE_TIME)
+    lent.ask("c", 10)
+    lent.ask("d", 6)
+    lent.ask("b", 6)
+    lent.leases.release("c")
+    assert {"b": "grant", "d": "wait"} == lent.turns("b", "d")
+
+
+def test_who_comes_back_much_later_begins_anew(lent: LeasesUnderTest) -> None:
+    """A place that expired long ago is forgotten."""
+    lent.ask("a", 10)
+    lent.ask("b", 6)
+    lent.passes(FORGET_AFTER + LEASE_TIME)
+    lent.ask("c", 10)
+    lent.ask("d", 6)
+    lent.ask("b", 6)
+    lent.leases.release("c")
+    assert {"b": "wait", "d": "grant"} == lent.turns("b", "d")
+
+
+def test_turns_lend_nothing_and_keep_places(lent: LeasesUnderTest) -> None:
+    """A look says whose turn it is, keeps the places, renews no lease, and leaves out who is unknown."""
+    lent.ask("a", 10)
+    lent.ask("b", 4)
+    lent.passes(LEASE_TIME - SECOND)
+    assert {"a": "grant", "b": "wait"} == lent.turns("a", "b", "unknown")
+    lent.passes(SECOND)
+    assert {"b": "grant"} == lent.turns("a", "b")
+    assert {"b": False} == lent.holders()
+
+
+def test_a_look_finds_a_place_again_that_has_expired(lent: LeasesUnderTest) -> None:
+    """After a triggerer was away for a while, who waited still stands where it stood."""
+    lent.ask("a", 10)
+    lent.ask("b", 4)
+    lent.passes(LEASE_TIME)
+    assert {} == lent.holders()
+    assert {"b": "grant"} == lent.turns("b")
+
+
+def test_the_tenant_that_holds_less_is_first(lent: LeasesUnderTest) -> None:
+    """What is given back goes to the tenant that holds least, though another one asked first."""
+    for number, (holder, tenant, cpus) in enumerate(
+        [("n1", "north", 6), ("s1", "south", 4), ("n2", "north", 4), ("s2", "south", 4)]
+    ):
+        assert ("grant" if number < 2 else "wait") == lent.ask(holder, cpus, tenant)
+    lent.leases.release("s1")
+    assert {"n2": "wait", "s2": "grant"} == lent.turns("n2", "s2")
+
+
+def test_a_tenant_that_was_served_while_it_waited_stands_behind_one_that_was_not(
+    lent: LeasesUnderTest,
+) -> None:
+    """One who needs everything does not wait for all small requests that were there before it."""
+    for holder in ("n1", "n2", "n3"):
+        lent.ask(holder, 10, "north")
+    lent.ask("s1", 10, "south")
+    lent.leases.release("n1")
+    assert "grant" == lent.ask("n2", 10, "north")
+    lent.leases.release("n2")
+    assert {"n3": "wait", "s1": "grant"} == lent.turns("n3", "s1")
+
+
+def test_tenants_have_limits_of_their_own(lent: LeasesUnderTest) -> None:
+    """A tenant's limit holds for it alone, and is lifted again."""
+    lent.leases.set_capacity("north", cpu(2))
+    assert ["refuse", "grant"] == [lent.ask("a", 3), lent.ask("b", 2)]
+    assert ["wait", "grant"] == [lent.ask("c", 1), lent.ask("d", 3, "south")]
+    assert cpu(2) == lent.leases.capacities()["north"]
+    lent.leases.set_capacity("north", None)
+    assert "grant" == lent.ask("c", 1)
+    assert {EVERYBODY} == set(lent.leases.capacities())
+
+
+def test_the_capacity_of_everybody_has_a_default(lent: LeasesUnderTest) -> None:
+    """Without a capacity of its own a store lends what a middling cluster has."""
+    assert 10_000 == lent.leases.capacities()[EVERYBODY].cpu_millicores
+    lent.leases.set_capacity(EVERYBODY, None)
+    assert {EVERYBODY: DEFAULT_CAPACITY} == lent.leases.capacities()
+    assert ["grant", "refuse"] == [lent.ask("a", 64), lent.ask("b", 65)]
+
+
+def test_less_capacity_takes_nothing_away(lent: LeasesUnderTest) -> None:
+    """Who holds more than there is by now keeps it; who can't be lent anything any more is told so."""
+    lent.ask("a", 9)
+    lent.ask("b", 4)
+    lent.leases.set_capacity(EVERYBODY, cpu(3))
+    assert ["grant", "refuse"] == [lent.ask("a", 9), lent.ask("b", 4)]
+
+
+def test_giving_back_what_nobody_holds_does_nothing(lent: LeasesUnderTest) -> None:
+    """Released twice or never lent: all the same."""
+    lent.leases.release("nobody")
+    assert not lent.leases.renew("nobody")
+    assert {} == lent.turns("nobody")
+
+
+def test_who_waits_for_the_lock_sees_what_was_lent_meanwhile(
+    connect: Connect, database: str, target: psycopg.Connection[Any]
+) -> None:
+    """Whatever isolation a database has for its transactions: two that ask at once are not both lent the same."""
+    name = target.info.dbname
+    target.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'".encode())
+    told: list[str] = []
+
+    def ask() -> None:
+        with PostgresStore(connect) as store:
+            told.append(LeasesUnderTest(store.leases, lambda _: None).ask("b", 64))
+
+    with psycopg.connect(database) as first:
+        first.execute("SELECT FROM orchestration.lease_capacity FOR UPDATE")
+        second = Thread(target=ask)
+        second.start()
+        waits_for_lock(target)
+        now = datetime.now(UTC)
+        first.execute(
+            "INSERT INTO orchestration.lease VALUES ('a', '', 1000, 1, 0, %(now)s, %(now)s, %(now)s, %(until)s)",
+            {"now": now, "until": now + LEASE_TIME},
+        )
+    second.join()
+    assert ["wait"] == told
+
+
+def test_who_waits_for_the_lock_does_not_renew_what_has_expired_meanwhile(
+    connect: Connect, database: str, target: psycopg.Connection[Any]
+) -> None:
+    """What one has seen expired and lent again is not brought back by a renewal that began before."""
+    told: list[bool] = []
+
+    def renew() -> None:
+        with PostgresStore(connect) as store:
+            told.append(store.leases.renew("a"))
+
+    with PostgresStore(connect) as store:
+        LeasesUnderTest(store.leases, lambda _: None).ask("a", 64)
+    with psycopg.connect(database) as first:
+        first.execute("SELECT FROM orchestration.lease_capacity FOR UPDATE")
+        second = Thread(target=renew)
+        second.start()
+        waits_for_lock(target)
+        first.execute("UPDATE orchestration.lease SET expires_at = clock_timestamp()")
+    second.join()
+    assert [False] == told
+
+
+def waits_for_lock(target: psycopg.Connection[Any]) -> None:
+    query = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    assert wait_until(lambda: target.execute(query).fetchone() is not None, 10, every=0.01)

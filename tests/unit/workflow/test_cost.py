@@ -1,0 +1,76 @@
+"""How long will a feed take? Its own history, else what the tenant's agents showed, else its cells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from airflow_orchestration.domain.agent import AgentOutcome, AgentPerformance
+from airflow_orchestration.domain.pipeline import Pipeline
+from airflow_orchestration.domain.run_spec import RunSpec
+from airflow_orchestration.engine.survey import UNKNOWN
+from airflow_orchestration.storage.memory import MemoryStore
+from airflow_orchestration.workflow.cost import estimated_costs
+from tests.storage.builders import RUN, claimed, delivered
+from tests.unit.workflow.conftest import COLUMNS, CONTRACT
+
+VOLUME = replace(UNKNOWN, rows=1000, columns=2)
+GUESSED, LEARNED = pytest.approx(0.101), pytest.approx(10.1)
+
+
+def spec(**pipeline: Any) -> RunSpec:
+    feeds = [
+        {"id": name, "uri": f"landing/{name}.csv", "format": "csv", "columns": COLUMNS, "type": kind}
+        for name, kind in (("a", "data_ingestion"), ("b", "data_ingestion"), ("c", "data_validation"))
+    ]
+    declared = {
+        "id": RUN.dag_id,
+        "roots": {"landing": "/landing"},
+        "staging": "/staging",
+        "contract": "unused",
+        "sync": {"deadline": 60},
+        "publish": {"table": "public.thing"},
+        "feeds": feeds,
+        "tenant": "north",
+        "agents": {},
+    }
+    return RunSpec(
+        pipeline=Pipeline.model_validate(declared | pipeline),
+        contracts=(CONTRACT,),
+        run_date=date(2026, 11, 22),
+    )
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """One in which feed `a` took 7 seconds, and the agents of `north` ingest 100 records a second."""
+    store = MemoryStore(lambda: datetime(2026, 11, 22, tzinfo=UTC))
+    store.register(claimed(store, "branch:b1", 1), delivered("a", 10, seconds=7.0))
+    performance = AgentPerformance(execution_time=timedelta(seconds=5), data_quality_score=1.0, records=500)
+    for number in range(3):
+        told = AgentOutcome(
+            agent_id="x", agent_type="t", kind="data_ingestion", batch=f"b{number}", succeeded=True,
+            performance=performance,
+        )  # fmt: skip
+        store.agents.record(claimed(store, f"agent:{number}", 1), "north", told)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "expected"),
+    [
+        pytest.param({}, {"a": 7.0, "b": LEARNED, "c": GUESSED}, id="learned in this kind of work alone"),
+        pytest.param({"agents": None}, {"a": 7.0, "b": GUESSED, "c": GUESSED}, id="no agents work here"),
+        pytest.param({"tenant": "south"}, {"a": 7.0, "b": GUESSED, "c": GUESSED}, id="another tenant's"),
+    ],
+)
+def test_a_feed_without_history_costs_what_such_work_takes(
+    store: MemoryStore, pipeline: dict[str, Any], expected: dict[str, float]
+) -> None:
+    """A feed's own seconds come first, then the pace of its tenant's agents in such work, then a guess."""
+    told = spec(**pipeline)
+
+    assert expected == estimated_costs(store, RUN.dag_id, told, dict.fromkeys(told.feeds, VOLUME))
