@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from benchmarks import (
     agents_choice,
+    agents_parse,
     fusion,
     gates_immediate,
     gates_latency,
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[..., None]] = {
     "gates-immediate": gates_immediate.main,
     "gates-rounds": gates_rounds.main,
     "gates-thousand": gates_thousand.main,
+    "agents-parse": agents_parse.main,
     "agents-choice": agents_choice.main,
 }
 

@@ -21,7 +21,9 @@ class StrictRefiner(Agent):
         """Do what the lane does, then judge the result."""
         result = work.process()
         if result.quality_score < self.parameters.quality_threshold:
-            raise AgentWorkError(f"quality {result.quality_score:.3f} is not good enough; have it delivered again")
+            raise AgentWorkError(
+                f"quality {result.quality_score:.3f} is not good enough; have it delivered again"
+            )
         return result
 
 

@@ -19,7 +19,7 @@ from airflow_orchestration.storage.store import RunKey, RunState
 from airflow_orchestration.workflow.gate import evaluate_sync_points
 from airflow_orchestration.workflow.reconcile import POLICY as RECONCILING
 from airflow_orchestration.workflow.step import read_spec
-from demo import airports, flights
+from demo import agents, airports, flights
 from demo.api import FINAL_STATES
 from demo.scenarios import FEED_FILES, FLIGHT_FILES, PIPELINES, Landing, Scenario
 from demo.stack import Stack
@@ -51,6 +51,8 @@ DEMOS: Mapping[str, Demo] = MappingProxyType(
 
 def play(stack: Stack, scenario_name: str, out: Console, pipeline: str = "airports") -> int:
     """Run a demo's Dag once in a scenario; return the exit code."""
+    if pipeline == "agents":
+        return agents.play(stack, scenario_name, out)
     demo = DEMOS[pipeline]
     scenario = PIPELINES[pipeline][scenario_name](Landing(stack.home / "landing", demo.files))
     out.print(f"\n[bold]Scenario {scenario_name}[/]: {scenario.about}")

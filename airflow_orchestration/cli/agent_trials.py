@@ -34,9 +34,10 @@ def comparison_view(found: Comparison, seconds: float) -> Group:
     for label, name in (("always 1.0", "constant"), ("learned", "learned"), ("known", "best")):
         table.add_row(label, f"{told['successes'][name]:,}", f"{told['success_rate'][name]:.1%}")
     gained = told["gained"]
+    span = f"{gained['least']:,} to {gained['most']:,}"
     notes = (
-        f"gained by learning: {gained['mean']:,.0f} batches in {DAYS} days, from {gained['least']:,} to "
-        f"{gained['most']:,}; a loss in {gained['settings_with_a_loss']} of {found.settings}",
+        f"gained by learning: {gained['mean']:,.0f} batches in {DAYS} days, from {span}",
+        f"lost by learning: in {gained['settings_with_a_loss']} of {found.settings} settings",
         f"a good template that failed all day, hundreds of times, is chosen again {_after(found.one_bad_day)}",
         f"one that nobody knew before such a day is chosen again {_after(found.first_day_bad)}",
         f"one that turned bad for good gets {found.bad_for_good:.1%} of the last {LAST_DAYS} days' batches",

@@ -50,7 +50,9 @@ class FoundJob:
     @property
     def subject(self) -> str:
         """What an error calls it."""
-        return f"job {f'{self.tenant}/{self.path.name}'!a}"
+        if not self.job:
+            return f"folder {self.path.name!a}"
+        return f"job {f'{self.tenant}/{self.path.name}'.removeprefix('/')!a}"
 
 
 def find_job(folder: Path, tenant: str, job: str) -> FoundJob:

@@ -169,7 +169,8 @@ def renewing(hook: OrchestrationHook, holder: str) -> Iterator[None]:
         with hook.store() as store:
             while not ended.wait(LEASE_TIME.total_seconds() / 3):
                 try:
-                    store.leases.renew(holder)
+                    if not store.leases.renew(holder):
+                        hook.log.warning("%s holds nothing any more; its next word of progress stops it", holder)
                 except Exception:
                     hook.log.warning("The lease of %s can't be renewed; trying again", holder, exc_info=True)
 

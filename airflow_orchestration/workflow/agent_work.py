@@ -15,7 +15,7 @@ from airflow_orchestration.agents.work import Work, WorkResult
 from airflow_orchestration.domain.agent import AgentOutcome, AgentPerformance, QueuedBatch, kinds_of
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.outcome import FeedOutcome
-from airflow_orchestration.exceptions import AgentWorkError, FeedError
+from airflow_orchestration.exceptions import AgentWorkError, FeedError, FencedError
 from airflow_orchestration.policies.leasing import LeaseAction, LeaseDecision
 from airflow_orchestration.storage.agent_records import AssignedAgent
 from airflow_orchestration.storage.leases import LeaseRequest
@@ -62,7 +62,11 @@ class AgentAtWork:
         return decision
 
     def give_back(self) -> None:
-        """Release what it holds, or leave the queue."""
+        """Release what it holds, or leave the queue; who was fenced off leaves it to its successor."""
+        try:
+            self.step.store.end_lease(self.step.fence)
+        except FencedError:
+            return
         self.step.store.leases.release(self.holder)
 
     def run_branch(self, agent: Agent, *, last_try: bool) -> tuple[Waiting, ...]:

@@ -49,6 +49,12 @@ def dag_versions(stack: Stack, dag_id: str) -> list[dict[str, Any]]:
     return answer
 
 
+def seconds_until_known(stack: Stack, dag_id: str) -> float:
+    begun = time.monotonic()
+    stack.api.wait_for_dag(dag_id)
+    return time.monotonic() - begun
+
+
 def run_of(stack: Stack, dag_id: str, run_id: str) -> dict[str, Any]:
     answer: dict[str, Any] = stack.api.get(f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}")
     return answer
@@ -65,9 +71,7 @@ def test_jobs_of_the_registry_run(stack: Stack, tmp_path: Path) -> None:
     with psycopg.connect(stack.warehouse_dsn) as connection:
         connection.execute("CREATE SCHEMA north; CREATE SCHEMA east")
     put(stack, tmp_path / "one", specification(sync={"deadline": 120, "late": "discard"}))
-    begun = time.monotonic()
-    stack.api.wait_for_dag("north__sales")
-    assert time.monotonic() - begun < WITHIN
+    assert seconds_until_known(stack, "north__sales") < WITHIN
     run_id = stack.api.trigger("north__sales")
 
     changed = {"publish": {"table": "north.sales_changed"}, "max_rounds": 2}
@@ -77,9 +81,7 @@ def test_jobs_of_the_registry_run(stack: Stack, tmp_path: Path) -> None:
     land(stack, "east", "shop.csv")
     conf = {"specification": specification("east"), "contract": CONTRACT}
     assert "success" == trigger(stack, "registers_a_job", conf).state
-    begun = time.monotonic()
-    stack.api.wait_for_dag("east__stock")
-    assert time.monotonic() - begun < WITHIN
+    assert seconds_until_known(stack, "east__stock") < WITHIN
     assert "success" == trigger(stack, "east__stock").state
     assert 2 == row_count(stack, "east.sales")
 

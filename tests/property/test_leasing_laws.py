@@ -24,7 +24,16 @@ amounts = st.builds(
     memory_mb=st.integers(1, 4),
     connections=st.integers(0, 4),
 )
-limits = st.dictionaries(st.sampled_from(TENANTS[1:]), amounts)
+limits = st.dictionaries(
+    st.sampled_from(TENANTS[1:]),
+    st.builds(
+        ResourceRequirements,
+        cpu_millicores=st.integers(2, 6),
+        memory_mb=st.integers(2, 9),
+        connections=st.integers(2, 9),
+    ),
+    min_size=1,
+)
 asking = st.builds(
     LeaseRequest,
     holder=st.sampled_from("abcdefgh"),
@@ -37,6 +46,7 @@ happenings = st.lists(
     | asking
     | st.tuples(st.sampled_from(["renew", "release", "turns"]), st.sampled_from("abcdefgh"))
     | st.integers(1, 40).map(lambda seconds: timedelta(seconds=seconds)),
+    min_size=4,
     max_size=40,
 )
 
@@ -112,7 +122,8 @@ def test_what_fits_an_empty_system_is_lent_at_last(
         held = [one.holder for one in world.leases.leases() if one.granted_at]
         if "last" in held:
             break
-        world.leases.release(held[0])
+        for holder in held[:1]:
+            world.leases.release(holder)
         for one in others:
             if one.holder != "last":
                 world.ask(LeaseRequest(holder=one.holder, tenant=one.tenant, needed=one.held))

@@ -1,4 +1,4 @@
-"""A round of a small pipeline on the store in memory, whose batches lanes or agents process."""
+"""A round of a small pipeline, whose batches lanes or agents process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_orchestration.engine.staging import StagingArea
 from airflow_orchestration.policies.quorum_gate import GateDecision
 from airflow_orchestration.storage.agent_records import AssignedAgent
 from airflow_orchestration.storage.memory import MemoryStore
-from airflow_orchestration.storage.store import Attempt, RunKey, WorkUnit
+from airflow_orchestration.storage.store import Attempt, RunKey, Store, WorkUnit
 from airflow_orchestration.workflow.analyze import analyze_batches
 from airflow_orchestration.workflow.gate import decide_gate
 from airflow_orchestration.workflow.plan import plan_round
@@ -46,13 +46,18 @@ class Clock:
 
 
 class Round:
-    """The first round of a run, planned. A feed is its declaration's changes; a file is its text."""
+    """The first round of a run, planned, on the store in memory or another one.
+
+    A feed is its declaration's changes; a file is its text.
+    """
 
     def __init__(
         self,
         folder: Path,
         feeds: Mapping[str, Mapping[str, Any]],
         files: Mapping[str, str] | None = None,
+        *,
+        store: Store | None = None,
         **pipeline: Any,
     ) -> None:
         self.folder = folder
@@ -60,7 +65,7 @@ class Round:
         for feed_id in feeds:
             self.land(feed_id, (files or {}).get(feed_id, GOOD))
         self.clock = Clock()
-        self.store = MemoryStore(self.clock)
+        self.store: Any = store or MemoryStore(self.clock)
         self.templates = built_in_templates()
         self.spec = RunSpec(
             pipeline=_pipeline(folder, feeds, pipeline), contracts=(CONTRACT,), run_date=date(2026, 11, 22)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from airflow_orchestration.agents.created import CREATION_EVENT
 from airflow_orchestration.agents.templates import AgentTemplate, AgentTemplates
 from airflow_orchestration.domain.agent import (
     AgentOutcome,
+    AgentPerformance,
     AgentRequirement,
     Capability,
     PerformanceTargets,
@@ -22,7 +24,7 @@ from airflow_orchestration.policies.quorum_gate import GateReason
 from airflow_orchestration.storage.agent_records import AssignedAgent
 from airflow_orchestration.workflow.capacity import MEMORY_PER_BRANCH_MB
 from airflow_orchestration.workflow.staffing import NO_TASK, requirement_of
-from tests.unit.workflow.rounds import STREAM, TRANSFORMATION, Round, feeds_of
+from tests.unit.workflow.rounds import KEY, STREAM, TRANSFORMATION, Round, feeds_of
 
 INGESTER, SHAPER = "data_ingestion_specialist", "data_transformation_specialist"
 MANY: dict[str, dict[str, Any]] = {
@@ -57,11 +59,11 @@ def test_each_branch_has_an_agent_for_each_of_its_lanes(tmp_path: Path) -> None:
 
 def test_the_type_of_the_batches_says_who_is_wanted(tmp_path: Path) -> None:
     """Streams and files need ingestion, and a validation, a transformation, an aggregation their specialists."""
-    agents = at_work(Round(tmp_path, MANY).hire())
+    feeds = {name: feed for name, feed in MANY.items() if name != "planes"}
+    agents = at_work(Round(tmp_path, feeds).hire())
 
     assert {
         "load": INGESTER,
-        "planes": INGESTER,
         "shape": SHAPER,
         "checks": "data_validation_specialist",
         "sums": "data_aggregation_specialist",
@@ -144,7 +146,7 @@ def test_agents_are_chosen_once(tmp_path: Path) -> None:
     """A second try gets the agents of the first, and decides and tells nothing anew."""
     bench = Round(tmp_path, MANY)
     first = bench.hire()
-    known = len(bench.store.decisions(KEY := bench.step("look").run_key)), len(bench.store.timeline(KEY))
+    known = len(bench.store.decisions(KEY)), len(bench.store.timeline(KEY))
     again = bench.hire(AgentTemplates(), try_number=2)
 
     assert first == again
@@ -265,9 +267,20 @@ def test_each_tenant_learns_from_its_own_work_alone(tmp_path: Path) -> None:
 
 
 def test_what_was_measured_replaces_the_estimate(tmp_path: Path) -> None:
-    """After enough outcomes the throughput that is expected of a type is the one that it had."""
-    bench = Round(tmp_path, {"planes": {}})
-    assert PerformanceTargets(response_time_seconds=300) == bench.hire()[0].specification.performance_targets
+    """After three measured outcomes the targets are half the pace that the type had, and no longer the formula's."""
+    measured = AgentPerformance(execution_time=timedelta(seconds=10), data_quality_score=0.9, records=1000)
+
+    def targets(outcomes: int) -> PerformanceTargets:
+        bench = Round(tmp_path / str(outcomes), {"planes": {}})
+        fence = bench.step("agent:earlier").fence
+        known = {"agent_id": "x", "agent_type": INGESTER, "kind": "data_ingestion", "performance": measured}
+        for number in range(outcomes):
+            bench.store.agents.record(fence, "", AgentOutcome(batch=str(number), succeeded=True, **known))
+        (agent,) = bench.hire()
+        return agent.specification.performance_targets
+
+    assert PerformanceTargets(response_time_seconds=300) == targets(2)
+    assert PerformanceTargets(response_time_seconds=20, throughput_per_second=50.0) == targets(3)
 
 
 @pytest.mark.parametrize(
