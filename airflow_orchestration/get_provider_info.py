@@ -18,6 +18,7 @@ MODULES = {
         "airflow_orchestration.operators.publish",
         "airflow_orchestration.operators.register_job",
         "airflow_orchestration.operators.require_completeness",
+        "airflow_orchestration.operators.run_agent",
     ],
     "sensors": [
         "airflow_orchestration.sensors.quorum_gate",
@@ -26,6 +27,7 @@ MODULES = {
     "hooks": ["airflow_orchestration.hooks.orchestration"],
     "triggers": [
         "airflow_orchestration.triggers.branch_wait",
+        "airflow_orchestration.triggers.lease_wait",
         "airflow_orchestration.triggers.quorum_gate",
         "airflow_orchestration.triggers.round_gate",
     ],

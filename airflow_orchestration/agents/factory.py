@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from airflow_orchestration.agents.agent import Agent
 from airflow_orchestration.agents.created import AgentFailure, CreatedAgents
 from airflow_orchestration.agents.estimation import (
     estimate_resources,
+    estimation_basis,
     performance_targets,
     quality_thresholds,
 )
@@ -24,6 +25,7 @@ from airflow_orchestration.domain.agent import (
     each_once,
 )
 from airflow_orchestration.domain.conf import validated
+from airflow_orchestration.domain.decision import Json
 from airflow_orchestration.exceptions import (
     AgentCreationError,
     NoSuitableAgentError,
@@ -60,6 +62,10 @@ class AgentFactory:
     """What could be lent to an agent at all, when nobody else works: it has to fit into each of these."""
     refine: Callable[[AgentSpecification], AgentSpecification] = lambda made: made
     """The last word on a specification, for who knows more of the place of work."""
+    _decided: dict[AgentSelectionFacts, AgentSelectionDecision] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    """Tasks of a queue are often alike, and the whole table of a thousand candidates takes milliseconds."""
 
     def select(self, requirement: AgentRequirement) -> AgentSelectionDecision:
         """Choose the type of agent for a task (SEED 24)."""
@@ -69,7 +75,9 @@ class AgentFactory:
             needed=estimate_resources(requirement),
             candidates=tuple(self._candidate(template, needed) for template in self.templates.all()),
         )
-        return AgentSelection().evaluate(facts)
+        if facts not in self._decided:
+            self._decided[facts] = AgentSelection().evaluate(facts)
+        return self._decided[facts]
 
     def generate(
         self, requirement: AgentRequirement, *, now: datetime, context: TaskContext = NO_CONTEXT
@@ -98,7 +106,9 @@ class AgentFactory:
                 decisions.append(decision)
                 made.append(AgentFailure.of(error, requirement))
             else:
-                decisions.append(decision.leading_to(specification.agent_id))
+                decisions.append(
+                    decision.leading_to(specification.agent_id, self._basis(requirement, specification))
+                )
                 made.append(specification)
         return CreatedAgents(by_requirement=tuple(made), decisions=tuple(decisions), created_at=now)
 
@@ -119,6 +129,11 @@ class AgentFactory:
             return template.agent_class(specification, parameters)
         except Exception as error:
             raise AgentCreationError(f"{parameters.agent_id} could not be made: {error}") from error
+
+    def _basis(self, requirement: AgentRequirement, specification: AgentSpecification) -> Mapping[str, Json]:
+        """Whether the task named each estimate, or it was learned, or a formula gave it."""
+        experience = self.experiences(specification.agent_type, requirement.capabilities_needed)
+        return estimation_basis(requirement, experience)
 
     def _candidate(self, template: AgentTemplate, needed: frozenset[Capability]) -> AgentCandidate:
         experience = self.experiences(template.name, needed)
@@ -154,7 +169,7 @@ class AgentFactory:
                 resource_requirements=estimate_resources(requirement, experience),
                 performance_targets=performance_targets(requirement, experience),
                 specialization_parameters=parameters.model_dump(mode="json"),
-                quality_thresholds=quality_thresholds(requirement),
+                quality_thresholds=quality_thresholds(requirement, experience),
                 monitoring_enabled=context.monitoring_required,
             )
         )

@@ -137,28 +137,34 @@ def get_cli_commands() -> list[CLICommand]:
                 ),
                 *_trust_commands(),
                 _agent_commands(),
-                ActionCommand(
-                    name="replay",
-                    help="Decide recorded gates again: as they were, or with another policy",
-                    func=as_server(f"{_TRIALS}.replay"),
-                    args=(*RECORDED, EXPORT, FLOOR, DEADLINE, GRACE_PERIOD, FORMAT),
-                ),
-                ActionCommand(
-                    name="simulate",
-                    help="Try gates on many runs, with arrivals drawn from recorded or given ones",
-                    func=as_server(f"{_TRIALS}.simulate"),
-                    args=(
-                        *RECORDED,
-                        ARRIVALS,
-                        *map(repeated, (FLOOR, DEADLINE, GRACE_PERIOD)),
-                        RUNS,
-                        SEED,
-                        FORMAT,
-                    ),
-                ),
+                *_trial_commands(),
             ),
         )
     ]
+
+
+def _trial_commands() -> tuple[ActionCommand, ...]:
+    return (
+        ActionCommand(
+            name="replay",
+            help="Decide recorded gates again: as they were, or with another policy",
+            func=as_server(f"{_TRIALS}.replay"),
+            args=(*RECORDED, EXPORT, FLOOR, DEADLINE, GRACE_PERIOD, FORMAT),
+        ),
+        ActionCommand(
+            name="simulate",
+            help="Try gates on many runs, with arrivals drawn from recorded or given ones",
+            func=as_server(f"{_TRIALS}.simulate"),
+            args=(
+                *RECORDED,
+                ARRIVALS,
+                *map(repeated, (FLOOR, DEADLINE, GRACE_PERIOD)),
+                RUNS,
+                SEED,
+                FORMAT,
+            ),
+        ),
+    )
 
 
 def _trust_commands() -> tuple[ActionCommand, ...]:
@@ -183,36 +189,7 @@ def _agent_commands() -> GroupCommand:
         name="agents",
         help="The registry of jobs that agents do for tenants, and what they may use",
         subcommands=(
-            ActionCommand(
-                name="put",
-                help="Keep a job's specification: its Dag appears with the next refresh of the bundle",
-                func=as_server(f"{_AGENTS}.put"),
-                args=(TENANT, JOB, SPECIFICATION, CONTRACT, BY, REGISTRY_CONN_ID, FORMAT),
-            ),
-            ActionCommand(
-                name="remove",
-                help="Take a job away; runs that have begun go on",
-                func=as_server(f"{_AGENTS}.remove"),
-                args=(TENANT, JOB, BY, REGISTRY_CONN_ID, FORMAT),
-            ),
-            ActionCommand(
-                name="list",
-                help="Show the jobs of a revision",
-                func=as_server(f"{_AGENTS}.list_jobs"),
-                args=(SOME_TENANT, REVISION, REGISTRY_CONN_ID, FORMAT),
-            ),
-            ActionCommand(
-                name="show",
-                help="Show the files of a job",
-                func=as_server(f"{_AGENTS}.show"),
-                args=(TENANT, JOB, REVISION, REGISTRY_CONN_ID, FORMAT),
-            ),
-            ActionCommand(
-                name="history",
-                help="Show who changed what and when",
-                func=as_server(f"{_AGENTS}.history"),
-                args=(SOME_TENANT, SOME_JOB, REGISTRY_CONN_ID, FORMAT),
-            ),
+            *_registry_commands(),
             ActionCommand(
                 name="check",
                 help="Read a folder of jobs and say what is wrong with each",
@@ -232,6 +209,41 @@ def _agent_commands() -> GroupCommand:
                 args=(SOME_TENANT, CPU, MEMORY_MB, CONNECTIONS, NO_LIMIT, REGISTRY_CONN_ID, FORMAT),
             ),
             *_agent_views(),
+        ),
+    )
+
+
+def _registry_commands() -> tuple[ActionCommand, ...]:
+    return (
+        ActionCommand(
+            name="put",
+            help="Keep a job's specification: its Dag appears with the next refresh of the bundle",
+            func=as_server(f"{_AGENTS}.put"),
+            args=(TENANT, JOB, SPECIFICATION, CONTRACT, BY, REGISTRY_CONN_ID, FORMAT),
+        ),
+        ActionCommand(
+            name="remove",
+            help="Take a job away; runs that have begun go on",
+            func=as_server(f"{_AGENTS}.remove"),
+            args=(TENANT, JOB, BY, REGISTRY_CONN_ID, FORMAT),
+        ),
+        ActionCommand(
+            name="list",
+            help="Show the jobs of a revision",
+            func=as_server(f"{_AGENTS}.list_jobs"),
+            args=(SOME_TENANT, REVISION, REGISTRY_CONN_ID, FORMAT),
+        ),
+        ActionCommand(
+            name="show",
+            help="Show the files of a job",
+            func=as_server(f"{_AGENTS}.show"),
+            args=(TENANT, JOB, REVISION, REGISTRY_CONN_ID, FORMAT),
+        ),
+        ActionCommand(
+            name="history",
+            help="Show who changed what and when",
+            func=as_server(f"{_AGENTS}.history"),
+            args=(SOME_TENANT, SOME_JOB, REGISTRY_CONN_ID, FORMAT),
         ),
     )
 

@@ -130,7 +130,7 @@ class RunAgentOperator(BatchesOperator):
         over = timezone.utcnow() >= until
         if decision.action is LeaseAction.REFUSE or over:
             at_work.give_back()
-            waited = f" It has waited {self.wait_seconds:g} s." if over else ""
+            waited = f". It has waited {self.wait_seconds:g} s." if over else ""
             raise _failed(at_work, ResourceUnavailableError(f"{decision.explanation()}{waited}"))
         self.log.info("%s", decision.explanation())
         at_work.step.store.end_lease(at_work.step.fence)

@@ -83,9 +83,9 @@ class AgentSelectionDecision(Decision):
     missing: Mapping[str, tuple[Capability, ...]]
     """By candidate, the required capabilities that it does not have."""
 
-    def leading_to(self, agent_id: str) -> Self:
-        """Return the decision with the agent that came of it in its evidence."""
-        return replace(self, evidence={**self.evidence, "agent_id": agent_id})
+    def leading_to(self, agent_id: str, estimates: Mapping[str, Json]) -> Self:
+        """Return the decision with the agent that came of it, and what its estimates rest on, in its evidence."""
+        return replace(self, evidence={**self.evidence, "agent_id": agent_id, "estimates": dict(estimates)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,10 @@ class Registry(Protocol):
         """The newest revision of the registry; 0 when it is empty."""
         ...
 
+    def change(self, revision: int) -> JobRevision:
+        """What a revision changed; raises `KeyError` when there is none of this number."""
+        ...
+
     def jobs(self, revision: int | None = None) -> Sequence[JobRevision]:
         """The jobs of a revision, by tenant and job; left out, the newest."""
         ...
@@ -59,6 +63,11 @@ class Registry(Protocol):
     def changes(self, tenant: str | None = None, job: str | None = None) -> Sequence[JobRevision]:
         """Every change, oldest first: all, those of a tenant, those of a job."""
         ...
+
+
+def unknown_revision(revision: int) -> KeyError:
+    """The error for a revision that never was."""
+    return KeyError(f"the registry has no revision {revision}")
 
 
 def unknown_job(tenant: str, job: str) -> KeyError:

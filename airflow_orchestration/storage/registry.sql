@@ -20,6 +20,12 @@ RETURNING revision, tenant, job, files, changed_by, changed_at;
 -- The number of the newest change; 0 when there is none.
 SELECT coalesce(max(revision), 0) AS revision FROM orchestration.job_revision;
 
+-- name: change
+-- What a revision changed.
+SELECT revision, tenant, job, files, changed_by, changed_at
+FROM orchestration.job_revision
+WHERE revision = %(revision)s;
+
 -- name: jobs
 -- The jobs of a revision, each as its last change up to there left it; without a number, the newest.
 SELECT revision, tenant, job, files, changed_by, changed_at

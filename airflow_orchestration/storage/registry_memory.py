@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from threading import Lock
 
-from airflow_orchestration.storage.registry import JobRevision, unknown_job
+from airflow_orchestration.storage.registry import JobRevision, unknown_job, unknown_revision
 
 
 class MemoryRegistry:
@@ -36,6 +36,12 @@ class MemoryRegistry:
     def revision(self) -> int:
         """The newest revision of the registry; 0 when it is empty."""
         return len(self._changes)
+
+    def change(self, revision: int) -> JobRevision:
+        """What a revision changed; raises `KeyError` when there is none of this number."""
+        if not 1 <= revision <= len(self._changes):
+            raise unknown_revision(revision)
+        return self._changes[revision - 1]
 
     def jobs(self, revision: int | None = None) -> Sequence[JobRevision]:
         """The jobs of a revision, by tenant and job; left out, the newest."""

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from airflow_orchestration.storage import rows
-from airflow_orchestration.storage.registry import JobRevision, unknown_job
+from airflow_orchestration.storage.registry import JobRevision, unknown_job, unknown_revision
 from airflow_orchestration.storage.sql_file import statements
 
 _SQL = statements("registry.sql")
@@ -48,6 +48,13 @@ class PostgresRegistry:
         with self._transaction() as cursor:
             row = cursor.execute(_SQL["newest_revision"]).fetchone()
         return int(row["revision"]) if row else 0
+
+    def change(self, revision: int) -> JobRevision:
+        """What a revision changed; raises `KeyError` when there is none of this number."""
+        found = self._all("change", {"revision": revision})
+        if not found:
+            raise unknown_revision(revision)
+        return found[0]
 
     def jobs(self, revision: int | None = None) -> Sequence[JobRevision]:
         """The jobs of a revision, by tenant and job; left out, the newest."""

@@ -235,8 +235,9 @@ def _fail_without_agent(step: Step, shares: Sequence[Share], created: CreatedAge
 
 
 def fail_batches(step: Step, branch_id: str, feeds: Collection[str], error: str) -> None:
-    """Register batches as failed that nobody has worked on."""
-    for feed_id in feeds:
+    """Register batches as failed that nobody has worked on; what came of others in this round stays."""
+    known = {outcome.feed_id for outcome in step.store.outcomes(step.run_key) if outcome.round == step.round}
+    for feed_id in [feed_id for feed_id in feeds if feed_id not in known]:
         step.register(
             FeedOutcome(
                 feed_id=feed_id,

@@ -55,7 +55,7 @@ def connection(postgres: Any) -> str:
     with PostgresStore(lambda: psycopg.connect(dsn)) as store:
         staff = fence(store, "staff", 0)
         agent = assigned(work={"batch": {"id": "planes"}})
-        store.record_decision(staff, choice().leading_to(agent.agent_id))
+        store.record_decision(staff, choice().leading_to(agent.agent_id, {}))
         store.agents.assign(staff, [agent])
         monitor = AgentMonitor(store=store, fence=fence(store, round_number=0), agent=agent, tenant="north")
         monitor.started(timedelta(0))

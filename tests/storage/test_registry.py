@@ -44,6 +44,10 @@ def test_every_change_is_a_revision(registry: Registry) -> None:
     assert ("a", "b", "c") == (first.changed_by, second.changed_by, third.changed_by)
     assert first.changed_at <= second.changed_at <= third.changed_at
     assert [first, second, third] == list(registry.changes())
+    assert (first, third) == (registry.change(1), registry.change(3))
+    for never in (0, 4):
+        with pytest.raises(KeyError, match=f"no revision {never}"):
+            registry.change(never)
     assert 3 == registry.revision()
 
 

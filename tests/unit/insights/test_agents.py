@@ -68,7 +68,7 @@ def choice(*, success_rate: float = 1.0) -> AgentSelectionDecision:
 def one_agent(store: MemoryStore, **changes: Any) -> AgentMonitor:
     """One agent for a queue, chosen and assigned, before it begins."""
     staff = fence(store, "staff", 0)
-    store.record_decision(staff, choice().leading_to(f"{VALIDATOR}_1"))
+    store.record_decision(staff, choice().leading_to(f"{VALIDATOR}_1", {}))
     agent = assigned(work={"batch": {"id": "planes"}}, **changes)
     store.agents.assign(staff, [agent])
     return AgentMonitor(store=store, fence=fence(store, round_number=0), agent=agent, tenant="north")
@@ -130,7 +130,7 @@ def test_decisions_go_to_the_agents_that_they_name(store: MemoryStore) -> None:
     staff = fence(store, "staff", 0)
     for agent_id, rate in (("a", 0.5), ("b", 1.0)):
         decision = choice(success_rate=rate)
-        store.record_decision(staff, decision.leading_to(agent_id))
+        store.record_decision(staff, decision.leading_to(agent_id, {}))
     store.agents.assign(staff, [assigned("b", 0), assigned("a", 1)])
     [found] = run_agents(store, RUN)
     assert [("b", 1.0), ("a", 0.8)] == [(it.agent_id, it.choice.score) for it in found.agents if it.choice]
