@@ -24,7 +24,7 @@ MODULES = {
         "airflow_orchestration.sensors.quorum_gate",
         "airflow_orchestration.sensors.round_gate",
     ],
-    "hooks": ["airflow_orchestration.hooks.orchestration"],
+    "hooks": ["airflow_orchestration.dags.agent_factory", "airflow_orchestration.hooks.orchestration"],
     "triggers": [
         "airflow_orchestration.triggers.branch_wait",
         "airflow_orchestration.triggers.lease_wait",

@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ def plain(folder: Path, dag_ids: list[str]) -> int:
     graph: dict[str, list[str]] = json.loads((folder / "graph.json").read_text())
     dags = {}
     for dag_id in dag_ids:
-        with DAG(dag_id, schedule=None, start_date=datetime(2026, 1, 1), default_args={"retries": 2}) as dag:
+        with DAG(
+            dag_id, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), default_args={"retries": 2}
+        ) as dag:
             tasks = {task_id: EmptyOperator(task_id=task_id) for task_id in graph}
             for task_id, before in graph.items():
                 for other in before:

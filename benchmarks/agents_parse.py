@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from benchmarks import agents_graph
 from benchmarks.table import show
 
-TENANTS, ROUNDS, FEEDS = 300, 5, 3
+TENANTS, ROUNDS, FEEDS = 300, 3, 3
 GROWTH = (100, 1_000)
 REQUIREMENTS = ("dag-factory==1.1.0", "apache-airflow==3.3.2")
 ENVIRONMENT = Path(__file__).parents[1] / ".orchestration" / "bench-dag-factory"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -40,7 +41,7 @@ NEWCOMER, NEWCOMERS_JOB = "violet", "airports"
 """The tenant that comes while the others are at work."""
 NEWCOMERS_FILE = Path(__file__).parent / "jobs" / NEWCOMER / f"{NEWCOMERS_JOB}.yaml"
 COMMANDS: Sequence[Sequence[str]] = (
-    ("orchestration", "agents", "capacity", "--cpu", "2", "--memory-mb", "4096", "--connections", "10"),
+    ("orchestration", "agents", "capacity", "--cpu", "3", "--memory-mb", "4096", "--connections", "10"),
     (
         "orchestration",
         "agents",
@@ -56,8 +57,10 @@ COMMANDS: Sequence[Sequence[str]] = (
     ("pools", "set", NEWCOMER, "2", "agents of violet"),
 )
 REGISTER = ("orchestration", "agents", "put", NEWCOMER, NEWCOMERS_JOB, str(NEWCOMERS_FILE))
-TOLD = frozenset({"agent_waiting", "agent_finished", "published"})
-"""Events of every run that are shown; of ten runs at a time, all would be too many."""
+TOLD = frozenset({"agent_waiting", "agent_finished", "published", "run_finished"})
+"""Events that are shown; of ten runs at a time, all would be too many."""
+UNIQUE_PART = re.compile("_[0-9a-f]{32}")
+"""Of an agent's id; what comes before it is its type."""
 POLL_SECONDS = 0.5
 RUN_SECONDS = 300.0
 EXIT_NOT_PUBLISHED = 1
@@ -76,7 +79,7 @@ def play(stack: Stack, scenario_name: str, out: Console, jobs: Mapping[str, str]
     scenario = PIPELINES["agents"][scenario_name](Landing(stack.home / TENANTS_FOLDER, TENANT_FILES))
     out.print(f"\n[bold]Scenario {scenario_name}[/]: {scenario.about}")
     scenario.before()
-    prepare(stack, out)
+    prepare(stack, [*jobs, NEWCOMER], out)
     with PostgresStore(lambda: psycopg.connect(stack.warehouse_dsn)) as store:
         tenants = [*jobs, NEWCOMER]
         before = _standings(store, tenants)
@@ -86,17 +89,19 @@ def play(stack: Stack, scenario_name: str, out: Console, jobs: Mapping[str, str]
         out.print(f"\n[bold]{scenario.afterwards()}[/]")
         second = trigger(stack, {**jobs, NEWCOMER: NEWCOMERS_JOB})
         watch(stack, store, second, out)
+        out.print()
         out.print(_chosen(store, [first, second]))
+        out.print()
         out.print(_learned(before, _standings(store, tenants)))
         published = [_is_published(store, key) for key in second.values()]
     show_places(stack, second, out)
     return 0 if all(published) else EXIT_NOT_PUBLISHED
 
 
-def prepare(stack: Stack, out: Console) -> None:
+def prepare(stack: Stack, tenants: Iterable[str], out: Console) -> None:
     """Create each tenant's schema, and say how much agents may use."""
     with psycopg.connect(stack.warehouse_dsn) as connection:
-        for tenant in [*JOBS, NEWCOMER]:
+        for tenant in tenants:
             connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(tenant)))
     for command in COMMANDS:
         _airflow(stack, command, out)
@@ -184,10 +189,10 @@ def _new_events(store: PostgresStore, runs: Runs, shown: dict[str, int]) -> list
 
 def _told(event: Event) -> str | None:
     """The line about an event that is worth one."""
-    if event.event in TOLD or event.detail.get("error"):
-        word, story = sentence(event)
-        return f"{word:10} {story}"
-    return None
+    if event.event not in TOLD and not event.detail.get("error"):
+        return None
+    word, story = sentence(event)
+    return f"{word:10} {UNIQUE_PART.sub('', story)}"
 
 
 def _is_published(store: PostgresStore, key: RunKey) -> bool:
@@ -211,7 +216,7 @@ def _chosen(store: PostgresStore, runs: Sequence[Runs]) -> Table:
             last = seen[-1]
             table.add_row(
                 tenant,
-                ", ".join(last.batches) or "the others' order",
+                ", ".join(last.batches) or "order of the others",
                 last.agent_type,
                 _course(f"{one.choice.score:.2f}" for one in seen if one.choice and one.choice.score),
                 last.choice.reason if last.choice else "",
@@ -235,7 +240,7 @@ def _course(values: Iterable[str]) -> str:
 def _targets(agent: AgentSeen) -> str:
     missed = [name for name, met in sorted(agent.targets.items()) if met is False]
     measured = [met for met in agent.targets.values() if met is not None]
-    return f"missed {', '.join(missed)}" if missed else f"{len(measured)} met"
+    return f"missed {', '.join(missed)}" if missed else f"{len(measured)} met" if measured else ""
 
 
 def _learned(before: Standings, after: Standings) -> Table:

@@ -50,9 +50,14 @@ DEMOS: Mapping[str, Demo] = MappingProxyType(
 
 
 def play(stack: Stack, scenario_name: str, out: Console, pipeline: str = "airports") -> int:
-    """Run a demo's Dag once in a scenario; return the exit code."""
+    """Play a demo in a scenario; return the exit code."""
     if pipeline == "agents":
         return agents.play(stack, scenario_name, out)
+    return _play_once(stack, scenario_name, out, pipeline)
+
+
+def _play_once(stack: Stack, scenario_name: str, out: Console, pipeline: str) -> int:
+    """Run a pipeline's Dag once, and once more to repair it where the scenario says so."""
     demo = DEMOS[pipeline]
     scenario = PIPELINES[pipeline][scenario_name](Landing(stack.home / "landing", demo.files))
     out.print(f"\n[bold]Scenario {scenario_name}[/]: {scenario.about}")

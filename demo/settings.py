@@ -131,7 +131,7 @@ class Settings:
     @property
     def tenants_data(self) -> Path:
         """The folder below which each tenant of the registry has its data."""
-        return self.home / "tenants"
+        return self.home / TENANTS_FOLDER
 
     def _bundles(self) -> list[dict[str, object]]:
         folders: list[dict[str, object]] = [

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, Asset, TriggerRule
+from airflow.sdk.definitions.param import ParamsDict
 
 from airflow_orchestration.dags.arguments import dag_arguments
 from airflow_orchestration.dags.params import trigger_params
@@ -45,19 +46,21 @@ def build_pipeline_dag(found: PipelineFile) -> DAG:
     with DAG(
         dag_id=pipeline.id,
         description=pipeline.description.strip().partition("\n")[0] or None,
-        doc_md=f"{pipeline.description}\n"
-        if pipeline.description
-        else None,  # `x.md` alone would name a file
+        doc_md=_doc(pipeline),
         schedule=pipeline.schedule,
         **dag_arguments(pipeline),
     ) as dag:
         _build(dag, pipeline, found)
-    dag.params = trigger_params(
-        pipeline
-    )  # after the tasks: Airflow copies them for each one, the better half of it
+    # After the tasks: Airflow copies a Dag's params for each of its tasks, which takes longer than all the rest.
+    dag.params = ParamsDict(trigger_params(pipeline))
     if pipeline.sync.late is Late.RECONCILE:
         reconcile_dag(pipeline, _assets(pipeline))
     return dag
+
+
+def _doc(pipeline: Pipeline) -> str | None:
+    """The description, with an end that is no file's: Airflow reads a text `x.md` from its disk."""
+    return f"{pipeline.description}\n" if pipeline.description else None
 
 
 def _build(dag: DAG, pipeline: Pipeline, found: PipelineFile) -> None:

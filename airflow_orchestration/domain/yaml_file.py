@@ -96,7 +96,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _check_events(text: bytes) -> None:
     depth = 0
-    for event in yaml.parse(text, Loader=PARSER):  # type: ignore[no-untyped-call]  # untyped in PyYAML's stubs
+    for event in yaml.parse(text, Loader=PARSER):
         if isinstance(event, _STARTS):
             depth += 1
             if depth > MAX_DEPTH:

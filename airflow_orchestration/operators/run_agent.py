@@ -170,7 +170,9 @@ def renewing(hook: OrchestrationHook, holder: str) -> Iterator[None]:
             while not ended.wait(LEASE_TIME.total_seconds() / 3):
                 try:
                     if not store.leases.renew(holder):
-                        hook.log.warning("%s holds nothing any more; its next word of progress stops it", holder)
+                        hook.log.warning(
+                            "%s holds nothing any more; its next word of progress stops it", holder
+                        )
                 except Exception:
                     hook.log.warning("The lease of %s can't be renewed; trying again", holder, exc_info=True)
 

@@ -93,7 +93,8 @@ def staff_round(step: Step, hiring: Hiring) -> tuple[AssignedAgent, ...]:
     )
     for decision in created.decisions:
         step.store.record_decision(step.fence, decision)
-    _fail_without_agent(step, shares, created)  # before the agents are kept: who tries again finds those, and ends
+    # Failures first: whoever tries again finds the agents kept, and looks no further.
+    _fail_without_agent(step, shares, created)
     agents = step.store.agents.assign(step.fence, _assigned(step, shares, created))
     step.store.add_event(step.fence, CREATION_EVENT, created_as_told(agents, created))
     return tuple(agents)

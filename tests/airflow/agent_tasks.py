@@ -49,6 +49,6 @@ def context(task_id: str, *, run: RunKey = RUN, map_index: int = -1, try_number:
         try_number=try_number,
         max_tries=1,
         id=f"{task_id}-{map_index}-{try_number}",
-        xcom_push=lambda key, value: None,
+        xcom_push=lambda **_: None,
     )
     return {"ti": instance, "dag": SimpleNamespace(dag_id=run.dag_id, render_template_as_native_obj=False)}

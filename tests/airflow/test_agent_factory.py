@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from airflow.models.serialized_dag import SerializedDagModel
 from airflow.sdk import DAG
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.serialization.serialized_objects import DagSerialization
@@ -60,7 +61,7 @@ def test_each_job_becomes_a_dag_of_its_tenant(tmp_path: Path, monkeypatch: pytes
 
 
 def test_dag_is_as_its_specification_says(tmp_path: Path) -> None:
-    """Schedule, owner, tags, params, retries and docs come from the file, and a tag with the tenant's name."""
+    """Schedule, owner, tags, params, pool, retries and docs come from the file, and a tag with the tenant's name."""
     write_job(
         tmp_path,
         "north",
@@ -70,6 +71,7 @@ def test_dag_is_as_its_specification_says(tmp_path: Path) -> None:
         tags=["reference"],
         params={"sync_deadline": 20, "workflow_mode": "sequential"},
         retries=7,
+        pool="north__large",
         description="Airports of north.\n\nMore of them.",
     )
     dag = hook(tmp_path).dag("north", "airports")
@@ -80,6 +82,7 @@ def test_dag_is_as_its_specification_says(tmp_path: Path) -> None:
     assert {"reference", "north"} == dag.tags
     assert (20, "sequential") == (defaults["sync_deadline"], defaults["workflow_mode"])
     assert 7 == dag.get_task("analyze_batches").retries
+    assert {"default_pool", "north__large"} == {task.pool for task in dag.tasks}
     assert "Airports of north." == dag.description
     assert "More of them." in (dag.doc_md or "")
 
@@ -182,14 +185,13 @@ def test_nonsense_is_refused_when_the_hook_is_made(tmp_path: Path) -> None:
 SERIALIZE = """
 import json, sys
 from pathlib import Path
-from airflow.models.serialized_dag import SerializedDagModel
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow_orchestration.dags.agent_factory import AgentFactoryHook
 made = AgentFactoryHook(Path(sys.argv[1]) / "agents", data="/data").generate_dags()
-dags = {dag_id: DagSerialization.to_dict(dag) for dag_id, dag in sorted(made.items())}
+dags = {dag_id: DagSerialization.to_dict(dag) for dag_id, dag in made.items()}
 for dag in dags.values():
     dag["dag"].pop("fileloc")  # where this script is; Airflow leaves it out of the hash as well
-print(json.dumps([dags, {dag_id: SerializedDagModel.hash(dag) for dag_id, dag in dags.items()}], sort_keys=True))
+print(json.dumps(dags, sort_keys=True))  # as Airflow does for the hash
 """
 
 
@@ -215,7 +217,8 @@ def test_unchanged_jobs_make_no_new_dag_version(tmp_path: Path) -> None:
     first, second = (process.communicate(timeout=60)[0].splitlines()[-1] for process in running)
 
     assert first == second
-    assert ["east__airports", "north__airports", "south__airports"] == list(json.loads(first)[1])
+    assert ["east__airports", "north__airports", "south__airports"] == list(json.loads(first))
+    assert 3 == len({SerializedDagModel.hash(dag) for dag in json.loads(first).values()})
 
 
 def test_no_path_is_in_a_serialized_dag(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
@@ -16,6 +17,7 @@ from airflow.models.serialized_dag import SerializedDagModel
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_orchestration.bundles.agent_registry import AgentRegistryBundle
+from airflow_orchestration.bundles.version import RegistryVersion
 from airflow_orchestration.exceptions import InputRefusedError
 from airflow_orchestration.hooks.agent_registry import keep_job, registry_terms
 from airflow_orchestration.storage.postgres import PostgresStore
@@ -42,6 +44,15 @@ def bundle(version: str | None = None) -> AgentRegistryBundle:
     return made
 
 
+def version(store: PostgresStore, revision: int) -> str:
+    """What Airflow keeps with a run that began with a revision."""
+    return str(RegistryVersion.of(store.registry, registry_terms(), revision))
+
+
+def of_revision(store: PostgresStore, revision: int) -> AgentRegistryBundle:
+    return bundle(version(store, revision))
+
+
 def keep(store: PostgresStore, tenant: str, job: str, **changes: Any) -> int:
     return keep_job(TERMS, store.registry, tenant, job, texts(tenant, **changes), changed_by="a").revision
 
@@ -62,7 +73,7 @@ def test_a_revision_is_a_folder_of_dag_files(store: PostgresStore) -> None:
     """Each job has its specification, its contract and a loader; Airflow finds the Dags, and runs nothing else."""
     keep(store, "north", "sales")
     keep(store, "east", "stock", description='{{ 7*191 }} {data!r} %s \'"""')
-    found = bundle("2")
+    found = of_revision(store, 2)
     assert SALES | STOCK == files(found)
     bag = dags(found)
     assert ({}, {"north__sales", "east__stock"}) == (bag.import_errors, set(bag.dags))
@@ -72,18 +83,20 @@ def test_a_revision_is_a_folder_of_dag_files(store: PostgresStore) -> None:
 def test_a_version_stays_what_it_was(store: PostgresStore) -> None:
     """Later changes reach the folder that follows the registry, and no version that was there before."""
     keep(store, "north", "sales", description="old")
-    old, followed = bundle("1"), bundle()
+    old, followed = of_revision(store, 1), bundle()
     keep(store, "north", "sales", description="new")
     keep(store, "east", "stock")
     followed.refresh()
     old.initialize()
 
-    assert ("1", "3") == (old.get_current_version().version, followed.get_current_version().version)
+    assert [version(store, 1), version(store, 3)] == [
+        known.version for known in (old.get_current_version(), followed.get_current_version()) if known
+    ]
     assert (SALES, SALES | STOCK) == (files(old), files(followed))
     assert "old" in (old.path / "north/sales.yaml").read_text()
     assert "new" in (followed.path / "north/sales.yaml").read_text()
-    assert files(bundle("3")) == files(followed)
-    assert SALES == files(bundle("2"))
+    assert files(of_revision(store, 3)) == files(followed)
+    assert SALES == files(of_revision(store, 2))
 
 
 def test_what_did_not_change_is_not_read_again(store: PostgresStore) -> None:
@@ -107,15 +120,15 @@ def test_a_removed_job_leaves_nothing(store: PostgresStore) -> None:
     followed.refresh()
     assert STOCK == files(followed)
     assert not (followed.path / "north").exists()
-    assert SALES | STOCK == files(bundle("2"))
+    assert SALES | STOCK == files(of_revision(store, 2))
 
 
 def test_another_tenants_change_makes_no_new_dag_version(store: PostgresStore) -> None:
     """What Airflow compares to see whether a Dag has changed is the same in every folder that has the job."""
     keep(store, "north", "sales")
-    bundle("1")
+    of_revision(store, 1)
     keep(store, "east", "stock")
-    folders = [bundle("1"), bundle("2"), bundle()]
+    folders = [of_revision(store, 1), of_revision(store, 2), bundle()]
     found = [
         SerializedDagModel.hash(DagSerialization.to_dict(dags(folder).dags["north__sales"]))
         for folder in folders
@@ -133,14 +146,15 @@ def test_many_may_write_a_version_at_once(store: PostgresStore) -> None:
         start.wait()
         seen.append(files(make()))
 
-    makers = [lambda: bundle("10")] * 3 + [bundle] * 3
+    asked = version(store, 10)
+    makers = [lambda: bundle(asked)] * 3 + [bundle] * 3
     threads = [Thread(target=work, args=[make]) for make in makers]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert [21] * 6 == [len(found) for found in seen]
-    assert ["10"] == [path.name for path in bundle("10").versions_dir.iterdir()]
+    assert [asked] == [path.name for path in bundle(asked).versions_dir.iterdir()]
 
 
 def test_a_worker_that_has_the_version_asks_nobody(
@@ -148,11 +162,12 @@ def test_a_worker_that_has_the_version_asks_nobody(
 ) -> None:
     """Only the first task of a revision on a machine needs the store."""
     keep(store, "north", "sales")
-    bundle("1")
+    old, empty = version(store, 1), version(store, 0)
+    bundle(old)
     monkeypatch.delenv("AIRFLOW_CONN_ORCHESTRATION_DEFAULT")
-    assert SALES == files(bundle("1"))
+    assert SALES == files(bundle(old))
     with pytest.raises(InputRefusedError, match="orchestration_default"):
-        bundle("0")
+        bundle(empty)
 
 
 def test_what_was_never_let_in_is_left_out(store: PostgresStore, tmp_path: Path) -> None:
@@ -168,7 +183,7 @@ def test_what_was_never_let_in_is_left_out(store: PostgresStore, tmp_path: Path)
     ):
         store.registry.put(tenant, job, [(name, evil)], changed_by="a")
     keep(store, "north", "sales")
-    found = bundle("7")
+    found = of_revision(store, 7)
     assert SALES == files(found)
     assert not list(tmp_path.rglob("*evil*"))
     assert {"north__sales"} == set(dags(found).dags)
@@ -178,31 +193,59 @@ def test_a_job_that_is_refused_today_harms_no_other(store: PostgresStore) -> Non
     """What an older package let in and this one does not is an import error of its own loader."""
     store.registry.put("east", "stock", [("stock.yaml", "staging: s")], changed_by="a")
     keep(store, "north", "sales")
-    bag = dags(bundle("2"))
+    bag = dags(of_revision(store, 2))
     assert {"north__sales"} == set(bag.dags)
     assert ["east__stock.py"] == [Path(name).name for name in bag.import_errors]
 
 
 @pytest.mark.usefixtures("store")
-@pytest.mark.parametrize("version", ["7", "x", "../.."])
-def test_a_version_that_never_was_is_an_error(version: str) -> None:
-    """A folder is made only for a revision that the registry has."""
-    with pytest.raises(ValueError, match=r"no 7|invalid literal"):
-        bundle(version)
+@pytest.mark.parametrize("text", ["7", "x", "../..", "1-empty-0f3a5c77/..", "1-empty-0f3a5c77\n"])
+def test_a_text_that_is_no_version_is_an_error(text: str) -> None:
+    """What Airflow kept with a run leads to no other folder."""
+    with pytest.raises(ValueError, match="is no version of the registry"):
+        bundle(text)
+
+
+def test_a_revision_that_never_was_is_an_error(store: PostgresStore) -> None:
+    """A folder is made only for a revision that the registry has, of the same moment.
+
+    A store that was restored or made anew counts from an earlier number again: its revision 1 is another one.
+    """
+    keep(store, "north", "sales")
+    known = RegistryVersion.of(store.registry, registry_terms())
+    with pytest.raises(KeyError, match="no revision 7"):
+        bundle(str(replace(known, revision=7)))
+    with pytest.raises(ValueError, match="and not 1-20251123T000000000000"):
+        bundle(str(replace(known, moment="20251123T000000000000")))
+
+
+def test_other_terms_are_other_files(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deployer who moves the data reaches the Dags at once, without a change in the registry."""
+    keep(store, "north", "sales")
+    before = [of_revision(store, 1), bundle()]
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", bundle_setting(data="/moved"))
+    after = [of_revision(store, 1), bundle()]
+    assert before[0].path != after[0].path
+    assert before[1].path == after[1].path
+    loaders = [(one.path / "north__sales.py").read_text() for one in (before[0], *after)]
+    assert [False, True, True] == ["'/moved'" in loader for loader in loaders]
 
 
 def test_a_version_is_not_refreshed(store: PostgresStore) -> None:
     """Only the folder that follows the registry is."""
     keep(store, "north", "sales")
-    with pytest.raises(ValueError, match="version 1 of bundle registry"):
-        bundle("1").refresh()
+    with pytest.raises(ValueError, match="of bundle registry is not to be refreshed"):
+        of_revision(store, 1).refresh()
 
 
-@pytest.mark.usefixtures("store")
-def test_an_empty_registry_is_a_bundle_without_dags() -> None:
+def test_an_empty_registry_is_a_bundle_without_dags(store: PostgresStore) -> None:
     """Revision 0 has a folder, so that Airflow finds nothing wrong."""
     found = bundle()
-    assert (BundleVersion(version="0"), set(), True) == (
+    assert (
+        BundleVersion(version=str(RegistryVersion.of(store.registry, registry_terms(), 0))),
+        set(),
+        True,
+    ) == (
         found.get_current_version(),
         files(found),
         found.path.is_dir(),

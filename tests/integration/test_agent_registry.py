@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -31,11 +32,12 @@ def agents(stack: Stack, *words: str) -> str:
     return done.stdout
 
 
-def put(stack: Stack, folder: Path, text: str) -> None:
+def put(stack: Stack, folder: Path, text: str) -> int:
     folder.mkdir(exist_ok=True)
     (folder / "sales.yaml").write_text(text)
     (folder / "sales.odcs.yaml").write_text(CONTRACT)
-    agents(stack, "put", "north", "sales", str(folder / "sales.yaml"))
+    kept = agents(stack, "put", "north", "sales", str(folder / "sales.yaml"), "--output", "json")
+    return int(json.loads(kept)["revision"])
 
 
 def land(stack: Stack, tenant: str, name: str) -> None:
@@ -69,8 +71,8 @@ def row_count(stack: Stack, table: str) -> int | None:
 def test_jobs_of_the_registry_run(stack: Stack, tmp_path: Path) -> None:
     """A job that is put becomes a Dag; a run outlives a change of it; a Dag brings another tenant's job meanwhile."""
     with psycopg.connect(stack.warehouse_dsn) as connection:
-        connection.execute("CREATE SCHEMA north; CREATE SCHEMA east")
-    put(stack, tmp_path / "one", specification(sync={"deadline": 120, "late": "discard"}))
+        connection.execute("CREATE SCHEMA IF NOT EXISTS north; CREATE SCHEMA IF NOT EXISTS east")
+    revision = put(stack, tmp_path / "one", specification(sync={"deadline": 120, "late": "discard"}))
     assert seconds_until_known(stack, "north__sales") < WITHIN
     run_id = stack.api.trigger("north__sales")
 
@@ -88,7 +90,7 @@ def test_jobs_of_the_registry_run(stack: Stack, tmp_path: Path) -> None:
     assert "running" == stack.api.run_state("north__sales", run_id)
     land(stack, "north", "shop.csv")
     assert "success" == stack.api.wait_for_run("north__sales", run_id)
-    assert "1" == run_of(stack, "north__sales", run_id)["bundle_version"]
+    assert run_of(stack, "north__sales", run_id)["bundle_version"].startswith(f"{revision}-")
     assert (2, None) == (row_count(stack, "north.sales"), row_count(stack, "north.sales_changed"))
     assert 2 == len(dag_versions(stack, "north__sales"))
     assert 1 == len(dag_versions(stack, "east__stock"))

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,7 +167,9 @@ def test_seed_24_no_suitable_agent() -> None:
 
 def test_ruling_learning_changes_the_choice() -> None:
     """Of two types that are alike, the one that is believed to fail in such work gives way to the other."""
-    alike = {"capabilities": frozenset({Capability.DATA_INGESTION, Capability.DATA_VALIDATION})}
+    alike: dict[str, Any] = {
+        "capabilities": frozenset({Capability.DATA_INGESTION, Capability.DATA_VALIDATION})
+    }
 
     def experiences(agent_type: str, needed: Collection[Capability]) -> Experience:
         fails = agent_type == "a" and Capability.DATA_INGESTION in needed

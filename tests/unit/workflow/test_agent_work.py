@@ -33,7 +33,7 @@ from tests.unit.workflow.rounds import GOOD, KEY, MIXED, STREAM, TRANSFORMATION,
 
 BAD = "nothing\nof use\n"
 """A file whose feed fails: it lacks the columns."""
-ONE_BRANCH = {"capacity": {"workers": 1, "cpu_available": 0.5, "memory_mb": 6000}}
+ONE_BRANCH: dict[str, Any] = {"capacity": {"workers": 1, "cpu_available": 0.5, "memory_mb": 6000}}
 Run = Callable[[Work], WorkResult]
 
 
@@ -89,8 +89,8 @@ def visit_agents(bench: Round) -> None:
 
 def compared(outcome: FeedOutcome) -> FeedOutcome:
     """Everything but the time that it took and the execution in a file's name: also the files' bytes, by hash."""
-    files = {"staged": nameless(outcome.staged), "quarantine": nameless(outcome.quarantine)}
-    return replace(outcome, elapsed=timedelta(0), **files)
+    staged, quarantine = nameless(outcome.staged), nameless(outcome.quarantine)
+    return replace(outcome, elapsed=timedelta(0), staged=staged, quarantine=quarantine)
 
 
 def nameless(file: StagedFile | None) -> StagedFile | None:
@@ -311,7 +311,7 @@ def test_without_a_lease_no_batch_is_begun(tmp_path: Path) -> None:
         record(*told)
         bench.store.leases.release(agent.agent_id)
 
-    bench.store.agents.record = recorded_and_lost  # type: ignore[method-assign]
+    bench.store.agents.record = recorded_and_lost
     with pytest.raises(LeaseLostError):
         at_work.run_branch(made(bench, agent), last_try=False)
 
@@ -329,20 +329,24 @@ def test_many_short_batches_keep_the_lease_as_one_long_one_does(tmp_path: Path) 
         bench.clock.now += LEASE_TIME * 0.6
         record(*told)
 
-    bench.store.agents.record = recorded_later  # type: ignore[method-assign]
+    bench.store.agents.record = recorded_later
     assert () == at_work.run_branch(made(bench, agent), last_try=False)
     assert [agent.agent_id] == [lease.holder for lease in bench.store.leases.leases()]
 
 
 def test_who_was_fenced_off_records_nothing(tmp_path: Path) -> None:
-    """An execution that a newer one has taken over ends with what it was doing, and teaches nothing."""
+    """An execution that a newer one has taken over ends with what it was doing, teaches nothing, and gives nothing back."""
     bench = Round(tmp_path, {"planes": {}})
     (agent,) = hired(bench)
     old = begun(bench, agent)
     new = begun(bench, agent, try_number=2)
     with pytest.raises(FencedError):
         old.run_branch(made(bench, agent), last_try=False)
+    old.give_back()
     assert ({}, {}) == (bench.outcomes, learned(bench))
+    assert [agent.agent_id] == [lease.holder for lease in bench.store.leases.leases()]
 
     assert () == new.run_branch(made(bench, agent), last_try=False)
     assert ["planes"] == list(learned(bench))
+    new.give_back()
+    assert [] == bench.store.leases.leases()

@@ -273,7 +273,12 @@ def test_what_was_measured_replaces_the_estimate(tmp_path: Path) -> None:
     def targets(outcomes: int) -> PerformanceTargets:
         bench = Round(tmp_path / str(outcomes), {"planes": {}})
         fence = bench.step("agent:earlier").fence
-        known = {"agent_id": "x", "agent_type": INGESTER, "kind": "data_ingestion", "performance": measured}
+        known: dict[str, Any] = {
+            "agent_id": "x",
+            "agent_type": INGESTER,
+            "kind": "data_ingestion",
+            "performance": measured,
+        }
         for number in range(outcomes):
             bench.store.agents.record(fence, "", AgentOutcome(batch=str(number), succeeded=True, **known))
         (agent,) = bench.hire()
