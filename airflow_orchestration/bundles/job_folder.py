@@ -1,4 +1,8 @@
-"""The jobs of a revision as files: for each job its specification, its contract, and a Dag file of six lines."""
+"""The jobs of a revision as files: for each a Dag file of six lines, and a folder with what its author wrote.
+
+Each job has a folder of its own, `<tenant>__<job>/<tenant>/<job>.yaml`: two jobs of a tenant may have contracts of
+one name and different content.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from pathlib import Path
 from airflow_orchestration.dags.agent_factory import AgentFactoryHook
 
 dag = AgentFactoryHook(
-    Path(__file__).parent, data={data!r}, shared_conn_ids={shared!r}, orchestration_conn_id={conn_id!r}
+    Path(__file__).with_suffix(""), data={data!r}, shared_conn_ids={shared!r}, orchestration_conn_id={conn_id!r}
 ).dag({tenant!r}, {job!r})
 '''
 
@@ -40,7 +44,7 @@ def write_jobs(folder: Path, jobs: Sequence[JobRevision], terms: RegistryTerms) 
     for job in jobs:
         if not _is_usable(job):
             continue
-        texts = {f"{job.tenant}/{name}": text.encode() for name, text in job.files}
+        texts = {f"{job.dag_id}/{job.tenant}/{name}": text.encode() for name, text in job.files}
         loader = {f"{job.dag_id}.py": _loader(job, terms).encode()}
         wanted |= texts | loader
         changed = [_write(folder / name, content) for name, content in _differing(folder, texts)]

@@ -22,14 +22,12 @@ from airflow_orchestration.operators.agent_metrics import AirflowMeter
 from airflow_orchestration.operators.process_branch import BatchesOperator, is_last_try
 from airflow_orchestration.operators.quality_results import with_quality_results
 from airflow_orchestration.policies.leasing import LeaseAction, LeaseDecision
-from airflow_orchestration.storage.agent_records import AssignedAgent
 from airflow_orchestration.storage.leases import EVERYBODY, LEASE_TIME
 from airflow_orchestration.triggers.lease_wait import LeaseWaitTrigger
 from airflow_orchestration.workflow.agent_monitoring import AgentMonitor
 from airflow_orchestration.workflow.agent_work import AgentAtWork
 from airflow_orchestration.workflow.branch import Waiting, failed_feeds
 from airflow_orchestration.workflow.queue_staffing import assigned_agent
-from airflow_orchestration.workflow.staffing import fail_batches
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -109,7 +107,7 @@ class RunAgentOperator(BatchesOperator):
         try:
             return factory.create(at_work.assigned.specification)
         except OrchestrationError as error:
-            raise _failed(at_work, error) from error
+            raise AirflowFailException(at_work.fail(error)) from error
 
     def _run_branch(
         self, context: Context, at_work: AgentAtWork, agent: Agent
@@ -131,7 +129,8 @@ class RunAgentOperator(BatchesOperator):
         if decision.action is LeaseAction.REFUSE or over:
             at_work.give_back()
             waited = f". It has waited {self.wait_seconds:g} s." if over else ""
-            raise _failed(at_work, ResourceUnavailableError(f"{decision.explanation()}{waited}"))
+            unavailable = ResourceUnavailableError(f"{decision.explanation()}{waited}")
+            raise AirflowFailException(at_work.fail(unavailable))
         self.log.info("%s", decision.explanation())
         at_work.step.store.end_lease(at_work.step.fence)
         self.defer(
@@ -147,16 +146,6 @@ class RunAgentOperator(BatchesOperator):
 
 def _batches(work: Any) -> list[str]:
     return [work["batch"]["id"]] if "batch" in work else list(work["feeds"])
-
-
-def _failed(at_work: AgentAtWork, error: OrchestrationError) -> AirflowFailException:
-    """Fail the agent's batches with the reason, so that a gate need not find out by itself."""
-    assigned: AssignedAgent = at_work.assigned
-    words = f"{type(error).__name__}: {error}"
-    if "feeds" in assigned.work:
-        fail_batches(at_work.step, assigned.work["branch_id"], assigned.work["feeds"], words)
-    at_work.monitor.finished(succeeded=False)
-    return AirflowFailException(words)
 
 
 @contextmanager

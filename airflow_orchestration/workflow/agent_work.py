@@ -15,13 +15,20 @@ from airflow_orchestration.agents.work import Work, WorkResult
 from airflow_orchestration.domain.agent import AgentOutcome, AgentPerformance, QueuedBatch, kinds_of
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.outcome import FeedOutcome
-from airflow_orchestration.exceptions import AgentWorkError, FeedError, FencedError
+from airflow_orchestration.exceptions import (
+    AgentWorkError,
+    FeedError,
+    FencedError,
+    OrchestrationError,
+    ResourceUnavailableError,
+)
 from airflow_orchestration.policies.leasing import LeaseAction, LeaseDecision
 from airflow_orchestration.storage.agent_records import AssignedAgent
 from airflow_orchestration.storage.leases import LeaseRequest
 from airflow_orchestration.workflow.agent_monitoring import AgentMonitor
 from airflow_orchestration.workflow.branch import Waiting, WaitsFor, failed_feeds, failed_needs, run_branch
 from airflow_orchestration.workflow.members import arrived
+from airflow_orchestration.workflow.staffing import fail_batches
 from airflow_orchestration.workflow.step import Step
 from airflow_orchestration.workflow.stopping import Bounds, Worker, until, verdict_stops
 from airflow_orchestration.workflow.stopping import Work as Task
@@ -82,8 +89,7 @@ class AgentAtWork:
 
     def run_batch(self, agent: Agent) -> AgentOutcome:
         """Work on a batch of a queue, and record what came of it; whatever the agent raises goes on its way."""
-        batch = QueuedBatch.model_validate_json(json.dumps(self.assigned.work["batch"]))
-        started = time.monotonic()
+        batch, started = self._batch, time.monotonic()
         try:
             result = agent.run(self._queued(batch))
             _refuse_no_result(result, agent)
@@ -92,6 +98,26 @@ class AgentAtWork:
             raise
         elapsed = timedelta(seconds=time.monotonic() - started)
         return self._record(batch, succeeded=True, result=result, elapsed=elapsed)
+
+    def fail(self, error: OrchestrationError) -> str:
+        """Fail what is left of its work with the reason, so that a gate need not find out by itself; return the reason.
+
+        A type of which no agent can be made has failed; that there was no room for it teaches nothing.
+        """
+        work, words = self.assigned.work, f"{type(error).__name__}: {error}"
+        teaches = not isinstance(error, ResourceUnavailableError)
+        if "batch" in work and teaches:
+            self._record(self._batch, succeeded=False)
+            return words
+        if "feeds" in work:
+            step = replace(self.step, on_outcome=self._keep) if teaches else self.step
+            fail_batches(step, work["branch_id"], work["feeds"], words)
+        self.monitor.finished(succeeded=False)
+        return words
+
+    @property
+    def _batch(self) -> QueuedBatch:
+        return QueuedBatch.model_validate_json(json.dumps(self.assigned.work["batch"]))
 
     @property
     def _kind(self) -> str:

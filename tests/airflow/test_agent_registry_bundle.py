@@ -18,13 +18,16 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_orchestration.bundles.agent_registry import AgentRegistryBundle
 from airflow_orchestration.bundles.version import RegistryVersion
+from airflow_orchestration.dags.agent_factory import AgentFactoryHook
+from airflow_orchestration.domain.job_file import find_job
 from airflow_orchestration.exceptions import InputRefusedError
 from airflow_orchestration.hooks.agent_registry import keep_job, registry_terms
 from airflow_orchestration.storage.postgres import PostgresStore
-from tests.registered_jobs import TERMS, bundle_setting, connect_airflow, store_of, texts
+from airflow_orchestration.workflow.registering import JobTexts
+from tests.registered_jobs import CONTRACT, TERMS, bundle_setting, connect_airflow, store_of, texts
 
-SALES = {"north/sales.yaml", "north/sales.odcs.yaml", "north__sales.py"}
-STOCK = {"east/stock.yaml", "east/sales.odcs.yaml", "east__stock.py"}
+SALES = {"north__sales/north/sales.yaml", "north__sales/north/sales.odcs.yaml", "north__sales.py"}
+STOCK = {"east__stock/east/stock.yaml", "east__stock/east/sales.odcs.yaml", "east__stock.py"}
 
 
 @pytest.fixture
@@ -93,8 +96,8 @@ def test_a_version_stays_what_it_was(store: PostgresStore) -> None:
         known.version for known in (old.get_current_version(), followed.get_current_version()) if known
     ]
     assert (SALES, SALES | STOCK) == (files(old), files(followed))
-    assert "old" in (old.path / "north/sales.yaml").read_text()
-    assert "new" in (followed.path / "north/sales.yaml").read_text()
+    assert "old" in (old.path / "north__sales/north/sales.yaml").read_text()
+    assert "new" in (followed.path / "north__sales/north/sales.yaml").read_text()
     assert files(of_revision(store, 3)) == files(followed)
     assert SALES == files(of_revision(store, 2))
 
@@ -108,7 +111,27 @@ def test_what_did_not_change_is_not_read_again(store: PostgresStore) -> None:
     keep(store, "north", "sales", description="new")
     followed.refresh()
     after = times(followed)
-    assert {"north/sales.yaml", "north__sales.py"} == {name for name in after if after[name] != before[name]}
+    changed = {name for name in after if after[name] != before[name]}
+    assert {"north__sales/north/sales.yaml", "north__sales.py"} == changed
+
+
+def test_contracts_of_one_name_stay_apart(store: PostgresStore) -> None:
+    """Two jobs of a tenant may call different contracts by one name: each is read with its own."""
+    given = texts()
+    for job, name in (("sales", "Sales"), ("stock", "Stock")):
+        own = JobTexts(specification=given.specification, contract=CONTRACT.replace("Sales", name))
+        keep_job(TERMS, store.registry, "north", job, own, changed_by="a")
+    hooks = {
+        job: AgentFactoryHook(
+            bundle().path / f"north__{job}", data="/data", shared_conn_ids=TERMS.shared_conn_ids
+        )
+        for job in ("sales", "stock")
+    }
+    found = {
+        job: hook.read(find_job(hook.folder, "north", job)).contract_path.read_text()
+        for job, hook in hooks.items()
+    }
+    assert [CONTRACT, CONTRACT.replace("Sales", "Stock")] == list(found.values())
 
 
 def test_a_removed_job_leaves_nothing(store: PostgresStore) -> None:
@@ -119,7 +142,7 @@ def test_a_removed_job_leaves_nothing(store: PostgresStore) -> None:
     store.registry.remove("north", "sales", changed_by="a")
     followed.refresh()
     assert STOCK == files(followed)
-    assert not (followed.path / "north").exists()
+    assert not (followed.path / "north__sales").exists()
     assert SALES | STOCK == files(of_revision(store, 2))
 
 
@@ -153,7 +176,7 @@ def test_many_may_write_a_version_at_once(store: PostgresStore) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [21] * 6 == [len(found) for found in seen]
+    assert [30] * 6 == [len(found) for found in seen]
     assert [asked] == [path.name for path in bundle(asked).versions_dir.iterdir()]
 
 
