@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from airflow_orchestration.domain.job_file import read_job
+from airflow_orchestration.domain.job_file import MAX_JOBS_OF_TENANT, read_job
 from airflow_orchestration.domain.odcs import read_contracts
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.tenancy import Tenancy, name_problems
@@ -71,6 +71,7 @@ def register(
     """
     _refuse(tenant, job, [*name_problems(tenant, job), *_changed_by_problems(changed_by)])
     files = _checked_files(terms.of_job(tenant, job), texts, schedule_problems)
+    _refuse(tenant, job, list(_room_problems(registry, tenant, job)))
     return registry.put(tenant, job, files, changed_by=changed_by)
 
 
@@ -124,6 +125,16 @@ def _named(name: str, problems: Iterable[Problem]) -> list[Problem]:
 def _written(path: Path, text: str) -> Path:
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     return path
+
+
+def _room_problems(registry: Registry, tenant: str, job: str) -> Iterator[Problem]:
+    """One tenant's jobs must not take the dag-processor's time from the others."""
+    known = {other.job for other in registry.jobs() if other.tenant == tenant}
+    if job not in known and len(known) >= MAX_JOBS_OF_TENANT:
+        message = (
+            f"has {len(known)} jobs, at most {MAX_JOBS_OF_TENANT} are kept; remove one that is not needed"
+        )
+        yield Problem(path="tenant", message=message)
 
 
 def _changed_by_problems(changed_by: str) -> list[Problem]:

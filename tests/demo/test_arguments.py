@@ -14,6 +14,7 @@ from demo.flights import departures
         ([], "airports", "degraded"),
         (["--scenario", "repair"], "airports", "repair"),
         (["--pipeline", "flights"], "flights", "live"),
+        (["--pipeline", "agents"], "agents", "tenants"),
     ],
 )
 def test_each_demo_has_a_usual_scenario(words: list[str], pipeline: str, scenario: str) -> None:

@@ -121,7 +121,7 @@ def test_each_batch_has_one_outcome(played: TenantsPlayed) -> None:
         for key in keys:
             recorded = [outcome.batch for _, outcome in played.store.agents.outcomes(key)]
             assert BATCHES[tenant] == sorted(recorded), key
-        days = played.store.agents.history(tenant, days=1)
+        days = played.store.agents.history(tenant, days=2)
         assert 2 * len(BATCHES[tenant]) == sum(day.successes + day.failures for day in days), tenant
 
 

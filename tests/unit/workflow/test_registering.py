@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from airflow_orchestration.domain.job_file import MAX_JOBS_OF_TENANT
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 from airflow_orchestration.storage.memory import MemoryStore
@@ -128,6 +129,18 @@ def test_airflow_has_a_word_on_schedules(registry: Registry) -> None:
 def test_who_changes_it_is_a_name(registry: Registry, who: str) -> None:
     """History is not made unreadable by a name."""
     assert "changed_by" in refusal(registry, texts(), changed_by=who)
+
+
+def test_one_tenant_has_no_room_for_any_number(registry: Registry) -> None:
+    """At the limit a tenant can change its jobs, and bring a new one only for another; others are not concerned."""
+    for number in range(MAX_JOBS_OF_TENANT):
+        registry.put("north", f"job{number}", [("x.yaml", "")], changed_by="a")
+    with pytest.raises(InputRefusedError, match="has 500 jobs, at most 500 are kept"):
+        put(registry, texts())
+    assert 501 == put(registry, texts(), job="job7").revision
+    assert 502 == put(registry, texts("south"), "south").revision
+    unregister(registry, "north", "job1", changed_by="a")
+    assert 504 == put(registry, texts()).revision
 
 
 def test_an_unknown_job_can_not_be_removed(registry: Registry) -> None:
