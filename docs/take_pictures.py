@@ -1,4 +1,4 @@
-"""Takes the pictures of the docs from the running demo: `make run`, then `python docs/take_pictures.py`.
+"""Takes the pictures of the docs from a demo that has run: `python docs/take_pictures.py [airports | agents]`.
 
 Needs Playwright from PyPI and a Chromium: `CHROMIUM=/usr/bin/chromium`.
 """
@@ -6,6 +6,7 @@ Needs Playwright from PyPI and a Chromium: `CHROMIUM=/usr/bin/chromium`.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,10 +20,14 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 
 
 def main() -> None:
-    """Log in, open the newest run, and take its graph and its grid."""
+    """Log in, and take the pictures of a demo that has run: `airports` or `agents`."""
     repository = HERE.parent
     stack = Stack(repository / ".orchestration", dags_folders=[repository / "dags"])
-    runs = stack.api.get(f"/api/v2/dags/{DAG_ID}/dagRuns?order_by=-start_date&limit=1")["dag_runs"]
+    take(stack, *sys.argv[1:])
+
+
+def take(stack: Stack, demo: str = "airports") -> None:
+    """Take the pictures of a demo from a stack that is up."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=ARGUMENTS
@@ -30,18 +35,47 @@ def main() -> None:
         page = browser.new_page(viewport={"width": 2100, "height": 640}, device_scale_factor=1.5)
         log_in(page, stack)
         page.evaluate("localStorage.setItem('theme', 'light')")
-        page.goto(f"{stack.url}/dags/{DAG_ID}/runs/{quote(runs[0]['dag_run_id'], safe='')}")
-        page.wait_for_selector("text=close_out")
-        page.wait_for_timeout(2000)
-        page.screenshot(path=HERE / "pictures" / "run.png")
-        page.keyboard.press("g")  # from the grid to the graph
-        page.wait_for_timeout(3000)
-        page.click("text=+ 11 Tasks >> nth=0")  # open the first round
-        page.wait_for_timeout(2000)
-        page.click(".react-flow__controls-fitview")
-        page.wait_for_timeout(2000)
-        page.locator(".react-flow").first.screenshot(path=HERE / "pictures" / "dag.png")
+        {"airports": take_airports, "agents": take_agents}[demo](page, stack)
         browser.close()
+
+
+def take_airports(page: Page, stack: Stack) -> None:
+    """Take the graph and the grid of the newest run."""
+    open_newest_run(page, stack, DAG_ID)
+    page.screenshot(path=HERE / "pictures" / "run.png")
+    open_first_round(page, "text=+ 11 Tasks >> nth=0")
+    page.locator(".react-flow").first.screenshot(path=HERE / "pictures" / "dag.png")
+
+
+def take_agents(page: Page, stack: Stack) -> None:
+    """Take the tenants' Dags as a table, and the graph of a run with four agents."""
+    page.set_viewport_size({"width": 2100, "height": 860})
+    page.goto(f"{stack.url}/dags?tags=agents")
+    page.click("button[aria-label='Show table view']")
+    page.wait_for_selector("text=violet__airports")
+    page.wait_for_timeout(2000)
+    page.screenshot(path=HERE / "pictures" / "tenants.png")
+    open_newest_run(page, stack, "gold__flights")
+    open_first_round(page, "text=/\\+ \\d+ Tasks/ >> nth=0")
+    page.locator(".react-flow").first.screenshot(path=HERE / "pictures" / "agents.png")
+
+
+def open_newest_run(page: Page, stack: Stack, dag_id: str) -> None:
+    """Go to the page of the newest run."""
+    runs = stack.api.get(f"/api/v2/dags/{dag_id}/dagRuns?order_by=-start_date&limit=1")["dag_runs"]
+    page.goto(f"{stack.url}/dags/{dag_id}/runs/{quote(runs[0]['dag_run_id'], safe='')}")
+    page.wait_for_selector("text=close_out")
+    page.wait_for_timeout(2000)
+
+
+def open_first_round(page: Page, button: str) -> None:
+    """Go from the grid to the graph, and open the group of the first round."""
+    page.keyboard.press("g")
+    page.wait_for_timeout(3000)
+    page.click(button)
+    page.wait_for_timeout(2000)
+    page.click(".react-flow__controls-fitview")
+    page.wait_for_timeout(2000)
 
 
 def log_in(page: Page, stack: Stack) -> None:

@@ -17,7 +17,8 @@ from airflow_orchestration.hooks.agent_registry import registry_terms
 from airflow_orchestration.operators.register_job import RegisterJobOperator
 from airflow_orchestration.plugins.jobs_api import app
 
-TEXT = (Path(__file__).parents[1] / "docs" / "agents.md").read_text()
+REPOSITORY = Path(__file__).parents[1]
+TEXT = (REPOSITORY / "docs" / "agents.md").read_text()
 COMMANDS = sorted(set(re.findall(r"airflow orchestration agents (\w+)", TEXT)))
 
 
@@ -43,6 +44,11 @@ def test_the_dag_file_makes_a_dag_of_the_job(tmp_path: Path) -> None:
     dags = run(code, tmp_path / "agents.py")["made"]
 
     assert ["north__airports"] == list(dags)
+
+
+def test_the_readme_shows_the_same_dag_file() -> None:
+    """Whoever copies the lines of the README copies those that are run here."""
+    assert block("python", "generate_dags()") in (REPOSITORY / "README.md").read_text()
 
 
 def test_the_queue_is_a_dag() -> None:

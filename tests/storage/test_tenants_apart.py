@@ -212,8 +212,8 @@ READS: Mapping[str, Read] = {
     ),
 }
 """What a tenant reads of its own, by method of the store."""
-SHARED = {"registry.revision"}
-"""Counts the changes of all tenants, and says nothing about whose they are."""
+SHARED = {"registry.revision", "registry.change"}
+"""The number of changes by all tenants, and what one of them was: the bundle makes the Dags of all."""
 WRITES = {
     *("claim", "save_run", "open_round", "register", "set_waiting", "end_lease", "mark_floor_reached"),
     *("record_verdict", "record_decision", "save_merge", "add_event", "finish"),
