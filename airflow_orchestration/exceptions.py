@@ -82,8 +82,16 @@ class NoSuitableAgentError(OrchestrationError):
     """No type of agent has all the capabilities that the task needs."""
 
 
+class NobodyHiredError(OrchestrationError):
+    """A queue needs agents, and none of them could be had."""
+
+
 class ResourceUnavailableError(OrchestrationError):
     """The pool can't give an agent what it needs."""
+
+
+class LeaseLostError(OrchestrationError):
+    """What an agent held may have been lent to somebody else; its task can be tried again."""
 
 
 class AgentCreationError(OrchestrationError):

@@ -1,15 +1,24 @@
-"""A small job as a stranger would write it, for everything that has to do with the registry."""
+"""A small job as a stranger would write it, for everything that has to do with the job registry."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
+from airflow import settings
+from airflow.models import import_all_models
+from airflow.models.base import Base
+from airflow.models.connection import Connection
+from airflow.models.dag import DagModel
+from airflow.models.dagbundle import DagBundleModel
 from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
 
 from airflow_orchestration.hooks.agent_registry import BUNDLE_CLASS
 from airflow_orchestration.storage.migrating import migrate
@@ -86,3 +95,43 @@ def store_of(database: str) -> Iterator[PostgresStore]:
     """The store behind that connection."""
     with PostgresStore(lambda: psycopg.connect(database)) as store:
         yield store
+
+
+def with_airflows_tables() -> None:
+    """Make the tables of Airflow's own database where they are not there yet."""
+    import_all_models()
+    settings.configure_orm()
+    Base.metadata.create_all(settings.engine)
+
+
+@contextmanager
+def only_in_airflows_database(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Move the connection from the environment to where an administrator adds one, for one of Airflow's servers."""
+    made = json.loads(os.environ["AIRFLOW_CONN_ORCHESTRATION_DEFAULT"])
+    with_airflows_tables()
+    with monkeypatch.context() as patch, Session(settings.engine) as session:
+        patch.delenv("AIRFLOW_CONN_ORCHESTRATION_DEFAULT")
+        patch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+        session.add(Connection(conn_id="orchestration_default", **made))
+        session.commit()
+        try:
+            yield
+        finally:
+            session.execute(delete(Connection))
+            session.commit()
+
+
+@contextmanager
+def dag_of_another_bundle(dag_id: str) -> Iterator[None]:
+    """Let Airflow know a Dag from a bundle that is not the registry's."""
+    with_airflows_tables()
+    with Session(settings.engine) as session:
+        session.merge(DagBundleModel(name="folder"))
+        session.flush()
+        session.merge(DagModel(dag_id=dag_id, bundle_name="folder", is_stale=False))
+        session.commit()
+        try:
+            yield
+        finally:
+            session.execute(delete(DagModel))
+            session.commit()

@@ -16,6 +16,7 @@ from airflow_orchestration.cli.commands import get_cli_commands
 from airflow_orchestration.hooks.agent_registry import registry_terms
 from airflow_orchestration.operators.register_job import RegisterJobOperator
 from airflow_orchestration.plugins.jobs_api import app
+from tests.airflow.agent_tasks import CONN_ID, context, store_for_tasks
 
 REPOSITORY = Path(__file__).parents[1]
 TEXT = (REPOSITORY / "docs" / "agents.md").read_text()
@@ -51,12 +52,24 @@ def test_the_readme_shows_the_same_dag_file() -> None:
     assert block("python", "generate_dags()") in (REPOSITORY / "README.md").read_text()
 
 
-def test_the_queue_is_a_dag() -> None:
-    """The page's Dag file has agents, and a task that is mapped over them."""
-    dag = run(block("python", "batch_queue=queue"), Path("queue.py"))["dag"]
+def test_the_queue_works_as_it_stands(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's Dag file has agents and a task mapped over them, and run on a store they do the work."""
+    with store_for_tasks(database, monkeypatch) as store:
+        dag = run(block("python", "batch_queue=queue"), Path("queue.py"))["dag"]
+        create, work = dag.tasks
+        create.orchestration_conn_id = CONN_ID
+        results = [
+            work.unmap({"agent_id": agent_id, "orchestration_conn_id": CONN_ID}).execute(
+                context("work", map_index=index)
+            )
+            for index, agent_id in enumerate(create.execute(context("agents")))
+        ]
+        history = store.agents.history("", days=1)
 
     assert isinstance(dag, DAG)
     assert [("agents", False), ("work", True)] == [(task.task_id, task.is_mapped) for task in dag.tasks]
+    assert [("stars", 0.75), ("planets", 1.0)] == [(it["batch"], it["data_quality_score"]) for it in results]
+    assert {"name_checker"} == {day.agent_type for day in history}
 
 
 def test_the_configuration_is_that_of_a_registry(monkeypatch: pytest.MonkeyPatch) -> None:

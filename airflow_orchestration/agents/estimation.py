@@ -1,7 +1,8 @@
 """What does a task take, and what counts as success? The document asks for both and names no formula.
 
-What was learned of the chosen type in such work decides, once there is enough of it. Until then, and for what was
-never measured, the formulas are ours: resources follow the capabilities and the volume, targets the time allowed.
+What was learned of the chosen type in such work decides, once enough of it was measured. Until then the formulas
+are ours: resources follow the capabilities and the volume, targets the time allowed. Memory is only ever raised by
+what was learned: the batches that it was learned of may have been smaller ones.
 What the task itself demands is never replaced by what was learned.
 """
 
@@ -19,7 +20,7 @@ from airflow_orchestration.domain.agent import (
 )
 from airflow_orchestration.domain.deadline import MAX_SECONDS
 from airflow_orchestration.domain.decision import Json
-from airflow_orchestration.domain.defaults import APPROVE_AT, MAX_CONCURRENT_BATCHES
+from airflow_orchestration.domain.defaults import APPROVE_AT
 from airflow_orchestration.policies.agent_success import NEWCOMER, Experience
 
 MILLICORES_PER_CAPABILITY = 500
@@ -36,8 +37,8 @@ TIME_MARGIN = 2.0
 QUALITY_MARGIN = 0.05
 """Ours: how far below its mean the quality of a type may fall before it counts as a target missed."""
 
-TASK, LEARNED, FORMULA = "task", "learned", "formula"
-"""What an estimate may rest on."""
+TASK, LEARNED, FORMULA, PLACE = "task", "learned", "formula", "place"
+"""What an estimate may rest on; the last one is the place of work, which may know better."""
 
 
 def relied_on(experience: Experience | None) -> Experience:
@@ -48,10 +49,7 @@ def relied_on(experience: Experience | None) -> Experience:
 def estimate_resources(
     requirement: AgentRequirement, experience: Experience | None = None
 ) -> ResourceRequirements:
-    """Return half a CPU per capability, memory and connections.
-
-    The memory is the learned one, else that of as many batches as an agent works on at a time.
-    """
+    """Return half a CPU per capability, the memory for one batch, since there is one at a time, and connections."""
     return ResourceRequirements(
         cpu_millicores=MILLICORES_PER_CAPABILITY * len(requirement.capabilities_needed),
         memory_mb=_memory_mb(requirement, relied_on(experience).peak_memory_mb),
@@ -99,8 +97,8 @@ def estimation_basis(requirement: AgentRequirement, experience: Experience | Non
     named_quality = bool(requirement.quality_required) or requirement.quality_requirement is not None
     pace_follows_time = named_time and requirement.batch_size is not None
     return {
-        "outcomes": 0 if experience is None else experience.outcomes,
-        "memory_mb": _basis(known.peak_memory_mb),
+        "measured": 0 if experience is None else experience.measured,
+        "memory_mb": LEARNED if _learned_mb(known.peak_memory_mb) > _formula_mb(requirement) else FORMULA,
         "response_time_seconds": _basis(known.execution_time, named=named_time),
         "throughput_per_second": FORMULA if pace_follows_time else _basis(known.throughput or None),
         "quality_thresholds": _basis(known.data_quality_score, named=named_quality),
@@ -114,10 +112,15 @@ def _basis(measured: object | None, *, named: bool = False) -> str:
 
 
 def _memory_mb(requirement: AgentRequirement, peak: float | None) -> int:
-    if peak is not None:
-        return min(math.ceil(peak * MEMORY_MARGIN), MAX_MEMORY_MB)
-    records = MAX_CONCURRENT_BATCHES * (requirement.batch_size or 0)
-    return BASE_MEMORY_MB + -(-records // RECORDS_PER_MB)
+    return max(_formula_mb(requirement), _learned_mb(peak))
+
+
+def _formula_mb(requirement: AgentRequirement) -> int:
+    return BASE_MEMORY_MB + -(-(requirement.batch_size or 0) // RECORDS_PER_MB)
+
+
+def _learned_mb(peak: float | None) -> int:
+    return min(math.ceil((peak or 0.0) * MEMORY_MARGIN), MAX_MEMORY_MB)
 
 
 def _response_time(requirement: AgentRequirement, known: Experience) -> int:

@@ -9,6 +9,7 @@ from datetime import datetime
 from airflow_orchestration.agents.agent import Agent
 from airflow_orchestration.agents.created import AgentFailure, CreatedAgents
 from airflow_orchestration.agents.estimation import (
+    PLACE,
     estimate_resources,
     estimation_basis,
     performance_targets,
@@ -39,10 +40,14 @@ from airflow_orchestration.policies.agent_selection import (
     AgentSelectionFacts,
 )
 from airflow_orchestration.policies.agent_success import NEWCOMER, Experience
+from airflow_orchestration.policies.leasing import beyond
 
 NO_CONTEXT = TaskContext()
 Experiences = Callable[[str, Collection[Capability]], Experience]
 """What is believed of a type of agent in some kinds of work."""
+Refine = Callable[[AgentRequirement, AgentSpecification], AgentSpecification]
+Task = tuple[frozenset[Capability], int, int, int]
+"""What a choice hangs on: the capabilities, and CPU, memory and connections; hashing models would cost more."""
 
 
 def no_experience(_: str, __: Collection[Capability]) -> Experience:
@@ -52,7 +57,7 @@ def no_experience(_: str, __: Collection[Capability]) -> Experience:
 
 @dataclass(frozen=True, kw_only=True)
 class AgentFactory:
-    """Makes agents out of registered templates."""
+    """Makes agents out of the templates that are registered, and of what is known of them, when it first chooses."""
 
     templates: AgentTemplates
     new_id: Callable[[], str]
@@ -60,24 +65,26 @@ class AgentFactory:
     experiences: Experiences = no_experience
     capacities: Sequence[ResourceRequirements] = ()
     """What could be lent to an agent at all, when nobody else works: it has to fit into each of these."""
-    refine: Callable[[AgentSpecification], AgentSpecification] = lambda made: made
+    alone: bool = False
+    """Whether its agents have no lane behind them: then only a type with a `run` of its own is chosen."""
+    refine: Refine = lambda _, made: made
     """The last word on a specification, for who knows more of the place of work."""
-    _decided: dict[AgentSelectionFacts, AgentSelectionDecision] = field(
+    _known: dict[frozenset[Capability], tuple[AgentCandidate, ...]] = field(
         default_factory=dict, init=False, repr=False
     )
+    """To learn from the history of a thousand candidates takes a tenth of a second."""
+    _decided: dict[Task, AgentSelectionDecision] = field(default_factory=dict, init=False, repr=False)
     """Tasks of a queue are often alike, and the whole table of a thousand candidates takes milliseconds."""
 
     def select(self, requirement: AgentRequirement) -> AgentSelectionDecision:
         """Choose the type of agent for a task (SEED 24)."""
-        needed = frozenset(requirement.capabilities_needed)
-        facts = AgentSelectionFacts(
-            required=needed,
-            needed=estimate_resources(requirement),
-            candidates=tuple(self._candidate(template, needed) for template in self.templates.all()),
-        )
-        if facts not in self._decided:
-            self._decided[facts] = AgentSelection().evaluate(facts)
-        return self._decided[facts]
+        required, needed = frozenset(requirement.capabilities_needed), estimate_resources(requirement)
+        task = required, needed.cpu_millicores, needed.memory_mb, needed.connections
+        if task not in self._decided:
+            self._decided[task] = AgentSelection().evaluate(
+                AgentSelectionFacts(required=required, needed=needed, candidates=self._candidates(required))
+            )
+        return self._decided[task]
 
     def generate(
         self, requirement: AgentRequirement, *, now: datetime, context: TaskContext = NO_CONTEXT
@@ -131,9 +138,17 @@ class AgentFactory:
             raise AgentCreationError(f"{parameters.agent_id} could not be made: {error}") from error
 
     def _basis(self, requirement: AgentRequirement, specification: AgentSpecification) -> Mapping[str, Json]:
-        """Whether the task named each estimate, or it was learned, or a formula gave it."""
+        """Whether the task named each estimate, or it was learned, or a formula gave it, or the place of work."""
         experience = self.experiences(specification.agent_type, requirement.capabilities_needed)
-        return estimation_basis(requirement, experience)
+        basis = estimation_basis(requirement, experience)
+        refined = specification.resource_requirements != estimate_resources(requirement, experience)
+        return {**basis, "memory_mb": PLACE} if refined else basis
+
+    def _candidates(self, required: frozenset[Capability]) -> tuple[AgentCandidate, ...]:
+        if required not in self._known:
+            offered = [it for it in self.templates.all() if it.works_alone or not self.alone]
+            self._known[required] = tuple(self._candidate(it, required) for it in offered)
+        return self._known[required]
 
     def _candidate(self, template: AgentTemplate, needed: frozenset[Capability]) -> AgentCandidate:
         experience = self.experiences(template.name, needed)
@@ -153,7 +168,7 @@ class AgentFactory:
         context: TaskContext,
     ) -> AgentSpecification:
         if decision.agent_type is None:
-            raise NoSuitableAgentError(_nobody_suits(decision))
+            raise NoSuitableAgentError(_nobody_suits(decision, alone=self.alone))
         experience = self.experiences(decision.agent_type, requirement.capabilities_needed)
         parameters = specialize(
             self.templates.get(decision.agent_type).agent_class.parameters_model,
@@ -163,6 +178,7 @@ class AgentFactory:
             context=context,
         )
         specification = self.refine(
+            requirement,
             AgentSpecification(
                 agent_type=decision.agent_type,
                 capabilities=requirement.capabilities_needed,
@@ -171,7 +187,7 @@ class AgentFactory:
                 specialization_parameters=parameters.model_dump(mode="json"),
                 quality_thresholds=quality_thresholds(requirement, experience),
                 monitoring_enabled=context.monitoring_required,
-            )
+            ),
         )
         for capacity in self.capacities:
             _refuse_too_large(parameters.agent_id, specification.resource_requirements, capacity)
@@ -179,14 +195,12 @@ class AgentFactory:
 
 
 def _refuse_too_large(agent_id: str, needed: ResourceRequirements, capacity: ResourceRequirements) -> None:
-    beyond = [
-        f"{getattr(needed, name)} of {getattr(capacity, name)} {name}"
-        for name in ResourceRequirements.model_fields
-        if getattr(needed, name) > getattr(capacity, name)
+    too_much = [
+        f"{getattr(needed, name)} of {getattr(capacity, name)} {name}" for name in beyond(needed, capacity)
     ]
-    if beyond:
+    if too_much:
         raise ResourceUnavailableError(
-            f"{agent_id} needs {', '.join(beyond)}: waiting can't help; raise the capacity with "
+            f"{agent_id} needs {', '.join(too_much)}: waiting can't help; raise the capacity with "
             "`airflow orchestration agents capacity`, or give it smaller batches"
         )
 
@@ -197,6 +211,13 @@ def _refuse_incapable(template: AgentTemplate, capabilities: tuple[Capability, .
         raise NoSuitableAgentError(f"agent type {template.name!r} lacks {', '.join(missing)}")
 
 
-def _nobody_suits(decision: AgentSelectionDecision) -> str:
+def _nobody_suits(decision: AgentSelectionDecision, *, alone: bool) -> str:
     lacking = [f"{name} lacks {', '.join(missing)}" for name, missing in decision.missing.items()]
-    return "\n  ".join(["no type of agent has all the capabilities", *(lacking or ["none is registered"])])
+    return "\n  ".join([_NOBODY_ALONE if alone else _NOBODY, *(lacking or ["none is registered"])])
+
+
+_NOBODY = "no type of agent has all the capabilities"
+_NOBODY_ALONE = (
+    "no type of agent with a run() of its own has all the capabilities; a queue has no lane that would do the work: "
+    "register a template whose class has one, in the Dag file or as an entry point"
+)

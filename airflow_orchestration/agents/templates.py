@@ -43,6 +43,11 @@ class AgentTemplate:
     footprint: ResourceRequirements = SMALL
     """What a task takes that suits this type best."""
 
+    @property
+    def works_alone(self) -> bool:
+        """Whether its class does the work itself: one that leaves `run` as it is needs a lane behind it."""
+        return self.agent_class.run is not Agent.run
+
     def __post_init__(self) -> None:
         if not re.fullmatch(IDENTIFIER, self.name):
             raise ValueError(f"agent type {self.name!r} is no name; use lower case letters, digits and _")

@@ -32,4 +32,6 @@ class Work:
     batch: QueuedBatch | None = None
     """The batch as it stood in the queue; None for a batch of a pipeline."""
     progress: Callable[[int, int], None] = lambda done, of: None  # noqa: ARG005  # nobody listens
-    """Tell how far the work is: so much done, of so much."""
+    """Tell how far the work on a batch of a queue is: so much done, of so much.
+
+    On a batch of a round it says nothing: `run` is called in a process of its own there, which has no store."""

@@ -1,28 +1,33 @@
-"""A Dag bundle whose files are the jobs of the registry: a new tenant is a row, and not a deployment."""
+"""A Dag bundle whose files are the jobs of the job registry: a new tenant is a row, and not a deployment."""
 
 from __future__ import annotations
 
-import os
 import shutil
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion
 
-from airflow_orchestration.bundles.job_folder import write_jobs
+from airflow_orchestration.bundles.job_folder import write_jobs, write_whole
 from airflow_orchestration.bundles.version import RegistryVersion
 from airflow_orchestration.hooks.agent_registry import open_store
 from airflow_orchestration.workflow.registering import RegistryTerms
 
+OLD_DRAFT_SECONDS = 3600
+"""Ours: a version is written in seconds."""
+
 
 class AgentRegistryBundle(BaseDagBundle):
-    """The jobs of the registry as Dag files, in versions: a run stays on the revision that it began with.
+    """The jobs of the job registry as Dag files, in versions: a run stays on the one that it began with.
 
     The dag-processor reads the folder `current`, in which only what has changed is written anew; so a job
-    that has not changed is not even read again, and has no new Dag version. A worker reads the folder of the
-    run's revision, and asks the store for it only when it is not there yet.
+    that has not changed has no new Dag version. A worker reads the folder of the run's version, and makes it out of
+    the store when it is not there yet. It can do so only with the terms that the version was made with.
+    A job that is removed has no Dag any more, and Airflow goes on with none of its runs.
 
     Bundles of one name on one machine share a folder: two deployments there need
     `[dag_processor] dag_bundle_storage_path` each.
@@ -31,6 +36,8 @@ class AgentRegistryBundle(BaseDagBundle):
     :param orchestration_conn_id: the Airflow connection of the store. A dag-processor resolves it as a server
         does, from the metadata database as well; a worker through its supervisor; both from the environment.
     :param shared_conn_ids: Airflow connections that every tenant may name.
+    :param own_pools: whether a job that names no pool runs in the pool that is named as its tenant, which must be
+        there: `airflow pools set north 8 ""`.
     """
 
     supports_versioning = True
@@ -41,13 +48,15 @@ class AgentRegistryBundle(BaseDagBundle):
         data: str,
         orchestration_conn_id: str = "orchestration_default",
         shared_conn_ids: Sequence[str] = (),
+        own_pools: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.terms = RegistryTerms(
             data=data,
-            shared_conn_ids=tuple(shared_conn_ids),
+            shared_conn_ids=shared_conn_ids,  # type: ignore[arg-type]  # a list in JSON; the terms take care of it
             orchestration_conn_id=orchestration_conn_id,
+            own_pools=own_pools,
         )
 
     @property
@@ -71,7 +80,7 @@ class AgentRegistryBundle(BaseDagBundle):
         return None if version is None else BundleVersion(version=version)
 
     def refresh(self) -> None:
-        """Bring the files to the newest revision; nothing is done when there is no newer one."""
+        """Bring the files to the newest version; nothing is done when they are of it."""
         if self.version is not None:
             raise ValueError(f"version {self.version} of bundle {self.name} is not to be refreshed")
         with self.lock(), open_store(self.terms) as store:
@@ -84,10 +93,11 @@ class AgentRegistryBundle(BaseDagBundle):
         """Write a folder of its own, and put it in its place whole: others may do the same at this moment."""
         with open_store(self.terms) as store:
             known = RegistryVersion.of(store.registry, self.terms, version.revision)
-            if known.moment != version.moment:
-                raise ValueError(f"the registry's revision {known.revision} is {known}, and not {version}")
+            if known != version:
+                raise ValueError(_other_version(known, version))
             jobs = store.registry.jobs(version.revision)
         self.versions_dir.mkdir(parents=True, exist_ok=True)
+        self._remove_old_drafts()
         draft = Path(mkdtemp(prefix=f".{version}-", dir=self.versions_dir))
         try:
             draft.chmod(0o755)  # as any other folder: a task may run as another user
@@ -98,6 +108,14 @@ class AgentRegistryBundle(BaseDagBundle):
                 raise
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+    def _remove_old_drafts(self) -> None:
+        """Remove what killed processes have left, and nothing that others are writing at this moment."""
+        made_before = time.time() - OLD_DRAFT_SECONDS  # noqa: TID251  # as the file system counts
+        for draft in self.versions_dir.glob(".*-*"):
+            with suppress(OSError):  # somebody else removed it
+                if draft.stat().st_mtime < made_before:
+                    shutil.rmtree(draft, ignore_errors=True)
 
     @property
     def _version_file(self) -> Path:
@@ -110,6 +128,16 @@ class AgentRegistryBundle(BaseDagBundle):
             return None
 
     def _keep_version(self, version: RegistryVersion) -> None:
-        draft = self._version_file.with_name(f"{self._version_file.name}.{os.getpid()}")
-        draft.write_text(str(version))
-        draft.replace(self._version_file)
+        write_whole(self._version_file, str(version).encode())
+
+
+def _other_version(known: RegistryVersion, asked: RegistryVersion) -> str:
+    """What to do when the files of a run's version can't be made any more."""
+    if known.moment != asked.moment:
+        why = "the store is not the one that the run began with; it was restored, or made anew"
+    else:
+        why = "the bundle's settings or the package changed since; go back to them until the run has ended"
+    return (
+        f"revision {known.revision} of the job registry is now version {known}, and the run began with {asked}: {why}. "
+        "Or clear the run with the latest bundle version."
+    )

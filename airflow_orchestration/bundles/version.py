@@ -19,7 +19,7 @@ class RegistryVersion:
     """A revision, the moment that it is from, and a checksum of the terms and of the form of the Dag files.
 
     The folders of versions outlive a store that is made anew or restored, and terms that change: without moment
-    and checksum a run could find the files of another revision 7.
+    and checksum a run could find the files of another revision 7. The checksum tells changes, and no forgeries.
     """
 
     revision: int
@@ -45,6 +45,6 @@ class RegistryVersion:
         found = _TEXT.fullmatch(text)
         if found is None:
             raise ValueError(
-                f"{text!r} is no version of the registry of jobs; it is as 7-20261123T091233594700-0f3a5c77"
+                f"{text!r} is no version of the job registry; it is as 7-20261123T091233594700-0f3a5c77"
             )
         return cls(revision=int(found[1]), moment=found[2], checksum=found[3])

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from airflow_orchestration.cli.policy_trials import refusing
+from airflow_orchestration.domain.agent import NO_TENANT
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.insights.agents import (
@@ -48,7 +49,7 @@ def work(args: Namespace) -> None:
 @refusing
 def board(args: Namespace) -> None:
     """Show what the agents of a tenant have shown, the most reliable type of each kind of work first."""
-    tenant = args.tenant or ""
+    tenant = args.tenant or NO_TENANT
     with OrchestrationHook(args.conn_id).store() as store:
         standings = leaderboard(store, tenant)
     if args.output == "json":

@@ -1,11 +1,11 @@
-"""`airflow orchestration agents`: the registry of jobs, and what agents may use. Exit codes: 0 done, 2 refused."""
+"""`airflow orchestration agents`: the job registry, and what agents may use. Exit codes: 0 done, 2 refused."""
 
 from __future__ import annotations
 
 import getpass
 import json
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC
 from pathlib import Path
@@ -21,14 +21,19 @@ from airflow_orchestration.domain.agent import ResourceRequirements
 from airflow_orchestration.domain.job_file import FoundJob, find_jobs
 from airflow_orchestration.domain.yaml_file import read_yaml
 from airflow_orchestration.exceptions import InputRefusedError, Problem
-from airflow_orchestration.hooks.agent_registry import keep_job, open_store, registry_terms
+from airflow_orchestration.hooks.agent_registry import (
+    keep_job,
+    open_store,
+    other_bundle_of,
+    registry_terms,
+)
+from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.storage.leases import EVERYBODY
-from airflow_orchestration.storage.postgres import PostgresStore
-from airflow_orchestration.storage.registry import JobRevision
+from airflow_orchestration.storage.registry import JobChange, Registry, change_as_json, dag_id_of
 from airflow_orchestration.workflow.registering import (
     JobTexts,
     RegistryTerms,
-    unknown_job,
+    no_such_job,
     unregister,
 )
 
@@ -39,26 +44,35 @@ MILLICORES = 1000
 def put(args: Namespace) -> None:
     """Check a specification and its contract, and keep them as a revision."""
     texts = _texts(args)
-    with _opened(args) as (store, terms):
-        before = store.registry.revision()
-        kept = keep_job(terms, store.registry, args.tenant, args.job, texts, changed_by=_who(args))
+    who = _who(args)
+    with _registry() as (registry, terms):
+        _refuse_taken(args)
+        before = registry.revision()
+        kept = keep_job(terms, registry, args.tenant, args.job, texts, changed_by=who)
     if args.output == "json":
-        _print_json(_as_json(kept))
+        _print_json(change_as_json(kept))
     elif kept.revision <= before:
         Console().print(f"Nothing to do: {kept.dag_id} is so since revision {kept.revision}.")
     else:
         Console().print(
-            f"{kept.dag_id} is kept as revision {kept.revision}; its Dag follows within a refresh of the bundle."
+            f"{kept.dag_id} is kept as revision {kept.revision}; its Dag follows when the bundle is refreshed and parsed."
         )
 
 
 @refusing
 def remove(args: Namespace) -> None:
-    """Take a job away with the next revision."""
-    with _opened(args) as (store, _):
-        gone = unregister(store.registry, args.tenant, args.job, changed_by=_who(args))
+    """Take a job away with the next revision, and warn of what that does to runs."""
+    who = _who(args)
+    with _registry() as (registry, _):
+        gone = unregister(registry, args.tenant, args.job, changed_by=who)
+    Console(stderr=True).print(
+        f"Runs of {gone.dag_id} that have begun stop when its Dag goes. If there are any: put the job again, pause its "
+        "Dag, wait until they have ended, and remove it then.",
+        style="yellow",
+        soft_wrap=True,
+    )
     if args.output == "json":
-        _print_json(_as_json(gone))
+        _print_json(change_as_json(gone))
     else:
         Console().print(f"{gone.dag_id} is removed with revision {gone.revision}; its history stays.")
 
@@ -66,31 +80,30 @@ def remove(args: Namespace) -> None:
 @refusing
 def list_jobs(args: Namespace) -> None:
     """Show the jobs of a revision."""
-    with _opened(args) as (store, _):
-        jobs = [job for job in store.registry.jobs(args.revision) if args.tenant in {None, job.tenant}]
+    with _registry() as (registry, _), _refusing_unknown():
+        jobs = registry.listed(args.revision, args.tenant)
     _show_revisions(args, jobs, empty="There are no jobs.")
 
 
 @refusing
 def show(args: Namespace) -> None:
     """Show the files of a job, as they are or as they were."""
-    with _opened(args) as (store, _):
-        jobs = store.registry.jobs(args.revision)
-    job = next((job for job in jobs if (job.tenant, job.job) == (args.tenant, args.job)), None)
-    if job is None:
-        raise unknown_job(args.tenant, args.job)
+    with _registry() as (registry, _), _refusing_unknown():
+        found = registry.job(args.tenant, args.job, args.revision)
+    if found is None:
+        raise no_such_job(args.tenant, args.job)
     if args.output == "json":
-        _print_json({**_as_json(job), "files": dict(job.files)})
+        _print_json({**change_as_json(found.change), "files": dict(found.files)})
         return
-    for name, text in job.files:
-        print(f"# {name}, revision {job.revision}\n{text}")  # noqa: T201  # as it is, to be put into a file
+    for name, text in found.files:
+        print(f"# {name}, revision {found.change.revision}\n{text}")  # noqa: T201  # as it is, to be put into a file
 
 
 @refusing
 def history(args: Namespace) -> None:
     """Show who changed what and when."""
-    with _opened(args) as (store, _):
-        changes = store.registry.changes(args.tenant, args.job)
+    with _registry() as (registry, _):
+        changes = registry.changes(args.tenant, args.job)
     _show_revisions(args, changes, empty="Nothing was ever registered.")
 
 
@@ -121,14 +134,17 @@ def _problems(hook: AgentFactoryHook, job: FoundJob) -> list[str]:
 
 @refusing
 def capacity(args: Namespace) -> None:
-    """Show what may be lent, or set it for a tenant, or for all together."""
+    """Set what may be lent to a tenant or to all together, and show it; of a tenant what it could be lent at all."""
     asked = (args.cpu, args.memory_mb, args.connections)
     _refuse_half(args, asked)
-    with _opened(args) as (store, _):
+    with OrchestrationHook(args.conn_id).store() as store:
         if args.none or None not in asked:
             store.leases.set_capacity(args.tenant or EVERYBODY, None if args.none else _requirements(*asked))
-        capacities = store.leases.capacities()
-    shown = {name: limit for name, limit in capacities.items() if args.tenant in {None, name}}
+        shown = (
+            store.leases.capacities()
+            if args.tenant is None
+            else {args.tenant: store.leases.limit_of(args.tenant)}
+        )
     if args.output == "json":
         _print_json({name: limit.model_dump() for name, limit in shown.items()})
     else:
@@ -149,14 +165,36 @@ def _requirements(cpu: float, memory_mb: int, connections: int) -> ResourceRequi
 
 
 @contextmanager
-def _opened(args: Namespace) -> Iterator[tuple[PostgresStore, RegistryTerms]]:
-    terms = registry_terms(args.conn_id)
+def _registry() -> Iterator[tuple[Registry, RegistryTerms]]:
+    terms = registry_terms()
     with open_store(terms) as store:
-        yield store, terms
+        yield store.registry, terms
+
+
+@contextmanager
+def _refusing_unknown() -> Iterator[None]:
+    try:
+        yield
+    except KeyError as error:
+        raise InputRefusedError("--revision", [Problem(path="", message=str(error.args[0]))]) from None
+
+
+def _refuse_taken(args: Namespace) -> None:
+    """Keep a job from taking the place of a Dag that is somebody else's."""
+    dag_id = dag_id_of(args.tenant, args.job)
+    if (bundle := other_bundle_of(dag_id)) is not None:
+        message = f"Airflow has this Dag from the bundle {bundle}; choose another name, or remove it there"
+        raise InputRefusedError(f"Dag {dag_id}", [Problem(path="", message=message)])
 
 
 def _who(args: Namespace) -> str:
-    return args.by if args.by is not None else getpass.getuser()
+    if args.by is not None:
+        return str(args.by)
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name; newer Pythons raise the latter
+        problem = Problem(path="--by", message="must say who changes the job: this user has no name here")
+        raise InputRefusedError("the command", [problem]) from None
 
 
 def _texts(args: Namespace) -> JobTexts:
@@ -184,34 +222,22 @@ def _text(path: Path) -> str:
     raise InputRefusedError(f"file {path.name}", [Problem(path="", message=message)])
 
 
-def _as_json(job: JobRevision) -> dict[str, Any]:
-    return {
-        "revision": job.revision,
-        "tenant": job.tenant,
-        "job": job.job,
-        "dag_id": job.dag_id,
-        "is_removed": job.is_removed,
-        "changed_by": job.changed_by,
-        "changed_at": job.changed_at.isoformat(),
-    }
-
-
-def _show_revisions(args: Namespace, found: Sequence[JobRevision], *, empty: str) -> None:
+def _show_revisions(args: Namespace, found: Sequence[JobChange], *, empty: str) -> None:
     if args.output == "json":
-        _print_json([_as_json(one) for one in found])
+        _print_json([change_as_json(one) for one in found])
         return
     if not found:
         Console().print(empty)
         return
     table = _table("revision", "Dag", "what", "by", "at (UTC)")
     for one in found:
-        what = "removed" if one.is_removed else f"{sum(len(text) for _, text in one.files):,} letters"
+        what = "removed" if one.is_removed else "kept"
         at = f"{one.changed_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
         table.add_row(str(one.revision), one.dag_id, what, escape(one.changed_by), at)
     Console().print(table)
 
 
-def _show_capacities(capacities: dict[str, ResourceRequirements]) -> None:
+def _show_capacities(capacities: Mapping[str, ResourceRequirements]) -> None:
     table = _table("tenant", "CPUs", "memory MB", "connections")
     for name, limit in sorted(capacities.items()):
         cpus = f"{limit.cpu_millicores / MILLICORES:g}"

@@ -80,9 +80,6 @@ CONTRACT = Arg(
 )
 BY = Arg(("--by",), help="who changes it (default: the user of the operating system)")
 REVISION = Arg(("--revision",), help="as it was then (default: now)", type=values.whole)
-REGISTRY_CONN_ID = Arg(
-    ("--conn-id",), help="Airflow connection of the registry (default: that of the AgentRegistryBundle)"
-)
 DATA = Arg(("--data",), help="folder of the tenants' data (default: /data)", default="/data")
 SHARED_CONN_ID = Arg(
     ("--shared-conn-id",), help="a connection that every tenant may use; may be repeated", action="append"
@@ -187,7 +184,7 @@ def _trust_commands() -> tuple[ActionCommand, ...]:
 def _agent_commands() -> GroupCommand:
     return GroupCommand(
         name="agents",
-        help="The registry of jobs that agents do for tenants, and what they may use",
+        help="The job registry: what agents do for tenants, and what they may use",
         subcommands=(
             *_registry_commands(),
             ActionCommand(
@@ -206,7 +203,7 @@ def _agent_commands() -> GroupCommand:
                 name="capacity",
                 help="Show or set what may be lent to agents at a time: to all together, or to a tenant",
                 func=as_server(f"{_AGENTS}.capacity"),
-                args=(SOME_TENANT, CPU, MEMORY_MB, CONNECTIONS, NO_LIMIT, REGISTRY_CONN_ID, FORMAT),
+                args=(SOME_TENANT, CPU, MEMORY_MB, CONNECTIONS, NO_LIMIT, CONN_ID, FORMAT),
             ),
             *_agent_views(),
         ),
@@ -217,33 +214,33 @@ def _registry_commands() -> tuple[ActionCommand, ...]:
     return (
         ActionCommand(
             name="put",
-            help="Keep a job's specification: its Dag appears with the next refresh of the bundle",
+            help="Keep a job's specification: its Dag appears when the bundle is refreshed and parsed",
             func=as_server(f"{_AGENTS}.put"),
-            args=(TENANT, JOB, SPECIFICATION, CONTRACT, BY, REGISTRY_CONN_ID, FORMAT),
+            args=(TENANT, JOB, SPECIFICATION, CONTRACT, BY, FORMAT),
         ),
         ActionCommand(
             name="remove",
-            help="Take a job away; runs that have begun go on",
+            help="Take a job away: runs that have begun stop; to let them finish, pause the Dag, wait, remove",
             func=as_server(f"{_AGENTS}.remove"),
-            args=(TENANT, JOB, BY, REGISTRY_CONN_ID, FORMAT),
+            args=(TENANT, JOB, BY, FORMAT),
         ),
         ActionCommand(
             name="list",
             help="Show the jobs of a revision",
             func=as_server(f"{_AGENTS}.list_jobs"),
-            args=(SOME_TENANT, REVISION, REGISTRY_CONN_ID, FORMAT),
+            args=(SOME_TENANT, REVISION, FORMAT),
         ),
         ActionCommand(
             name="show",
             help="Show the files of a job",
             func=as_server(f"{_AGENTS}.show"),
-            args=(TENANT, JOB, REVISION, REGISTRY_CONN_ID, FORMAT),
+            args=(TENANT, JOB, REVISION, FORMAT),
         ),
         ActionCommand(
             name="history",
             help="Show who changed what and when",
             func=as_server(f"{_AGENTS}.history"),
-            args=(SOME_TENANT, SOME_JOB, REGISTRY_CONN_ID, FORMAT),
+            args=(SOME_TENANT, SOME_JOB, FORMAT),
         ),
     )
 

@@ -47,6 +47,8 @@ class AgentFactoryHook(BaseHook):
         of its name below it.
     :param shared_conn_ids: Airflow connections that every tenant may use, beside those that begin with its name.
     :param orchestration_conn_id: the Airflow connection of the store.
+    :param own_pools: whether a job that names no pool runs in the pool that is named as its tenant, which must be
+        there: `airflow pools set north 8 ""`.
     """
 
     conn_name_attr = "orchestration_conn_id"
@@ -60,6 +62,7 @@ class AgentFactoryHook(BaseHook):
         data: Path | str,
         shared_conn_ids: Iterable[str] = (),
         orchestration_conn_id: str = default_conn_name,
+        own_pools: bool = False,
     ) -> None:
         super().__init__()
         self.folder = Path(folder)
@@ -72,6 +75,7 @@ class AgentFactoryHook(BaseHook):
             raise TypeError(f"shared_conn_ids must be a list of connections, not {shared_conn_ids!r}")
         self.shared_conn_ids = tuple(shared_conn_ids)
         self.orchestration_conn_id = orchestration_conn_id
+        self.own_pools = own_pools
 
     def generate_dags(self) -> dict[str, DAG]:
         """Return the Dags of the folder by id; for a task the one that it belongs to, and no other file is opened.
@@ -106,6 +110,7 @@ class AgentFactoryHook(BaseHook):
             data=self.data,
             shared_conn_ids=self.shared_conn_ids,
             store_conn_id=self.orchestration_conn_id,
+            own_pools=self.own_pools,
         )
         job = read_job(found.path, tenancy)
         problems = list(schedule_problems(job.pipeline))
@@ -163,6 +168,7 @@ def _refuse(number: int, job_file: Path, error: InputRefusedError) -> None:
 def _printable(text: str, longest: int) -> str:
     """What a stranger named, as a database takes it: an error that can't be stored would hide all others."""
     plain = "".join(
-        letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text
+        letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1]
+        for letter in text[: longest + 1]
     )
     return plain if len(plain) <= longest else f"{plain[:longest]} ..."

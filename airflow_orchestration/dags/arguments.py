@@ -23,5 +23,6 @@ def dag_arguments(pipeline: Pipeline) -> dict[str, Any]:
             "owner": pipeline.owner,
             "retries": pipeline.retries,
             "retry_delay": RETRY_DELAY,
+            **({"pool": pipeline.pool} if pipeline.pool else {}),
         },
     }

@@ -21,7 +21,6 @@ from airflow_orchestration.operators.process_branch import BRANCH_NAME, LANE_OPE
 from airflow_orchestration.operators.run_agent import RunAgentOperator
 from airflow_orchestration.policies.asking import Question
 from airflow_orchestration.sensors.round_gate import RoundGateSensor
-from airflow_orchestration.storage.leases import EVERYBODY
 from airflow_orchestration.workflow.round_tasks import AGENTS
 from airflow_orchestration.workflow.routes import Route
 
@@ -111,25 +110,19 @@ def _lanes(number: int, pipeline: Pipeline, common: Mapping[str, Any]) -> _Staff
 
 def _agents(number: int, pipeline: Pipeline, common: Mapping[str, Any]) -> _Staff:
     """The binding at run time: agents are chosen for the batches, and one task is mapped over them."""
-    terms, tenant = pipeline.agents or Agents(), pipeline.tenant or EVERYBODY
-    create = CreateAgentsOperator(task_id="create_agents", tenant=tenant, **common)
+    terms = pipeline.agents or Agents()
+    create = CreateAgentsOperator(task_id="create_agents", **common)
     agents = RunAgentOperator.partial(
         task_id=AGENTS,
         round_number=number,
         orchestration_conn_id=pipeline.store_conn_id,
         map_index_template=BRANCH_NAME,
-        tenant=tenant,
         wait_seconds=terms.wait_seconds,
         execution_timeout=timedelta(seconds=terms.timeout_seconds),
         retries=terms.retry_attempts,
         max_active_tis_per_dagrun=terms.max_concurrent_batches,
-        **_pool(pipeline),
     ).expand(agent_id=create.output)
     return _Staff(workers={AGENTS: agents}, first=[create], routes={}, always=[create.task_id])
-
-
-def _pool(pipeline: Pipeline) -> dict[str, str]:
-    return {"pool": pipeline.pool} if pipeline.pool else {}
 
 
 def _tie(this: Round, gate: RoundGateSensor, common: Mapping[str, Any]) -> None:
@@ -152,7 +145,6 @@ def _lane(lane: Lane, route: RouteLaneOperator, number: int, pipeline: Pipeline)
             round_number=number,
             orchestration_conn_id=pipeline.store_conn_id,
             map_index_template=BRANCH_NAME,
-            **_pool(pipeline),
         )
         .expand(branch_id=route.output)
     )

@@ -18,6 +18,8 @@ from pydantic import Field, JsonValue, field_validator
 from airflow_orchestration.domain.defaults import MAX_CONCURRENT_BATCHES, RETRY_ATTEMPTS, TIMEOUT_SECONDS
 from airflow_orchestration.domain.strict import IDENTIFIER, Share, Strict, WholeSeconds
 
+NO_TENANT = ""
+"""Whose work it is that belongs to no tenant."""
 DEFAULT_BATCH_TYPE = "general"
 """SEED 26: what a batch is that doesn't say."""
 INGESTION_SOURCE = "kafka"

@@ -7,31 +7,41 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
 from airflow_orchestration.domain.conf import validated
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.pipeline_file import PipelineFile
-from airflow_orchestration.domain.problems import path_of
+from airflow_orchestration.domain.problems import first_problems, path_of
 from airflow_orchestration.domain.run_spec import structure_problems
 from airflow_orchestration.domain.tenancy import CONTRACT_SUFFIX, Tenancy, name_problems, tenancy_problems
-from airflow_orchestration.domain.yaml_file import read_yaml
+from airflow_orchestration.domain.yaml_file import MAX_BYTES, read_yaml
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 
-MAX_JOBS = 2_000
-"""Ours: jobs of one folder; Airflow allows a Dag file 50 seconds, in which it builds and serializes so many."""
+MAX_JOBS = 1_000
+"""Ours: jobs of one folder. Airflow allows a Dag file 30 seconds, in which it builds that many of the largest.
+
+The job registry has no such bound: each of its jobs is a Dag file of its own, and takes no other's time."""
 MAX_JOBS_OF_TENANT = 500
 """Ours: so that one tenant's files can't take the places of the others."""
+MAX_YAML = 3 * 1024 * 1024
+"""Ours: bytes of one folder's jobs. The worst take 4 microseconds each, together half of Airflow's 30 seconds."""
+MAX_YAML_OF_TENANT = MAX_YAML // 2
+"""Ours: 3 KiB for each of its jobs, where a common one has 1."""
 MAX_SCHEDULE_LENGTH = 100
 """Ours: Airflow writes a schedule out in words, and has 1000 letters for them."""
 _SUFFIX = ".yaml"
 _OTHER_SUFFIXES = (".yml", ".YAML", ".YML")
-_SCHEDULE = re.compile(r"@(once|continuous|hourly|daily|weekly|monthly|quarterly|yearly)|\S+( \S+){4,5}")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_SCHEDULE = re.compile(r"@(once|continuous|hourly|daily|weekly|monthly|quarterly|yearly)|\S+( \S+){4}")
+_SECONDS = re.compile(r"\S+( \S+){5}")
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _FROM_PLACE = ("id", "tenant")
+_NAMED = 10
+_REMEDY = "divide them among folders with a Dag file each"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +52,8 @@ class FoundJob:
     job: str
     path: Path
     problem: str | None = None
+    size: int = 0
+    """Bytes that reading it takes; 0 for what is refused unread."""
 
     def refusal(self) -> InputRefusedError:
         """The error that says why this file is no job."""
@@ -64,26 +76,27 @@ def find_job(folder: Path, tenant: str, job: str) -> FoundJob:
 def find_jobs(folder: Path) -> list[FoundJob]:
     """Name every file below a folder that is a job or was meant to be one, by tenant and job.
 
-    Hidden files, contracts, files of other kinds and folders inside a tenant's are left alone. Raises
+    Hidden files, contracts, files of other kinds and folders inside a tenant's are left alone. What is too much for
+    a tenant, or for the folder, is one problem of that; the folder has room for all tenants alike. Raises
     `InputRefusedError` when the folder can't be read.
     """
-    found: list[FoundJob] = []
+    whole: dict[str, list[FoundJob]] = {}
     try:
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
-                jobs = list(_jobs_of(folder, entry.name))
-                whole = FoundJob(tenant=entry.name, job="", path=Path(entry.path))
-                found += _cut(jobs, MAX_JOBS_OF_TENANT, f"tenant {entry.name!a}", whole)
+                whole[entry.name] = list(_jobs_of(folder, entry.name))
             elif entry.name.endswith((_SUFFIX, *_OTHER_SUFFIXES)):
                 message = "stands in no tenant's folder; move it to <tenant>/<job>.yaml"
                 path = Path(entry.path)
-                found.append(FoundJob(tenant="", job=path.stem, path=path, problem=message))
+                whole.setdefault("", []).append(
+                    FoundJob(tenant="", job=path.stem, path=path, problem=message)
+                )
     except OSError as error:
         problem = Problem(path="", message=f"can't be read ({error.strerror}); check the path")
         raise InputRefusedError(f"folder of jobs {folder}", [problem]) from None
-    return _cut(found, MAX_JOBS, "the folder", FoundJob(tenant="", job="", path=folder))
+    return _with_room(folder, whole)
 
 
 def _link_elsewhere(folder: Path, tenant: str) -> FoundJob | None:
@@ -113,18 +126,67 @@ def _jobs_of(folder: Path, tenant: str) -> Iterator[FoundJob]:
             message = f"must end in {_SUFFIX}; rename it"
             yield FoundJob(tenant=tenant, job=path.stem, path=path, problem=message)
         elif path.suffix == _SUFFIX and not entry.is_dir():
-            yield FoundJob(tenant=tenant, job=path.stem, path=path)
+            yield FoundJob(tenant=tenant, job=path.stem, path=path, size=_size(entry))
 
 
-def _cut(jobs: list[FoundJob], allowed: int, whose: str, where: FoundJob) -> list[FoundJob]:
-    """The first jobs by name as they are, and one problem for all others."""
-    if len(jobs) <= allowed:
-        return jobs
-    message = (
-        f"{whose} has {len(jobs)} files, at most {allowed} are loaded, the first by name; divide them among "
-        "folders with a Dag file each"
-    )
-    return [*jobs[:allowed], FoundJob(tenant=where.tenant, job="", path=where.path, problem=message)]
+def _size(entry: os.DirEntry[str]) -> int:
+    """What is larger than a file may be is refused before it is parsed."""
+    try:
+        size = entry.stat().st_size
+    except OSError:  # a link to nothing
+        return 0
+    return size if size <= MAX_BYTES else 0
+
+
+def _with_room(folder: Path, whole: Mapping[str, list[FoundJob]]) -> list[FoundJob]:
+    """The jobs that there is time for, and a problem for each tenant that has too many, and for the folder."""
+    own = {
+        tenant: jobs[: _first_within({tenant: jobs}, MAX_JOBS_OF_TENANT, MAX_YAML_OF_TENANT)[tenant]]
+        for tenant, jobs in whole.items()
+    }
+    kept = {tenant: own[tenant][:count] for tenant, count in _first_within(own, MAX_JOBS, MAX_YAML).items()}
+    found = [job for jobs in kept.values() for job in jobs]
+    for tenant, jobs in whole.items():
+        if len(own[tenant]) < len(jobs):
+            message = (
+                f"tenant {tenant!a} has {_amount(jobs)}; at most {MAX_JOBS_OF_TENANT} files and "
+                f"{MAX_YAML_OF_TENANT // 1024} KiB are loaded, the first by name; left out are those from "
+                f"{jobs[len(own[tenant])].path.name!a} on; {_REMEDY}"
+            )
+            found.append(FoundJob(tenant=tenant, job="", path=folder / tenant, problem=message))
+    left_out = [jobs[len(kept[tenant])] for tenant, jobs in own.items() if len(kept[tenant]) < len(jobs)]
+    if left_out:
+        places = ", ".join(ascii(f"{job.tenant}/{job.path.name}") for job in left_out[:_NAMED])
+        message = (
+            f"the folder has {_amount([job for jobs in own.values() for job in jobs])}; at most {MAX_JOBS} files and "
+            f"{MAX_YAML // 1024} KiB are loaded, as many of each tenant; left out are those from {places}"
+            f"{' ...' if len(left_out) > _NAMED else ''} on; {_REMEDY}"
+        )
+        found.append(FoundJob(tenant="", job="", path=folder, problem=message))
+    return found
+
+
+def _first_within(jobs: Mapping[str, Sequence[FoundJob]], most: int, size: int) -> dict[str, int]:
+    """How many jobs of each tenant, the first ones, there is room for among `most` jobs of `size` bytes together.
+
+    The next is always one of the tenant that has the smallest share of what it has most of, as it is with leases.
+    """
+    counts, sizes = dict.fromkeys(jobs, 0), dict.fromkeys(jobs, 0)
+    turns = [(0.0, tenant) for tenant in sorted(jobs)]
+    jobs_left, bytes_left = most, size
+    while turns and jobs_left:
+        _, tenant = heappop(turns)
+        following = jobs[tenant][counts[tenant] : counts[tenant] + 1]
+        if following and following[0].size <= bytes_left:
+            counts[tenant] += 1
+            sizes[tenant] += following[0].size
+            jobs_left, bytes_left = jobs_left - 1, bytes_left - following[0].size
+            heappush(turns, (max(counts[tenant] / most, sizes[tenant] / size), tenant))
+    return counts
+
+
+def _amount(jobs: Sequence[FoundJob]) -> str:
+    return f"{len(jobs)} files of {sum(job.size for job in jobs) // 1024} KiB"
 
 
 def read_job(path: Path, tenancy: Tenancy) -> PipelineFile:
@@ -144,7 +206,8 @@ def read_job(path: Path, tenancy: Tenancy) -> PipelineFile:
         pipeline = validated(Pipeline, _as_pipeline(document, tenancy), subject=subject)
     except InputRefusedError as error:
         raise InputRefusedError(subject, [*problems, *error.problems]) from None
-    problems += [*structure_problems(pipeline), *tenancy_problems(pipeline, tenancy)]
+    among_themselves = [*structure_problems(pipeline), *tenancy_problems(pipeline, tenancy)]
+    problems += first_problems(among_themselves, lambda problem: problem)
     contract = path.parent / pipeline.contract
     if not problems:
         problems += _link_problems("contract", contract)
@@ -154,6 +217,7 @@ def read_job(path: Path, tenancy: Tenancy) -> PipelineFile:
         "roots": {name: tenancy.place(root) for name, root in pipeline.roots.items()},
         "staging": tenancy.place(pipeline.staging),
         "contract": str(contract.resolve()),
+        "pool": tenancy.pool(pipeline.pool),
     }
     return PipelineFile(pipeline=pipeline.model_copy(update=changes), path=path, tenancy=tenancy)
 
@@ -201,29 +265,41 @@ def _document_problems(document: Mapping[str, Any], tenancy: Tenancy) -> Iterato
     yield from _schedule_problems("schedule", document.get("schedule"))
     if isinstance(sync, dict):
         yield from _schedule_problems("sync.reconcile_schedule", sync.get("reconcile_schedule"))
-    for location in _control_characters(document, ()):
-        message = "holds a control character, which no database takes; remove it"
-        yield Problem(path=path_of(location), message=message)
+    yield from control_problems(document)
 
 
 def _schedule_problems(path: str, schedule: object) -> Iterator[Problem]:
     if not isinstance(schedule, str):
         return
-    if len(schedule) > MAX_SCHEDULE_LENGTH or not _SCHEDULE.fullmatch(schedule):
+    if _SECONDS.fullmatch(schedule):
+        message = (
+            "has a sixth field, for seconds, and no run is that short; leave it out, or write @continuous"
+        )
+        yield Problem(path=path, message=message)
+    elif len(schedule) > MAX_SCHEDULE_LENGTH or not _SCHEDULE.fullmatch(schedule):
         message = (
             f"must be a preset such as @daily, or a cron expression of at most {MAX_SCHEDULE_LENGTH} letters"
         )
         yield Problem(path=path, message=message)
 
 
+def control_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """Where a document holds a character that no database takes."""
+    message = "holds a control character, which no database takes; remove it"
+    yield from first_problems(
+        list(_control_characters(document, ())),
+        lambda location: Problem(path=path_of(location), message=message),
+    )
+
+
 def _control_characters(value: object, where: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
     if isinstance(value, str):
-        if _CONTROL.search(value):
+        if CONTROL.search(value):
             yield where
     elif isinstance(value, dict):
         for name, item in value.items():
             yield from (
-                [(*where, name)] if _CONTROL.search(str(name)) else _control_characters(item, (*where, name))
+                [(*where, name)] if CONTROL.search(str(name)) else _control_characters(item, (*where, name))
             )
     elif isinstance(value, list):
         for index, item in enumerate(value):

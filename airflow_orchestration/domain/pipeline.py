@@ -194,7 +194,7 @@ class Pipeline(Strict):
     params: RunConf = RunConf()
     """What a run does whose conf doesn't say: the defaults of the trigger form."""
     pool: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    """The Airflow pool in which batches are processed; left out, Airflow's default."""
+    """The Airflow pool of all tasks of the pipeline, which must be there; left out, Airflow's default."""
     roots: dict[Identifier, str] = {}
     """Name -> folder, or an object storage URI as `s3://my_connection@bucket/folder`. Feeds are read below these
     only. Relative to the pipeline file."""

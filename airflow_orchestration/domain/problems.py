@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from airflow_orchestration.exceptions import Problem
+
+MAX_PROBLEMS = 100
+"""Ours: problems of one kind that are told; who has more has another kind of problem."""
+
+Found = TypeVar("Found")
 
 _PLAIN = {
     "extra_forbidden": "is not a known field; remove it or check its spelling",
@@ -16,22 +22,29 @@ _PLAIN = {
 
 
 def pydantic_problems(error: ValidationError, *, prefix: str = "") -> list[Problem]:
-    """Every problem of one validation, in the order of the input. Values are never repeated."""
-    problems: list[Problem] = []
+    """The problems of one validation, in the order of the input, as `first_problems` has them.
+
+    Values are never repeated.
+    """
     everything = error.errors(include_url=False, include_context=False, include_input=False)
-    for found in everything:
-        if found["type"] == "too_short" and any(_inside(other["loc"], found["loc"]) for other in everything):
-            continue  # pydantic counts only the items that were valid
-        problem = Problem(
+    parents = {found["loc"][:depth] for found in everything for depth in range(len(found["loc"]))}
+    problems = first_problems(
+        # pydantic counts only the items that were valid
+        [found for found in everything if found["type"] != "too_short" or found["loc"] not in parents],
+        lambda found: Problem(
             path=path_of(found["loc"], prefix=prefix), message=_message(found["type"], found["msg"])
-        )
-        if problem not in problems:
-            problems.append(problem)
+        ),
+    )
+    return list(dict.fromkeys(problems))
+
+
+def first_problems(found: Sequence[Found], told: Callable[[Found], Problem]) -> list[Problem]:
+    """Tell the first `MAX_PROBLEMS` of what was found, and how many more there are: a file may have a problem a word."""
+    more = len(found) - MAX_PROBLEMS
+    problems = [told(one) for one in found[:MAX_PROBLEMS]]
+    if more > 0:
+        problems.append(Problem(path="", message=f"{more} more problems are not shown; mend these first"))
     return problems
-
-
-def _inside(location: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
-    return len(location) > len(outer) and location[: len(outer)] == outer
 
 
 def _message(kind: str, written: str) -> str:

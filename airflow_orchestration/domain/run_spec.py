@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from airflow_orchestration.domain.aggregation import aggregate_problems, feed_problems
@@ -21,6 +22,9 @@ from airflow_orchestration.domain.pipeline import ALL_FEEDS, DatasetTerms, Late,
 from airflow_orchestration.domain.publish import Publish
 from airflow_orchestration.domain.strict import Strict
 from airflow_orchestration.exceptions import InputRefusedError, Problem
+
+MAX_NAMES = 20
+"""Ours: names that a message lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,8 @@ class RunSpec(Strict):
     run_date: date
     left_out: tuple[Feed, ...] = ()
     """The declared feeds that conf did not choose: this run does without them, and must say so."""
+    home: str | None = None
+    """The folder of the run's tenant; None where an author may name any folder."""
 
     @cached_property
     def feeds(self) -> dict[str, Feed]:
@@ -157,19 +163,18 @@ def structure_problems(pipeline: Pipeline) -> Iterator[Problem]:
 def contract_problems(pipeline: Pipeline, contracts: Sequence[Contract]) -> Iterator[Problem]:
     """What a pipeline file asks of its data contract in vain, each with its path."""
     known = {contract.name: contract for contract in contracts}
+    brought = {feed.id: known.get(named(feed, contracts) or "") for feed in pipeline.feeds}
     for index, feed in enumerate(pipeline.feeds):
-        contract = known.get(named(feed, contracts) or "")
+        contract = brought[feed.id]
         if contract is None:
-            names = ", ".join(known)
             yield Problem(
-                path=f"feeds[{index}].dataset", message=f"must be one of the contract's objects: {names}"
+                path=f"feeds[{index}].dataset",
+                message=f"must be one of the contract's objects: {_some(known)}",
             )
         else:
             yield from _column_problems(feed, contract, f"feeds[{index}].columns")
             yield from output_problems(feed, f"feeds[{index}].output", pipeline.roots, contract)
-            yield from aggregate_problems(
-                feed, f"feeds[{index}]", contract, _read_by(feed, pipeline, contracts)
-            )
+            yield from aggregate_problems(feed, f"feeds[{index}]", contract, _read_by(feed, brought))
     if pipeline.publish is not None and len(contracts) > 1:
         yield Problem(
             path="publish", message="the contract has several schema objects; write datasets instead"
@@ -178,12 +183,11 @@ def contract_problems(pipeline: Pipeline, contracts: Sequence[Contract]) -> Iter
     yield from _dataset_problems(pipeline, known)
 
 
-def _read_by(feed: Feed, pipeline: Pipeline, contracts: Sequence[Contract]) -> dict[str, Contract]:
+def _read_by(feed: Feed, brought: Mapping[str, Contract | None]) -> dict[str, Contract]:
     """The contracts of the feeds that an aggregate reads, by feed."""
-    known = {contract.name: contract for contract in contracts}
-    names = {other.id: named(other, contracts) or "" for other in pipeline.feeds}
     needed = () if feed.aggregate is None else feed.aggregate.feeds
-    return {feed_id: known[names[feed_id]] for feed_id in needed if names.get(feed_id) in known}
+    found = {feed_id: brought.get(feed_id) for feed_id in needed}
+    return {feed_id: contract for feed_id, contract in found.items() if contract is not None}
 
 
 def _dataset_problems(pipeline: Pipeline, known: Mapping[str, Contract]) -> Iterator[Problem]:
@@ -248,24 +252,24 @@ def _sync_problems(pipeline: Pipeline) -> Iterator[Problem]:
         path = f"sync.points.{name}"
         if name == ALL_FEEDS:
             yield Problem(path=path, message="is the name of the gate over all feeds; choose another")
+        first: dict[str, int] = {}
         for index, feed_id in enumerate(point.feeds):
             if feed_id not in known:
                 yield Problem(path=f"{path}.feeds[{index}]", message=f"there is no feed {feed_id!r}")
-            elif feed_id in point.feeds[:index]:
+            elif first.setdefault(feed_id, index) != index:
                 yield Problem(path=f"{path}.feeds[{index}]", message=f"{feed_id!r} stands here twice")
 
 
 def _conf_problems(pipeline: Pipeline, conf: RunConf) -> Iterator[Problem]:
     declared = {feed.id: feed for feed in pipeline.feeds}
-    chosen = [batch.id for batch in conf.batches or ()]
+    chosen: dict[str, int] = {}
     for index, batch in enumerate(conf.batches or ()):
         path = f"batches[{index}]"
+        first = chosen.setdefault(batch.id, index)
         if batch.id not in declared:
             yield Problem(path=f"{path}.id", message=f"there is no feed {batch.id!r} in this pipeline")
-        elif batch.id in chosen[:index]:
-            yield Problem(
-                path=f"{path}.id", message=f"{batch.id!r} already stands at batches[{chosen.index(batch.id)}]"
-            )
+        elif first != index:
+            yield Problem(path=f"{path}.id", message=f"{batch.id!r} already stands at batches[{first}]")
         root = (batch.uri or "").partition("/")[0]
         if root and root not in pipeline.roots:
             yield _unknown_root(f"{path}.uri", root, pipeline)
@@ -343,8 +347,13 @@ def _quality_problems(pipeline: Pipeline, asked: float) -> Iterator[Problem]:
 
 
 def _unknown_root(path: str, root: str, pipeline: Pipeline) -> Problem:
-    known = ", ".join(pipeline.roots)
-    return Problem(path=path, message=f"{root!r} is no declared root; these are: {known}")
+    return Problem(path=path, message=f"{root!r} is no declared root; these are: {_some(pipeline.roots)}")
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first names: each feed may have a problem, and a file may have thousands of names."""
+    known = list(islice(names, MAX_NAMES + 1))
+    return ", ".join([*known[:MAX_NAMES], *(["..."] if len(known) > MAX_NAMES else [])])
 
 
 def _overridden(feed: Feed, batch: BatchConf | None) -> Feed:

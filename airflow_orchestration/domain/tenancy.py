@@ -20,13 +20,21 @@ SEPARATOR = "__"
 """Between a tenant's name and what is its own; neither name has it, so no two pairs make one text."""
 CONTRACT_SUFFIX = ".odcs.yaml"
 """What the name of a job's data contract ends in, so that it is no job."""
+RESERVED = frozenset(
+    {"public", "information_schema", "orchestration", "orchestration_scratch", "default_pool"}
+)
+"""Schemas and a pool that are nobody's own: a tenant of that name would have what is everybody's, or the store's."""
+RESERVED_PREFIX = "pg_"
+"""What PostgreSQL's own schemas begin with."""
+RESERVED_JOB = "reconcile"
+"""`<id>__reconcile` is the Dag that repairs the runs of the pipeline `<id>`, see `dags.reconcile_dag`."""
 MAX_DAG_ID = 63
 """Ours: the length of a pipeline's id."""
 MAX_TAGS = 20
 """Ours: each is a row of Airflow's that is written with the others."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _OWN = re.compile(r"[A-Za-z0-9_-]+")
-_CONTRACT = re.compile(rf"[A-Za-z0-9_-]+{re.escape(CONTRACT_SUFFIX)}")
+CONTRACT_NAME = re.compile(rf"[A-Za-z0-9_-]+{re.escape(CONTRACT_SUFFIX)}")
 _RELATIVE = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 
 
@@ -42,15 +50,26 @@ class Tenancy:
     """Airflow connections that every tenant may use, in its own schema."""
     store_conn_id: str = "orchestration_default"
     """The connection of the store, which is the deployer's."""
+    own_pools: bool = False
+    """Whether a job that names no pool runs in the one that is called as its tenant."""
 
     @property
     def dag_id(self) -> str:
         """The id of the job's Dag."""
         return f"{self.tenant}{SEPARATOR}{self.job}"
 
+    @property
+    def home(self) -> str:
+        """The folder, or object storage URI, that has everything of this tenant."""
+        return f"{self.data.rstrip('/')}/{self.tenant}"
+
     def place(self, named: str) -> str:
         """Where a root or the staging folder of this tenant is."""
-        return f"{self.data.rstrip('/')}/{self.tenant}/{named}"
+        return f"{self.home}/{named}"
+
+    def pool(self, named: str | None) -> str | None:
+        """The pool of a job that names one, or none."""
+        return named or (self.tenant if self.own_pools else None)
 
 
 def name_problems(tenant: str, job: str) -> Iterator[Problem]:
@@ -63,6 +82,12 @@ def name_problems(tenant: str, job: str) -> Iterator[Problem]:
         if not _NAME.fullmatch(name):
             message = "is no name; write lower case letters, digits and single underscores, as daily_airports"
             yield Problem(path=path, message=f"{name!a} {message}")
+    if tenant in RESERVED or tenant.startswith(RESERVED_PREFIX):
+        yield Problem(
+            path="tenant", message=f"{tenant!a} is the name of a schema or pool of others; choose another"
+        )
+    if job == RESERVED_JOB:
+        yield Problem(path="job", message=f"{job!a} is what Dags that repair runs are called; choose another")
     length = len(tenant) + len(SEPARATOR) + len(job)
     if length > MAX_DAG_ID:
         message = (
@@ -87,7 +112,7 @@ def tenancy_problems(pipeline: Pipeline, tenancy: Tenancy) -> Iterator[Problem]:
 
 def _own_problems(pipeline: Pipeline, tenancy: Tenancy) -> Iterator[Problem]:
     """What the job as a whole names."""
-    if not _CONTRACT.fullmatch(pipeline.contract):
+    if not CONTRACT_NAME.fullmatch(pipeline.contract):
         message = f"must be a file beside the job's own, named <name>{CONTRACT_SUFFIX}"
         yield Problem(path="contract", message=message)
     if len(pipeline.tags) > MAX_TAGS:

@@ -16,6 +16,14 @@ from airflow_orchestration.exceptions import InputRefusedError, Problem
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 50
 """Ours: lists and mappings inside each other; a pipeline file has 10."""
+MAX_PARTS = 60_000
+"""Ours: words, and beginnings and ends of lists and mappings, of a file; a pipeline file of `MAX_BYTES` has 45,000."""
+BYTES_OF_PART = 2
+"""Ours: the fewest bytes that a part of a longer file takes; in a pipeline file it is 6. Time goes by parts."""
+FREE_PARTS = 200
+"""Ours: parts that a file may have whatever its size."""
+MAX_KEY_LENGTH = 1_000
+"""Ours: letters of a key, which stands in the path of each problem below it."""
 MAX_NUMBER_LENGTH = 100
 """Ours: letters of a number or a time. YAML 1.1 multiplies `1:1:1:...` out, which takes a minute at `MAX_BYTES`."""
 
@@ -58,6 +66,8 @@ def _check_keys(node: Any) -> None:
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode):
             raise _marked("a key must be one word, not a list or a mapping", key)
+        if len(key.value) > MAX_KEY_LENGTH:
+            raise _marked(f"a key has {len(key.value)} letters, at most {MAX_KEY_LENGTH} are allowed", key)
         if key.value in seen:
             raise _marked(f"key {key.value!r} stands twice", key)
         seen.add(key.value)
@@ -96,7 +106,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _check_events(text: bytes) -> None:
     depth = 0
-    for event in yaml.parse(text, Loader=PARSER):
+    most = min(MAX_PARTS, FREE_PARTS + len(text) // BYTES_OF_PART)
+    for number, event in enumerate(yaml.parse(text, Loader=PARSER)):
+        if number > most:
+            raise _marked(f"is more than {most} words, lists and mappings in {len(text)} bytes", event)
         if isinstance(event, _STARTS):
             depth += 1
             if depth > MAX_DEPTH:

@@ -1,53 +1,62 @@
-"""The registry of jobs, where the deployer has put it: what `AgentRegistryBundle` is told holds for everybody."""
+"""The job registry, where the deployer has put it: what `AgentRegistryBundle` is told holds for everybody."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import fields
 from typing import Any
 
 from airflow.configuration import conf
 
-from airflow_orchestration.domain.location import REMOTE
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.hooks.schedules import schedule_problems
 from airflow_orchestration.storage.postgres import PostgresStore
-from airflow_orchestration.storage.registry import JobRevision, Registry
+from airflow_orchestration.storage.registry import JobChange, Registry
 from airflow_orchestration.workflow.registering import JobTexts, RegistryTerms, register
 
 BUNDLE_CLASS = "airflow_orchestration.bundles.agent_registry.AgentRegistryBundle"
 SETTING = "[dag_processor] dag_bundle_config_list"
 
 
-def registry_terms(conn_id: str | None = None) -> RegistryTerms:
+def registry_terms() -> RegistryTerms:
     """Read the terms out of Airflow's configuration, where the bundle has them too.
 
-    One place says them, so that what a command accepts is what the bundle can build. Raises `InputRefusedError`
-    without a bundle, and with several when `conn_id` does not say which.
+    One place says them, so that commands check what the bundle checks. Raises `InputRefusedError` unless there is
+    exactly one bundle of the registry, its terms can be used, and Airflow is not in multi-team mode.
     """
-    found = [_terms(kwargs) for kwargs in _configured()]
-    wanted = [terms for terms in found if conn_id in {None, terms.orchestration_conn_id}]
-    if len(wanted) != 1:
-        known = ", ".join(terms.orchestration_conn_id for terms in found) or "none"
-        raise InputRefusedError(
-            f"setting {SETTING}",
-            [Problem(path="", message=_remedy(conn_id, known, several=len(wanted) > 1))],
+    if conf.getboolean("core", "multi_team", fallback=False):
+        message = (
+            "the job registry knows no teams, so nobody could own a new job; keep jobs in a folder instead"
         )
-    return wanted[0]
+        raise InputRefusedError("setting [core] multi_team", [Problem(path="", message=message)])
+    kwargs = _configured().get("kwargs") or {}
+    known = {field.name for field in fields(RegistryTerms)}
+    try:
+        return RegistryTerms(**{"data": None, **{name: kwargs[name] for name in known & kwargs.keys()}})
+    except InputRefusedError as error:
+        problems = [
+            Problem(path=f"kwargs.{problem.path}", message=problem.message) for problem in error.problems
+        ]
+        raise InputRefusedError(f"setting {SETTING}, {BUNDLE_CLASS}", problems) from None
 
 
 @contextmanager
 def open_store(terms: RegistryTerms) -> Iterator[PostgresStore]:
-    """Open the store that the registry is a part of; raises `InputRefusedError` as `OrchestrationHook` does."""
-    with OrchestrationHook(terms.orchestration_conn_id).store() as store:
+    """Open the store that the registry is a part of.
+
+    Raises `InputRefusedError` at once when Airflow has no connection that can be used for it.
+    """
+    hook = OrchestrationHook(terms.orchestration_conn_id)
+    hook.provider_hook  # noqa: B018  # asks Airflow for the connection
+    with hook.store() as store:
         yield store
 
 
 def keep_job(
     terms: RegistryTerms, registry: Registry, tenant: str, job: str, texts: JobTexts, *, changed_by: str
-) -> JobRevision:
+) -> JobChange:
     """Check a job as the bundle will read it, Airflow's word on its schedules included, and keep it."""
     return register(
         registry,
@@ -60,26 +69,32 @@ def keep_job(
     )
 
 
-def _configured() -> Iterator[dict[str, Any]]:
-    configured: Any = conf.getjson("dag_processor", "dag_bundle_config_list")
-    for bundle in configured or ():
-        if isinstance(bundle, dict) and bundle.get("classpath") == BUNDLE_CLASS:
-            yield bundle.get("kwargs") or {}
+def other_bundle_of(dag_id: str) -> str | None:
+    """The bundle that Airflow has a Dag of this id from, when that is not the one of the registry.
+
+    For Airflow's own processes: a task can't ask. Raises `InputRefusedError` as `registry_terms` does.
+    """
+    from airflow.models.dag import DagModel  # noqa: PLC0415, TID251  # only Airflow's database knows
+    from airflow.utils.session import create_session  # noqa: PLC0415, TID251
+    from sqlalchemy import select  # noqa: PLC0415
+
+    known = select(DagModel.bundle_name).where(DagModel.dag_id == dag_id, ~DagModel.is_stale)
+    with create_session() as session:
+        found: str | None = session.scalar(known)
+    return None if found == _configured().get("name") else found
 
 
-def _terms(kwargs: dict[str, Any]) -> RegistryTerms:
-    named = {name: kwargs[name] for name in ("data", "orchestration_conn_id") if name in kwargs}
-    data = named.get("data")
-    if not isinstance(data, str) or not (REMOTE in data or Path(data).is_absolute()):
-        message = "must be the full path of the folder of the tenants' data, or an object storage URI"
-        problem = Problem(path="kwargs.data", message=message)
-        raise InputRefusedError(f"setting {SETTING}, {BUNDLE_CLASS}", [problem])
-    return RegistryTerms(shared_conn_ids=tuple(kwargs.get("shared_conn_ids", ())), **named)
-
-
-def _remedy(conn_id: str | None, known: str, *, several: bool) -> str:
-    if several:
-        return f"has several registries; name one by its connection: {known}"
-    if conn_id is None:
-        return f"has no {BUNDLE_CLASS}; add one, or nothing makes Dags of the jobs"
-    return f"has no {BUNDLE_CLASS} with connection {conn_id}; there are: {known}"
+def _configured() -> dict[str, Any]:
+    """The one bundle of the registry, as Airflow's configuration has it."""
+    bundles: Any = conf.getjson("dag_processor", "dag_bundle_config_list")
+    found = [
+        bundle
+        for bundle in bundles or ()
+        if isinstance(bundle, dict) and bundle.get("classpath") == BUNDLE_CLASS
+    ]
+    if len(found) == 1:
+        return found[0]
+    message = f"has no {BUNDLE_CLASS}; add one, or nothing makes Dags of the jobs"
+    if found:
+        message = f"has {len(found)} of {BUNDLE_CLASS}; keep one, for there is one job registry"
+    raise InputRefusedError(f"setting {SETTING}", [Problem(path="", message=message)])

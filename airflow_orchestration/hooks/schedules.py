@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from airflow.exceptions import AirflowTimetableInvalid
 from airflow.sdk import DAG
+from croniter import CroniterBadDateError, croniter  # type: ignore[import-untyped]  # has no types
 
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.exceptions import Problem
@@ -23,7 +24,20 @@ def schedule_problems(pipeline: Pipeline) -> Iterator[Problem]:
 @lru_cache(maxsize=1000)
 def _schedule_problem(schedule: str) -> str | None:
     try:
-        DAG(dag_id="schedule", schedule=schedule).validate()
+        dag = DAG(dag_id="schedule", schedule=schedule, max_active_runs=1)  # as all Dags of a pipeline
+        dag.validate()
     except (ValueError, TypeError, LookupError, AirflowTimetableInvalid) as error:
         return f"Airflow can't read it: {error}"
-    return None
+    expression = getattr(dag.timetable, "expression", None)
+    return None if expression is None or _comes(expression) else "never comes; write a date that there is"
+
+
+def _comes(expression: str) -> bool:
+    """Whether a cron expression has a time before now and one after: without, Airflow fails where it makes the runs."""
+    times = croniter(expression)
+    try:
+        times.get_prev()
+        times.get_next()
+    except CroniterBadDateError:
+        return False
+    return True

@@ -146,9 +146,9 @@ class Comparison:
         }
 
 
-def compare(dice: Dice, settings: int, policy: AgentSuccess | None = None) -> Comparison:
+def compare(dice: Dice, settings: int) -> Comparison:
     """Draw settings, play each with learning and without, and play the two that have a name."""
-    learning = policy or AgentSuccess()
+    learning = AgentSuccess()
     drawn = [drawn_setting(dice) for _ in range(settings)]
     learned = [play(setting, learning) for setting in drawn]
     constant = [play(setting, None) for setting in drawn]

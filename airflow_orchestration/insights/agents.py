@@ -11,7 +11,7 @@ from typing import Any
 from airflow_orchestration.domain.agent import AgentOutcome
 from airflow_orchestration.insights.agent_targets import WorkDone, batches_of, work_done
 from airflow_orchestration.policies.agent_success import HISTORY_DAYS, AgentSuccess, Experience
-from airflow_orchestration.storage.agent_records import AssignedAgent
+from airflow_orchestration.storage.agent_records import NO_TASK, AssignedAgent
 from airflow_orchestration.storage.store import Event, RunKey, Store
 
 SELECTION, ORDER = "agent_selection", "agent_order"
@@ -19,8 +19,6 @@ SELECTION, ORDER = "agent_selection", "agent_order"
 CREATION = "dynamic_data_processing_agent_creation"
 OUTSIDE_ROUNDS = 0
 """Where the agents of a queue stand."""
-NO_TASK = -1
-"""The position of a coordinator."""
 
 
 class AgentState(StrEnum):
@@ -141,12 +139,12 @@ def run_agents(store: Store, key: RunKey) -> tuple[RoundAgents, ...]:
     return tuple(one for one in found if one.agents or one.failures)
 
 
-def leaderboard(store: Store, tenant: str, policy: AgentSuccess | None = None) -> tuple[Standing, ...]:
+def leaderboard(store: Store, tenant: str) -> tuple[Standing, ...]:
     """Return what the agents of a tenant have shown, by kind of work, the most reliable type first.
 
     :param tenant: empty for work of no tenant.
     """
-    learned = (policy or AgentSuccess()).learn(store.agents.history(tenant, days=HISTORY_DAYS))
+    learned = AgentSuccess().learn(store.agents.history(tenant, days=HISTORY_DAYS))
     standings = [
         Standing(
             agent_type=agent_type,
@@ -190,7 +188,9 @@ class _Course:
 def _round(number: int, assigned: Sequence[AssignedAgent], course: _Course) -> RoundAgents:
     choices = {one["evidence"].get("agent_id"): one for one in course.decided(number, SELECTION)}
     orders = course.decided(number, ORDER)
-    created = [it.detail for it in course.events if it.round == number and it.event == CREATION]
+    created: Iterable[Any] = (
+        it.detail["failures"] for it in course.events if it.round == number and it.event == CREATION
+    )
     return RoundAgents(
         round=number,
         agents=tuple(
@@ -202,14 +202,9 @@ def _round(number: int, assigned: Sequence[AssignedAgent], course: _Course) -> R
             )
             for agent in assigned
         ),
-        failures=tuple(str(one["error"]) for detail in created for one in _failures(detail)),
+        failures=tuple(str(failure["error"]) for failures in created for failure in failures),
         order=orders[-1] if orders else None,
     )
-
-
-def _failures(detail: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    failures: Iterable[Mapping[str, Any]] = detail["failures"]
-    return failures
 
 
 def _agent(
@@ -257,10 +252,21 @@ def _unwatched(agent: AssignedAgent, outcomes: Collection[AgentOutcome]) -> Agen
 
 
 def _choice(decision: Mapping[str, Any]) -> Choice:
-    candidates = [
-        Candidate(**row | {"missing": tuple(row["missing"])}) for row in decision["evidence"]["table"]
-    ]
+    candidates = map(_candidate, decision["evidence"]["table"])
     best_first = sorted(candidates, key=lambda it: (it.score is None, -(it.score or 0.0), it.agent_type))
     return Choice(
         reason=decision["reason"], score=decision["evidence"]["score"], candidates=tuple(best_first)
+    )
+
+
+def _candidate(row: Mapping[str, Any]) -> Candidate:
+    """A stored decision may know more of a candidate than this."""
+    return Candidate(
+        agent_type=row["agent_type"],
+        score=row["score"],
+        capability_match=row["capability_match"],
+        success_rate=row["success_rate"],
+        outcomes=row["outcomes"],
+        resource_efficiency=row["resource_efficiency"],
+        missing=tuple(row["missing"]),
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_orchestration.domain.conf import read_conf
+from airflow_orchestration.domain.home import check_folders
 from airflow_orchestration.domain.job_file import read_job
 from airflow_orchestration.domain.pipeline_file import read_pipeline_file
 from airflow_orchestration.domain.run_spec import RunSpec, resolve
@@ -57,7 +58,11 @@ class AnalyzeBatchesOperator(OrchestrationOperator):
         path = Path(self.pipeline_file)
         found = read_pipeline_file(path) if self.tenancy is None else read_job(path, self.tenancy)
         conf = read_conf(context["dag_run"].conf)
-        return resolve(found.pipeline, found.read_contracts(), conf, _run_date(context))
+        spec = resolve(found.pipeline, found.read_contracts(), conf, _run_date(context))
+        if self.tenancy is not None:
+            spec = spec.model_copy(update={"home": self.tenancy.home})
+        check_folders(spec)
+        return spec
 
 
 def _run_date(context: Context) -> date:

@@ -7,35 +7,42 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from airflow.sdk import timezone
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_orchestration.agents.templates import registered_templates
-from airflow_orchestration.domain.agent import BatchQueue
+from airflow_orchestration.domain.agent import NO_TENANT, BatchQueue
 from airflow_orchestration.domain.conf import validated
+from airflow_orchestration.exceptions import NobodyHiredError
 from airflow_orchestration.operators.base import OrchestrationOperator
-from airflow_orchestration.storage.leases import EVERYBODY
+from airflow_orchestration.storage.agent_records import NO_TASK
 from airflow_orchestration.workflow.queue_staffing import staff_queue
-from airflow_orchestration.workflow.staffing import NO_TASK, Hiring, staff_round
+from airflow_orchestration.workflow.staffing import Hiring, staff_round
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_orchestration.storage.agent_records import AssignedAgent
+    from airflow_orchestration.workflow.step import Step
 
 
 class CreateAgentsOperator(OrchestrationOperator):
     """Decides which agents are needed, chooses and specifies them, and hands on their ids (SEED 22 to 27).
 
-    Map `RunAgentOperator` over them. An agent that can't be had is a recorded failure, not a failed task.
+    Map `RunAgentOperator` over them. An agent that can't be had is a recorded failure, not a failed task; the task
+    fails when a queue needs agents and nobody could be had at all.
 
     :param batch_queue: the batches as plain data; a bad one is refused when the Dag is parsed. It renders
         no templates, and is not named `queue`, which is Airflow's word for where a task runs. Left out in a
         pipeline's Dag, where the batches are those of the round's plan.
-    :param tenant: whose agents they are: nobody else learns from their work.
+    :param tenant: whose agents those of a queue are: it is lent to for them, and nobody else learns from their
+        work. Those of a pipeline are its tenant's.
     """
 
     def __init__(
         self,
         *,
         batch_queue: Sequence[Mapping[str, Any]] | None = None,
-        tenant: str = EVERYBODY,
+        tenant: str = NO_TENANT,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -56,9 +63,13 @@ class CreateAgentsOperator(OrchestrationOperator):
             if self.batch_queue is None:
                 agents = staff_round(step, hiring)
             else:
-                agents = staff_queue(step, hiring, self.batch_queue, self.tenant)
-            for number, decision in step.store.decisions(step.run_key):
-                if number == step.round and decision["policy"].startswith("agent_"):
-                    told = [str(decision[it]) for it in ("policy", "action", "reason")]
-                    self.log.info("%s: %s because %s (%s)", *told, decision["evidence"].get("agent_id", "-"))
+                agents = self._staff_queue(step, hiring, self.batch_queue)
+        self.log.info("Agents: %s", ", ".join(agent.agent_id for agent in agents) or "none")
         return [agent.agent_id for agent in agents if agent.position != NO_TASK]
+
+    def _staff_queue(self, step: Step, hiring: Hiring, queue: BatchQueue) -> tuple[AssignedAgent, ...]:
+        """Fail for good when nobody could be had: trying again finds the same types and the same limits."""
+        try:
+            return staff_queue(step, hiring, queue, self.tenant)
+        except NobodyHiredError as nobody:
+            raise AirflowFailException(str(nobody)) from None

@@ -1,36 +1,59 @@
-"""The registry of jobs over HTTP, mounted by Airflow's api-server below `/orchestration`.
+"""The job registry over HTTP, mounted by Airflow's api-server below `/orchestration`.
 
 Airflow authenticates and authorizes none of a plugin's routes, so each does both here, by the Dag that the
 job is: whoever may read that Dag sees its specification, whoever may edit it (PUT) may change the
-specification, for that is what edits the Dag, and whoever may delete it takes the job away. A user who may do so
-for all Dags may also bring new jobs. Names are checked before they become the id of a Dag, so that no path
-means another Dag than the one that was authorized.
+specification, for that is what edits the Dag, and whoever may delete it takes the job away. A job that is not
+there yet needs the right to create Dags (POST, on no Dag by name) besides. Names are checked before they become
+the id of a Dag, so that Airflow's sign for all Dags, or half of a name, is none.
 
-Nothing changes by GET, and what changes something needs a method and a content type that a browser never
-sends to another site on its own; a request that a browser marks as another site's is refused as well.
+What changes something is refused when a browser marks it as another site's, and without a content type that a
+form can't send.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import psycopg
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user, requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from airflow_orchestration.domain.tenancy import SEPARATOR, name_problems
+from airflow_orchestration.domain.tenancy import name_problems
 from airflow_orchestration.domain.yaml_file import MAX_BYTES
 from airflow_orchestration.exceptions import InputRefusedError, OrchestrationError
-from airflow_orchestration.hooks.agent_registry import keep_job, open_store, registry_terms
-from airflow_orchestration.storage.registry import JobRevision, Registry
+from airflow_orchestration.hooks.agent_registry import (
+    keep_job,
+    open_store,
+    other_bundle_of,
+    registry_terms,
+)
+from airflow_orchestration.storage.registry import (
+    JobChange,
+    JobRevision,
+    Registry,
+    change_as_json,
+    dag_id_of,
+)
 from airflow_orchestration.workflow.registering import JobTexts, RegistryTerms, unregister
 
-FORBIDDEN, NOT_FOUND, UNSUPPORTED_MEDIA, REFUSED, UNAVAILABLE = 403, 404, 415, 400, 503
+REFUSED, FORBIDDEN, NOT_FOUND, TAKEN, UNSUPPORTED_MEDIA, INVALID, UNAVAILABLE = (
+    400,
+    403,
+    404,
+    409,
+    415,
+    422,
+    503,
+)
+NO_JOB = "There is no job of this name"
 OWN_SITE = frozenset({"same-origin", "none"})
 """What a browser says of requests of our own pages, and of a person's."""
 
@@ -55,7 +78,7 @@ class JobBody(BaseModel):
 
 
 class JobAnswer(BaseModel):
-    """A revision of a job."""
+    """A change of a job, as `storage.registry.JobChange` has it."""
 
     revision: int
     tenant: str
@@ -72,6 +95,15 @@ class JobWithFiles(JobAnswer):
     files: dict[str, str]
 
 
+class RemovedJob(JobAnswer):
+    """The change that took a job away."""
+
+    warning: str = (
+        "Runs of this Dag that have begun stop when it goes. If there are any: put the job again, pause its Dag, wait "
+        "until they have ended, and remove it then."
+    )
+
+
 class JobsAnswer(BaseModel):
     """The jobs that the user may see."""
 
@@ -80,13 +112,21 @@ class JobsAnswer(BaseModel):
     jobs: list[JobAnswer]
 
 
+class PlainJson(JSONResponse):
+    """JSON in ASCII, which every text can be written in: an error repeats words that fit into no encoding."""
+
+    def render(self, content: Any) -> bytes:
+        """Write the body."""
+        return json.dumps(content).encode("ascii")
+
+
 def authorized(method: str) -> Callable[[str, str, Request, GetUserDep], None]:
     """Make the check whether the user may do this with the Dag of the job that the path names."""
 
     def check(tenant: str, job: str, request: Request, user: GetUserDep) -> None:
         if any(name_problems(tenant, job)):
-            raise HTTPException(NOT_FOUND, "There is no job of this name")
-        requires_access_dag(method, param_dag_id=f"{tenant}{SEPARATOR}{job}")(request, user)  # type: ignore[arg-type]  # a Literal there
+            raise HTTPException(NOT_FOUND, NO_JOB)
+        requires_access_dag(method, param_dag_id=dag_id_of(tenant, job))(request, user)  # type: ignore[arg-type]  # a Literal there
 
     return check
 
@@ -112,8 +152,12 @@ Terms = Annotated[RegistryTerms, Depends(terms)]
 
 
 def registry(granted: Terms) -> Iterator[Registry]:
-    """The registry, for one request."""
-    with open_store(granted) as store:
+    """The registry, for one request; a connection that can't be used is the deployer's to mend."""
+    with ExitStack() as opened:
+        try:
+            store = opened.enter_context(open_store(granted))
+        except InputRefusedError as error:
+            raise HTTPException(UNAVAILABLE, str(error)) from error
         yield store.registry
 
 
@@ -126,78 +170,82 @@ FROM_HERE = Depends(from_here)
 def list_jobs(request: Request, user: GetUserDep, jobs: Jobs) -> JobsAnswer:
     """The jobs whose Dags the user may read."""
     readable = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
-    found = [job for job in jobs.jobs() if job.dag_id in readable or _may_read(job, request, user)]
-    return JobsAnswer(revision=jobs.revision(), jobs=[_answer(job) for job in found])
+    found = [job for job in jobs.listed() if job.dag_id in readable or _may_read(job, request, user)]
+    return JobsAnswer(revision=jobs.revision(), jobs=[JobAnswer(**change_as_json(job)) for job in found])
 
 
 @app.get("/jobs/{tenant}/{job}", dependencies=[READ])
-def get_job(tenant: str, job: str, jobs: Jobs) -> JobWithFiles:
-    """A job with its texts."""
-    changes = jobs.changes(tenant, job)
-    if not changes or changes[-1].is_removed:
-        raise HTTPException(NOT_FOUND, "There is no job of this name")
-    return _with_files(changes[-1])
+def get_job(tenant: str, job: str, jobs: Jobs, revision: int | None = None) -> JobWithFiles:
+    """A job with its texts, as it is, or as it was at a revision of the registry."""
+    found = _job(jobs, tenant, job, revision)
+    return JobWithFiles(**change_as_json(found.change), files=dict(found.files))
 
 
 @app.get("/jobs/{tenant}/{job}/history", dependencies=[READ])
-def get_history(tenant: str, job: str, jobs: Jobs) -> list[JobWithFiles]:
-    """Every revision of a job, oldest first; also of one that is removed."""
-    return [_with_files(change) for change in jobs.changes(tenant, job)]
+def get_history(tenant: str, job: str, jobs: Jobs) -> list[JobAnswer]:
+    """Every change of a job, oldest first; also of one that is removed."""
+    return [JobAnswer(**change_as_json(change)) for change in jobs.changes(tenant, job)]
 
 
 @app.put("/jobs/{tenant}/{job}", dependencies=[WRITE, FROM_HERE])
 def put_job(tenant: str, job: str, body: JobBody, user: GetUserDep, granted: Terms, jobs: Jobs) -> JobAnswer:
     """Check a job and keep it; the answer to a bad one lists every problem."""
+    if (bundle := other_bundle_of(dag_id_of(tenant, job))) is not None:
+        raise HTTPException(TAKEN, f"Airflow has this Dag from the bundle {bundle}; choose another name")
+    if jobs.job(tenant, job) is None and not get_auth_manager().is_authorized_dag(method="POST", user=user):
+        raise HTTPException(FORBIDDEN, "A new job needs the right to create Dags (POST)")
     texts = JobTexts(specification=body.specification, contract=body.contract)
-    return _answer(keep_job(granted, jobs, tenant, job, texts, changed_by=user.get_name()))
+    kept = keep_job(granted, jobs, tenant, job, texts, changed_by=user.get_name())
+    return JobAnswer(**change_as_json(kept))
 
 
 @app.delete("/jobs/{tenant}/{job}", dependencies=[DELETE, FROM_HERE])
-def delete_job(tenant: str, job: str, user: GetUserDep, jobs: Jobs) -> JobAnswer:
-    """Take a job away."""
-    get_job(tenant, job, jobs)
-    return _answer(unregister(jobs, tenant, job, changed_by=user.get_name()))
+def delete_job(tenant: str, job: str, user: GetUserDep, jobs: Jobs) -> RemovedJob:
+    """Take a job away; runs of its Dag that have begun stop."""
+    _job(jobs, tenant, job, None)
+    return RemovedJob(**change_as_json(unregister(jobs, tenant, job, changed_by=user.get_name())))
+
+
+@app.exception_handler(RequestValidationError)
+def malformed(request: Request, error: RequestValidationError) -> JSONResponse:  # noqa: ARG001  # FastAPI's own signature
+    """Say what is wrong with a request, and repeat nothing of it but names."""
+    problems = [{"loc": found["loc"], "msg": found["msg"]} for found in error.errors()]
+    return PlainJson({"detail": problems}, INVALID)
 
 
 @app.exception_handler(InputRefusedError)
-def refused(request: Request, error: InputRefusedError) -> JSONResponse:  # noqa: ARG001  # FastAPI's own signature
+def refused(request: Request, error: InputRefusedError) -> JSONResponse:  # noqa: ARG001
     """Answer with every problem and its place."""
     problems = [{"path": problem.path, "message": problem.message} for problem in error.problems]
-    return JSONResponse({"detail": {"subject": error.subject, "problems": problems}}, REFUSED)
+    return PlainJson({"detail": {"subject": error.subject, "problems": problems}}, REFUSED)
 
 
 @app.exception_handler(OrchestrationError)
 def unusable(request: Request, error: OrchestrationError) -> JSONResponse:  # noqa: ARG001
     """Say what is wrong with the store."""
-    return JSONResponse({"detail": str(error)}, UNAVAILABLE)
+    return PlainJson({"detail": str(error)}, UNAVAILABLE)
 
 
 @app.exception_handler(psycopg.OperationalError)
 def unreachable(request: Request, error: psycopg.OperationalError) -> JSONResponse:  # noqa: ARG001
     """Say that the store does not answer, and not where it is."""
-    return JSONResponse({"detail": "The store does not answer; try again, or ask who runs it"}, UNAVAILABLE)
+    return PlainJson({"detail": "The store does not answer; try again, or ask who runs it"}, UNAVAILABLE)
 
 
-def _may_read(job: JobRevision, request: Request, user: GetUserDep) -> bool:
+def _job(jobs: Registry, tenant: str, job: str, revision: int | None) -> JobRevision:
+    try:
+        found = jobs.job(tenant, job, revision)
+    except KeyError as error:
+        raise HTTPException(NOT_FOUND, str(error.args[0])) from error
+    if found is None:
+        raise HTTPException(NOT_FOUND, NO_JOB)
+    return found
+
+
+def _may_read(job: JobChange, request: Request, user: GetUserDep) -> bool:
     """Whether a user may read a Dag that Airflow perhaps does not know yet."""
     try:
         requires_access_dag("GET", param_dag_id=job.dag_id)(request, user)
     except HTTPException:
         return False
     return True
-
-
-def _answer(job: JobRevision) -> JobAnswer:
-    return JobAnswer(
-        revision=job.revision,
-        tenant=job.tenant,
-        job=job.job,
-        dag_id=job.dag_id,
-        changed_by=job.changed_by,
-        changed_at=job.changed_at,
-        is_removed=job.is_removed,
-    )
-
-
-def _with_files(job: JobRevision) -> JobWithFiles:
-    return JobWithFiles(**_answer(job).model_dump(), files=dict(job.files))

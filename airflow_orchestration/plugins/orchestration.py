@@ -17,7 +17,7 @@ class OrchestrationPlugin(AirflowPlugin):
 
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]  # a list there, read once
-        """The app of the registry, imported where it is served and nowhere else."""
+        """The app of the job registry, imported where it is served and nowhere else."""
         from airflow_orchestration.plugins.jobs_api import app  # noqa: PLC0415  # two seconds
 
         return [{"app": app, "url_prefix": "/orchestration", "name": "Orchestration"}]

@@ -55,6 +55,8 @@ class Assignment:
 
     agent_id: str
     batches: tuple[AssignedBatch, ...]
+    place: int = 0
+    """Among agents that are equal in all else, the smallest begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +109,6 @@ class AgentOrder:
     (('load', 'report', 'check'), 65.0)
     """
 
-    coordinate_above: int = COORDINATE_ABOVE
-
     def evaluate(self, facts: AgentOrderFacts) -> AgentOrderDecision:
         """Give every agent its position."""
         needs = _Needs.of(facts)
@@ -124,7 +124,7 @@ class AgentOrder:
         )
 
     def _verdict(self, facts: AgentOrderFacts, needs: _Needs) -> tuple[AgentOrderAction, AgentOrderReason]:
-        if len(facts.agents) <= self.coordinate_above:
+        if len(facts.agents) <= COORDINATE_ABOVE:
             return AgentOrderAction.KEEP_ORDER, AgentOrderReason.FEW_AGENTS
         if needs.circles:
             return AgentOrderAction.ORDER_AGENTS, AgentOrderReason.SOME_NEED_EACH_OTHER
@@ -136,7 +136,7 @@ class AgentOrder:
         path = needs.work.critical_path
         return {
             "agents": len(facts.agents),
-            "coordinate_above": self.coordinate_above,
+            "coordinate_above": COORDINATE_ABOVE,
             "batches": len(needs.work.seconds),
             "total_seconds": math.fsum(needs.work.seconds.values()),
             "critical_path_seconds": needs.work.way[path[0]] if path else 0.0,
@@ -198,10 +198,13 @@ class _Needs:
     """The longest way from a batch of the agent; 0 for one without batches."""
     urgency: Mapping[str, float]
     """The longest way of the agent and of those who need it."""
+    place: Mapping[str, int]
+    """Its place among equals."""
 
-    def turn(self, agent_id: str) -> tuple[float, int, float, str]:
+    def turn(self, agent_id: str) -> tuple[float, int, float, int, str]:
         """The smallest is first. Who needs another reaches further than it, and is never more urgent."""
-        return -self.urgency[agent_id], len(self.reach[agent_id]), -self.own_way[agent_id], agent_id
+        place = self.place[agent_id]
+        return -self.urgency[agent_id], len(self.reach[agent_id]), -self.own_way[agent_id], place, agent_id
 
     def circle_of(self, agent_id: str) -> frozenset[str]:
         """The agent and those that it needs and that need it."""
@@ -244,7 +247,8 @@ class _Needs:
         for agent_id, reached in reach.items():
             for needed in reached:
                 urgency[needed] = max(urgency[needed], own_way[agent_id])
-        return cls(work=work, reach=reach, own_way=own_way, urgency=urgency)
+        place = {agent.agent_id: agent.place for agent in facts.agents}
+        return cls(work=work, reach=reach, own_way=own_way, urgency=urgency, place=place)
 
 
 def _with_own_order(

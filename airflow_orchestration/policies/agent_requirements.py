@@ -74,14 +74,6 @@ class AgentRequirements:
     [('data_ingestion', 60), ('data_validation', 400)]
     """
 
-    coordinate_above: int = COORDINATE_ABOVE
-
-    def __post_init__(self) -> None:
-        if self.coordinate_above < 1:
-            raise ValueError(
-                f"coordinate_above {self.coordinate_above} coordinates one agent or none; use 1 or more"
-            )
-
     def evaluate(self, facts: AgentRequirementsFacts) -> AgentRequirementsDecision:
         """List the agents that the queue needs."""
         found = [(batch, _specialist(batch)) for batch in facts.batches]
@@ -90,7 +82,7 @@ class AgentRequirements:
         )
         without = Counter(batch.type for batch, need in found if need is None)
         action, reason = self._verdict(facts, specialists)
-        requirements = coordinated(specialists, above=self.coordinate_above)
+        requirements = coordinated(specialists)
         return AgentRequirementsDecision(
             policy="agent_requirements",
             action=action,
@@ -100,7 +92,7 @@ class AgentRequirements:
                 "batches": len(facts.batches),
                 "specialists": len(specialists),
                 "coordinators": len(requirements) - len(specialists),
-                "coordinate_above": self.coordinate_above,
+                "coordinate_above": COORDINATE_ABOVE,
                 "without_agent": _sorted_counts(without),
             },
         )
@@ -112,21 +104,19 @@ class AgentRequirements:
             return AgentRequirementsAction.CREATE_NONE, AgentRequirementsReason.QUEUE_EMPTY
         if not specialists:
             return AgentRequirementsAction.CREATE_NONE, AgentRequirementsReason.NO_BATCH_NEEDS_ONE
-        if len(specialists) > self.coordinate_above:
+        if len(specialists) > COORDINATE_ABOVE:
             return AgentRequirementsAction.CREATE_AGENTS, AgentRequirementsReason.MANY_SPECIALISTS
         return AgentRequirementsAction.CREATE_AGENTS, AgentRequirementsReason.FEW_SPECIALISTS
 
 
-def coordinated(
-    requirements: tuple[AgentRequirement, ...], *, above: int = COORDINATE_ABOVE
-) -> tuple[AgentRequirement, ...]:
-    """Return the requirements, and one more for a coordinator when there are more than `above` (SEED 26).
+def coordinated(requirements: tuple[AgentRequirement, ...]) -> tuple[AgentRequirement, ...]:
+    """Return the requirements, and one more for a coordinator when they are many (SEED 26).
 
     >>> validation = AgentRequirement(capabilities_needed=(Capability.DATA_VALIDATION,))
     >>> [len(coordinated((validation,) * agents)) for agents in (1, 2, 3)]
     [1, 2, 4]
     """
-    if len(requirements) <= above:
+    if len(requirements) <= COORDINATE_ABOVE:
         return requirements
     coordinator = AgentRequirement(
         task_description="Coordinate multiple specialized data processing agents",

@@ -21,8 +21,10 @@ OUTCOMES_PER_DAY = 10.0
 """Ours: one day counts as at most so many outcomes: 500 failures of one bad day have one cause."""
 HISTORY_DAYS = 90
 """Ours: how far back to look; by then a whole day counts for less than 0.002 outcomes."""
+PEAK_DAYS = 14
+"""Ours: a peak of memory is held against a type for two half-lives, and then forgotten."""
 ENOUGH_OUTCOMES = 3
-"""Ours: from so many outcomes on, estimates rest on what was measured; a feed's usual rows need as many."""
+"""Ours: from so many measured outcomes on, estimates rest on them; a feed's usual rows need as many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,25 +34,28 @@ class Experience:
     success_rate: float
     """0..1."""
     outcomes: int
-    """How many stand behind all of it, each counted whole."""
+    """How many stand behind the success rate, each counted whole."""
+    measured: int = 0
+    """How many of them stand behind the rest."""
     execution_time: timedelta | None = None
     """The mean of a batch."""
     throughput: float | None = None
     """Records per second."""
     data_quality_score: float | None = None
     peak_memory_mb: float | None = None
-    """The highest of all days."""
+    """The highest of the last `PEAK_DAYS` days."""
 
     @property
     def is_enough(self) -> bool:
         """Whether estimates may rest on what was measured."""
-        return self.outcomes >= ENOUGH_OUTCOMES
+        return self.measured >= ENOUGH_OUTCOMES
 
     def as_json(self) -> dict[str, Json]:
         """Return what was learned as plain data; times in seconds."""
         return {
             "success_rate": self.success_rate,
             "outcomes": self.outcomes,
+            "measured": self.measured,
             "execution_seconds": None if self.execution_time is None else self.execution_time.total_seconds(),
             "throughput": self.throughput,
             "data_quality_score": self.data_quality_score,
@@ -115,10 +120,12 @@ class AgentSuccess:
         return Experience(
             success_rate=min(rates, default=self.prior_success_rate),
             outcomes=sum(day.successes + day.failures for day in days),
+            measured=sum(day.measured for day in days),
             execution_time=timedelta(seconds=seconds / measured) if measured else None,
             throughput=self._sum(days, "records") / seconds if seconds else None,
             data_quality_score=min(self._sum(days, "quality") / measured, 1.0) if measured else None,
-            peak_memory_mb=max((day.peak_memory_mb for day in days), default=0.0) or None,
+            peak_memory_mb=max((day.peak_memory_mb for day in days if day.days_ago < PEAK_DAYS), default=0.0)
+            or None,
         )
 
     def _sum(self, days: Iterable[WorkDay], measure: str) -> float:

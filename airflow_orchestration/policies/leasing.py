@@ -2,10 +2,13 @@
 
 The queue goes by tenants: first comes the one that holds the smallest dominant share, which is the largest of
 its shares of the CPU, the memory and the connections of everybody; among equals the one that has waited longest
-since it was last lent anything. Of one tenant's requests the oldest is first.
+since it was last lent anything. Of one tenant's requests the oldest is first. A tenant that was lent nothing for
+longer than `PATIENCE` while it waited comes before all that, the one that has waited longest first: so everybody's
+turn comes, however much it holds already.
 
 The first request for which there is no room holds up all behind it, or small ones would for ever slip past a
-large one. Only a tenant that waits for its own limit holds up nobody but itself.
+large one. Only a tenant that waits for its own limit holds up nobody but itself; who has none of its own may have
+`TENANT_PART` of what there is.
 """
 
 from __future__ import annotations
@@ -14,16 +17,21 @@ import math
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from fractions import Fraction
 from heapq import heapify, heappop, heappush
 from typing import Any, TypeAlias
 
-from airflow_orchestration.domain.agent import ResourceRequirements
+from airflow_orchestration.domain.agent import NO_TENANT, ResourceRequirements
 from airflow_orchestration.domain.decision import Decision
 
 DEFAULT_CAPACITY = ResourceRequirements(cpu_millicores=64_000, memory_mb=262_144, connections=1_000)
 """Ours: 64 CPUs, 256 GiB and 1000 connections, a middling cluster, where nobody said what there is."""
+TENANT_PART = Fraction(1, 2)
+"""Ours: what a tenant without a limit of its own may hold of what there is, so that no tenant alone has everything."""
+PATIENCE = timedelta(minutes=5)
+"""Ours: who was lent nothing for longer goes first; most batches take less, so it seldom disturbs the shares."""
 
 
 class LeaseAction(StrEnum):
@@ -52,7 +60,7 @@ class LeaseClaim:
 
     holder: str
     tenant: str
-    """Empty for work of no tenant, which has no limit of its own."""
+    """`NO_TENANT` has no limit of its own."""
     needed: ResourceRequirements
     asked_at: datetime
     unserved_since: datetime
@@ -72,6 +80,36 @@ class LeaseQueue:
     waiting: tuple[LeaseClaim, ...]
 
 
+def tenant_limit(
+    tenant: str, capacity: ResourceRequirements, own: Mapping[str, ResourceRequirements]
+) -> ResourceRequirements | None:
+    """Return what one tenant may hold: its `own` limit, or its part of everybody's `capacity`; None for no tenant."""
+    if tenant == NO_TENANT:
+        return None
+    return own[tenant] if tenant in own else _part_of(capacity)
+
+
+def beyond(needed: ResourceRequirements, most: ResourceRequirements) -> tuple[str, ...]:
+    """Return the names of what more is needed of than could ever be lent: waiting can't help.
+
+    >>> needed = ResourceRequirements(cpu_millicores=500, memory_mb=256)
+    >>> beyond(needed, ResourceRequirements(cpu_millicores=499, memory_mb=256))
+    ('cpu_millicores',)
+    """
+    return _beyond(_amounts(needed), _amounts(most))
+
+
+def _beyond(needed: _Amounts, most: _Amounts) -> tuple[str, ...]:
+    names = ("cpu_millicores", "memory_mb", "connections")
+    return tuple(name for name, asked, there in zip(names, needed, most, strict=True) if asked > there)
+
+
+def _part_of(capacity: ResourceRequirements) -> ResourceRequirements:
+    return ResourceRequirements(
+        **{name: math.ceil(there * TENANT_PART) for name, there in capacity.model_dump().items()}
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeasingFacts:
     """The queue, and who in it asks: somebody who waits, or holds a lease already."""
@@ -86,6 +124,13 @@ class LeaseDecision(Decision):
 
     action: LeaseAction
     reason: LeaseReason
+
+    @property
+    def waited(self) -> timedelta:
+        """How long it has taken until this turn, or nothing for who did not have to come to it."""
+        said: Mapping[str, Any] = self.evidence
+        seconds = said["since_asked_seconds"] if self.reason is LeaseReason.ITS_TURN else 0
+        return timedelta(seconds=seconds)
 
     def explanation(self) -> str:
         """Who needs what and why it has it or not, with what to do about it, for an error message."""
@@ -106,17 +151,17 @@ class LeaseDecision(Decision):
 class Leasing:
     """Lends to the tenant that holds least, its oldest request first.
 
-    `north` holds half of everything, so `south` is first, though it asked later; there is room for both:
+    `north` holds a quarter of everything, so `south` is first, though it asked later; there is room for one:
 
-    >>> half = ResourceRequirements(cpu_millicores=500, memory_mb=1)
+    >>> quarter = ResourceRequirements(cpu_millicores=250, memory_mb=1)
     >>> def claim(holder: str, tenant: str, minute: int) -> LeaseClaim:
     ...     asked = datetime(2026, 11, 22, 0, minute)
-    ...     return LeaseClaim(holder=holder, tenant=tenant, needed=half, asked_at=asked, unserved_since=asked)
+    ...     return LeaseClaim(holder=holder, tenant=tenant, needed=quarter, asked_at=asked, unserved_since=asked)
     >>> queue = LeaseQueue(
-    ...     now=datetime(2026, 11, 22, 1),
+    ...     now=datetime(2026, 11, 22, 0, 3),
     ...     capacity=ResourceRequirements(cpu_millicores=1000, memory_mb=1000),
     ...     tenant_capacities={},
-    ...     held=(claim("n1", "north", 0),),
+    ...     held=(claim("n1", "north", 0), claim("w1", "west", 0), claim("w2", "west", 0)),
     ...     waiting=(claim("n2", "north", 1), claim("s1", "south", 2)),
     ... )
     >>> [it.reason.value for it in Leasing().evaluate_each(queue, ["n2", "s1"]).values()]
@@ -145,7 +190,7 @@ class _Ledger:
     def __init__(self, queue: LeaseQueue) -> None:
         self.queue = queue
         self.capacity = _amounts(queue.capacity)
-        self.limits = {tenant: _amounts(limit) for tenant, limit in queue.tenant_capacities.items()}
+        self.limits = _limits(queue)
         self.lent = _NOTHING
         self.lent_to: defaultdict[str, _Amounts] = defaultdict(lambda: _NOTHING)
         self.turns: defaultdict[str, int] = defaultdict(int)
@@ -167,11 +212,13 @@ class _Ledger:
         """The dominant share of what there is."""
         return max(map(_share, self.lent_to[tenant], self.capacity))
 
-    def place(self, first: LeaseClaim) -> tuple[float, int, datetime, datetime, str]:
+    def place(self, first: LeaseClaim) -> tuple[bool, float, int, datetime, datetime, str]:
         """Where a tenant stands with the first of its requests."""
         tenant = first.tenant
         since = first.unserved_since
-        return self.share(tenant), self.turns[tenant], since, first.asked_at, first.holder
+        if not self.turns[tenant] and self.queue.now - since > PATIENCE:
+            return False, 0.0, 0, since, first.asked_at, first.holder
+        return True, self.share(tenant), self.turns[tenant], since, first.asked_at, first.holder
 
     def _add(self, claim: LeaseClaim) -> None:
         needed = _amounts(claim.needed)
@@ -179,31 +226,40 @@ class _Ledger:
         self.lent_to[claim.tenant] = _sum(self.lent_to[claim.tenant], needed)
 
 
+def _limits(queue: LeaseQueue) -> Mapping[str, _Amounts]:
+    found = {
+        tenant: tenant_limit(tenant, queue.capacity, queue.tenant_capacities)
+        for tenant in {claim.tenant for claim in (*queue.held, *queue.waiting)}
+    }
+    return {tenant: _amounts(limit) for tenant, limit in found.items() if limit is not None}
+
+
 def _verdicts(queue: LeaseQueue) -> Mapping[str, _Verdict]:
+    ledger = _Ledger(queue)
     verdicts: dict[str, _Verdict] = {
         claim.holder: (LeaseAction.GRANT, LeaseReason.HELD_ALREADY) for claim in queue.held
     }
-    refusals = {claim.holder: _refusal(queue, claim) for claim in queue.waiting}
+    refusals = {claim.holder: _refusal(ledger, claim) for claim in queue.waiting}
     verdicts |= {holder: refusal for holder, refusal in refusals.items() if refusal}
-    return verdicts | _in_turn(queue, [claim for claim in queue.waiting if not refusals[claim.holder]])
+    return verdicts | _in_turn(ledger, [claim for claim in queue.waiting if not refusals[claim.holder]])
 
 
-def _refusal(queue: LeaseQueue, claim: LeaseClaim) -> _Verdict | None:
+def _refusal(ledger: _Ledger, claim: LeaseClaim) -> _Verdict | None:
     """Why waiting can't help; who asks for too much holds up nobody."""
-    needed, limit = _amounts(claim.needed), queue.tenant_capacities.get(claim.tenant)
-    if not _fits(needed, _NOTHING, _amounts(queue.capacity)):
+    needed, limit = _amounts(claim.needed), ledger.limits.get(claim.tenant)
+    if _beyond(needed, ledger.capacity):
         return LeaseAction.REFUSE, LeaseReason.MORE_THAN_THERE_IS
-    if limit is not None and not _fits(needed, _NOTHING, _amounts(limit)):
+    if limit is not None and _beyond(needed, limit):
         return LeaseAction.REFUSE, LeaseReason.MORE_THAN_TENANT_MAY_HAVE
     return None
 
 
-def _in_turn(queue: LeaseQueue, waiting: Collection[LeaseClaim]) -> dict[str, _Verdict]:
+def _in_turn(ledger: _Ledger, waiting: Collection[LeaseClaim]) -> dict[str, _Verdict]:
     """Go through the queue and lend to each at its turn, until there is no room for the next."""
     verdicts: dict[str, _Verdict] = {
         claim.holder: (LeaseAction.WAIT, LeaseReason.OTHERS_FIRST) for claim in waiting
     }
-    ledger, lines = _Ledger(queue), _lines(waiting)
+    lines = _lines(waiting)
     places = [(*ledger.place(line[0]), tenant) for tenant, line in lines.items()]
     heapify(places)
     while places:

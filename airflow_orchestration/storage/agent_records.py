@@ -7,10 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_orchestration.domain.agent import AgentOutcome, AgentSpecification, WorkDay
+from airflow_orchestration.domain.agent import NO_TENANT, AgentOutcome, AgentSpecification, WorkDay
 
 if TYPE_CHECKING:
     from airflow_orchestration.storage.store import Fence, RunKey
+
+NO_TASK = -1
+"""The position of a coordinator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +27,11 @@ class AssignedAgent:
     agent_id: str
     position: int
     """Its place in the order of work, from 0: the map index of its task, among those that were made with it.
-    A coordinator has -1: it has no task."""
+    A coordinator has `NO_TASK`."""
     specification: AgentSpecification
     work: Mapping[str, Any]
+    tenant: str = NO_TENANT
+    """Who is lent to for it, and learns from its work."""
 
 
 class AgentRecords(Protocol):
@@ -40,10 +45,21 @@ class AgentRecords(Protocol):
         """The agents of a round by position, or those of one work unit; none before they were assigned."""
         ...
 
+    def one(self, key: RunKey, round_number: int, agent_id: str) -> AssignedAgent | None:
+        """One agent of a round; None when nobody has made it there."""
+        ...
+
+    def choice(self, key: RunKey, agent_id: str) -> Mapping[str, Any] | None:
+        """The decision that led to an agent of a run; None when none has."""
+        ...
+
     def record(self, fence: Fence, tenant: str, outcome: AgentOutcome) -> None:
         """Keep how an agent's work on a batch ended; the newest epoch of the work unit wins.
 
         Raises `FencedError`: who was fenced off teaches nothing. `tenant` is empty for work of no tenant.
+
+        An outcome teaches at most once, and may be lost: the batch was registered in a transaction before this
+        one, and who dies between them is not asked again. A choice that knows one outcome less is no worse for it.
         """
         ...
 
@@ -66,6 +82,7 @@ def agent_as_json(agent: AssignedAgent) -> dict[str, Any]:
         "position": agent.position,
         "specification": agent.specification.model_dump(mode="json"),
         "work": agent.work,
+        "tenant": agent.tenant,
     }
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from airflow_orchestration.domain.agent import AgentOutcome, WorkDay
 from airflow_orchestration.storage.agent_records import AssignedAgent, agent_as_json, agent_of, in_order
@@ -23,13 +24,17 @@ class _Recorded:
 
 
 class MemoryAgentRecords:
-    """Keeps agents and outcomes. `fenced` holds a claim, `clock` is the store's."""
+    """Keeps agents and outcomes. `fenced` holds a claim; `clock` and `decisions` are the store's."""
 
     def __init__(
-        self, fenced: Callable[[Fence], AbstractContextManager[object]], clock: Callable[[], datetime]
+        self,
+        fenced: Callable[[Fence], AbstractContextManager[object]],
+        clock: Callable[[], datetime],
+        decisions: Callable[[RunKey], Sequence[tuple[int, Mapping[str, Any]]]],
     ) -> None:
         self._fenced = fenced
         self._clock = clock
+        self._decisions = decisions
         self._agents: dict[WorkUnit, Sequence[AssignedAgent]] = {}
         self._recorded: dict[tuple[WorkUnit, str], _Recorded] = {}
 
@@ -49,6 +54,16 @@ class MemoryAgentRecords:
             if (at.run, at.round) == (key, round_number) and unit in {None, at.unit}
             for agent in agents
         )
+
+    def one(self, key: RunKey, round_number: int, agent_id: str) -> AssignedAgent | None:
+        """One agent of a round."""
+        found = (agent for agent in self.assigned(key, round_number) if agent.agent_id == agent_id)
+        return next(found, None)
+
+    def choice(self, key: RunKey, agent_id: str) -> Mapping[str, Any] | None:
+        """The decision that led to an agent of a run."""
+        told = (decision for _, decision in self._decisions(key))
+        return next((one for one in told if one["evidence"].get("agent_id") == agent_id), None)
 
     def record(self, fence: Fence, tenant: str, outcome: AgentOutcome) -> None:
         """Keep how an agent's work on a batch ended; the newest epoch of the work unit wins."""

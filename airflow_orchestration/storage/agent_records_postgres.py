@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
@@ -43,6 +43,21 @@ class PostgresAgentRecords:
         """The agents of a round by position, or those of one work unit."""
         with self._transaction() as cursor:
             return _agents(cursor, {**rows.of_round(key, round_number), "unit": unit})
+
+    def one(self, key: RunKey, round_number: int, agent_id: str) -> AssignedAgent | None:
+        """One agent of a round."""
+        asked = {**rows.of_round(key, round_number), "agent_id": agent_id}
+        with self._transaction() as cursor:
+            row = cursor.execute(_SQL["agent_of_round"], asked).fetchone()
+        return None if row is None else agent_of(rows.json_text(row["agent"]))
+
+    def choice(self, key: RunKey, agent_id: str) -> Mapping[str, Any] | None:
+        """The decision that led to an agent of a run."""
+        with self._transaction() as cursor:
+            row = cursor.execute(
+                _SQL["choice_of_agent"], {**rows.of_run(key), "agent_id": agent_id}
+            ).fetchone()
+        return None if row is None else row["decision"]
 
     def record(self, fence: Fence, tenant: str, outcome: AgentOutcome) -> None:
         """Keep how an agent's work on a batch ended; the newest epoch of the work unit wins."""

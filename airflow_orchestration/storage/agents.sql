@@ -10,6 +10,17 @@ SELECT agents FROM orchestration.agents_of_round
 WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s
   AND (%(unit)s::text IS NULL OR unit = %(unit)s);
 
+-- name: agent_of_round
+-- Read one agent of a round.
+SELECT agent FROM orchestration.agents_of_round, jsonb_array_elements(agents) AS agent
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s AND agent ->> 'agent_id' = %(agent_id)s;
+
+-- name: choice_of_agent
+-- Read the decision that led to an agent.
+SELECT decision FROM orchestration.decision
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND decision -> 'evidence' ->> 'agent_id' = %(agent_id)s
+ORDER BY id LIMIT 1;
+
 -- name: record_outcome
 -- Keep how an agent's work on a batch ended, unless this epoch of the work unit or a newer one told that already.
 INSERT INTO orchestration.agent_outcome AS known

@@ -11,23 +11,29 @@ SELECT clock_timestamp() AS now;
 -- Delete what expired long ago.
 DELETE FROM orchestration.lease WHERE expires_at <= %(now)s - %(forget_after)s;
 
+-- name: end_other_lease
+-- Take back what a holder was lent when it has expired, or something else is asked for: it waits from now on.
+UPDATE orchestration.lease SET granted_at = NULL, asked_at = %(now)s, unserved_since = %(now)s
+WHERE holder = %(holder)s AND granted_at IS NOT NULL
+  AND (expires_at <= %(now)s
+       OR (tenant, cpu_millicores, memory_mb, connections)
+          <> (%(tenant)s, %(cpu_millicores)s, %(memory_mb)s, %(connections)s));
+
 -- name: place_request
--- Give a request its place, or keep the one that it has; a lease stays when it is live and the same is asked for.
+-- Give a request its place, or keep what it has.
 INSERT INTO orchestration.lease AS known
-    (holder, tenant, cpu_millicores, memory_mb, connections, asked_at, unserved_since, expires_at)
-VALUES (%(holder)s, %(tenant)s, %(cpu_millicores)s, %(memory_mb)s, %(connections)s,
+    (holder, tenant, cpu_millicores, memory_mb, connections, epoch, asked_at, unserved_since, expires_at)
+VALUES (%(holder)s, %(tenant)s, %(cpu_millicores)s, %(memory_mb)s, %(connections)s, %(epoch)s,
         %(now)s, %(now)s, %(now)s + %(lease_time)s)
 ON CONFLICT (holder) DO UPDATE
 SET tenant = excluded.tenant, cpu_millicores = excluded.cpu_millicores, memory_mb = excluded.memory_mb,
-    connections = excluded.connections, expires_at = excluded.expires_at,
-    granted_at = CASE WHEN known.expires_at > %(now)s
-                       AND (known.tenant, known.cpu_millicores, known.memory_mb, known.connections)
-                         = (excluded.tenant, excluded.cpu_millicores, excluded.memory_mb, excluded.connections)
-                      THEN known.granted_at END;
+    connections = excluded.connections, epoch = greatest(known.epoch, excluded.epoch),
+    expires_at = excluded.expires_at;
 
 -- name: live_leases
 -- Read who holds something or waits for it, oldest first.
-SELECT holder, tenant, cpu_millicores, memory_mb, connections, asked_at, unserved_since, granted_at, expires_at
+SELECT holder, tenant, cpu_millicores, memory_mb, connections, epoch,
+       asked_at, unserved_since, granted_at, expires_at
 FROM orchestration.lease WHERE expires_at > coalesce(%(now)s::timestamptz, clock_timestamp())
 ORDER BY asked_at, holder COLLATE "C";
 
@@ -38,19 +44,20 @@ SET granted_at = CASE WHEN holder = %(holder)s THEN %(now)s END, unserved_since 
 WHERE tenant = %(tenant)s AND granted_at IS NULL;
 
 -- name: keep_places
--- Keep the places of those who wait, also of who has not been heard of for a while.
-UPDATE orchestration.lease SET expires_at = %(now)s + %(lease_time)s
-WHERE holder = ANY(%(holders)s) AND granted_at IS NULL;
+-- Keep the places of those who wait, also of who has not been heard of for a while; half-time is soon enough.
+UPDATE orchestration.lease SET expires_at = %(now)s + %(keep_for)s
+WHERE holder = ANY(%(holders)s) AND granted_at IS NULL
+  AND expires_at > %(now)s - %(forget_after)s AND expires_at < %(now)s + %(keep_for)s / 2;
 
 -- name: renew_lease
--- Keep a lease or a place that has not expired.
+-- Keep a lease or a place that has not expired, and is not a newer execution's.
 UPDATE orchestration.lease SET expires_at = clock_timestamp() + %(lease_time)s
-WHERE holder = %(holder)s AND expires_at > clock_timestamp()
+WHERE holder = %(holder)s AND epoch <= %(epoch)s AND expires_at > clock_timestamp()
 RETURNING holder;
 
 -- name: release_lease
--- Give back what is held, or leave the queue.
-DELETE FROM orchestration.lease WHERE holder = %(holder)s;
+-- Give back what is held, or leave the queue; what is a newer execution's stays.
+DELETE FROM orchestration.lease WHERE holder = %(holder)s AND epoch <= %(epoch)s;
 
 -- name: lease_capacities
 -- Read what may be lent, by tenant.
@@ -58,7 +65,7 @@ SELECT tenant, cpu_millicores, memory_mb, connections FROM orchestration.lease_c
 WHERE cpu_millicores IS NOT NULL ORDER BY tenant;
 
 -- name: set_lease_capacity
--- Say what may be lent to a tenant; without numbers it has no limit, and everybody the default.
+-- Say what may be lent to a tenant, or to everybody; without numbers the default.
 INSERT INTO orchestration.lease_capacity AS known (tenant, cpu_millicores, memory_mb, connections)
 VALUES (%(tenant)s, %(cpu_millicores)s, %(memory_mb)s, %(connections)s)
 ON CONFLICT (tenant) DO UPDATE

@@ -363,15 +363,22 @@ COMMENT ON TABLE orchestration.agent_outcome IS 'How the work of an agent on a b
 CREATE INDEX agent_outcome_history ON orchestration.agent_outcome (tenant, recorded_at);
 
 
--- The registry of jobs
+-- The job registry
 
 CREATE TABLE orchestration.job_revision (
-    revision   bigint PRIMARY KEY CHECK (revision >= 1),
+    revision   bigint PRIMARY KEY CHECK (revision BETWEEN 1 AND 1000000000),
     tenant     text COLLATE "C" NOT NULL,
     job        text COLLATE "C" NOT NULL,
-    files      jsonb NOT NULL CHECK (jsonb_typeof(files) = 'array'),
+    files      jsonb NOT NULL CHECK (
+        jsonb_typeof(files) = 'array'
+        AND NOT jsonb_path_exists(
+            files,
+            'strict $[*] ? (@.type() != "array" || @.size() != 2 || @[*].type() != "string")'
+        )
+    ),
     changed_by text NOT NULL,
-    changed_at timestamptz NOT NULL
+    changed_at timestamptz NOT NULL CHECK (changed_at >= '2020-01-01 00:00:00+00' AND changed_at < '3000-01-01 00:00:00+00'),
+    is_removed boolean NOT NULL GENERATED ALWAYS AS (files = '[]') STORED
 );
 COMMENT ON TABLE orchestration.job_revision IS 'Every change of every job''s specification; without files the job was removed';
 
@@ -399,6 +406,7 @@ CREATE TABLE orchestration.lease (
     cpu_millicores integer NOT NULL CHECK (cpu_millicores >= 1),
     memory_mb      integer NOT NULL CHECK (memory_mb >= 1),
     connections    integer NOT NULL CHECK (connections >= 0),
+    epoch          bigint NOT NULL,
     asked_at       timestamptz NOT NULL,
     unserved_since timestamptz NOT NULL,
     granted_at     timestamptz,

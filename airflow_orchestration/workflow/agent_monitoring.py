@@ -40,8 +40,6 @@ class AgentMonitor:
     store: Store
     fence: Fence
     agent: AssignedAgent
-    tenant: str = ""
-    """Empty for work of no tenant."""
     meter: Meter = field(default_factory=SilentMeter)
     _tenth: int = field(default=0, init=False)
 
@@ -76,16 +74,13 @@ class AgentMonitor:
             if outcome.performance is not None:
                 self._measure(outcome.kind, outcome.performance)
 
-    def finished(self, *, succeeded: bool, measures: Mapping[str, float] | None = None) -> None:
-        """Its work has ended: what it did is read back from the store, also what it did before it was interrupted.
-
-        :param measures: as for `targets`.
-        """
+    def finished(self, *, succeeded: bool) -> None:
+        """Its work has ended: what it did is read back from the store, also what it did before it was interrupted."""
         if not self._is_on:
             return
         recorded = self.store.agents.outcomes(self.fence.unit.run)
         work = work_done([one for _, one in recorded if one.agent_id == self.agent.agent_id])
-        found = targets(self.agent.specification, work, measures)
+        found = targets(self.agent.specification, work)
         self._tell(FINISHED, _ending(work, found, succeeded=succeeded))
         outcome = OutcomeStatus.SUCCESS if succeeded else OutcomeStatus.FAILED
         self._count(agent_metrics.FINISHED, outcome=outcome.value)
@@ -113,7 +108,7 @@ class AgentMonitor:
         self.store.add_event(self.fence, event, {**who, **detail})
 
     def _tags(self, metric: Metric, **more: str) -> Tags:
-        known = {"agent_type": self.agent.specification.agent_type, "tenant": self.tenant, **more}
+        known = {"agent_type": self.agent.specification.agent_type, "tenant": self.agent.tenant, **more}
         return {name: known[name] for name in metric.tags if known[name]}
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 
 from airflow_orchestration.agents.agent import Agent
 from airflow_orchestration.agents.work import Work, WorkResult
@@ -18,26 +18,30 @@ from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.exceptions import (
     AgentWorkError,
     FeedError,
-    FencedError,
+    LeaseLostError,
     OrchestrationError,
     ResourceUnavailableError,
 )
 from airflow_orchestration.policies.leasing import LeaseAction, LeaseDecision
 from airflow_orchestration.storage.agent_records import AssignedAgent
 from airflow_orchestration.storage.leases import LeaseRequest
+from airflow_orchestration.storage.store import GateSnapshot
 from airflow_orchestration.workflow.agent_monitoring import AgentMonitor
-from airflow_orchestration.workflow.branch import Waiting, WaitsFor, failed_feeds, failed_needs, run_branch
-from airflow_orchestration.workflow.members import arrived
+from airflow_orchestration.workflow.branch import (
+    Waiting,
+    WaitsFor,
+    failed_feeds,
+    failed_needs,
+    late_ones_count,
+    run_branch,
+)
+from airflow_orchestration.workflow.members import arrived, is_over, standing_outcomes
 from airflow_orchestration.workflow.staffing import fail_batches
 from airflow_orchestration.workflow.step import Step
 from airflow_orchestration.workflow.stopping import Bounds, Worker, until, verdict_stops
 from airflow_orchestration.workflow.stopping import Work as Task
 
 log = logging.getLogger(__name__)
-
-
-class LeaseLostError(RuntimeError):
-    """What the agent holds may have been lent to somebody else: it was not heard of in time. Its task is tried again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,23 +62,41 @@ class AgentAtWork:
         decision = self.step.store.leases.ask(
             LeaseRequest(
                 holder=self.holder,
-                tenant=self.monitor.tenant,
+                tenant=self.assigned.tenant,
+                epoch=self.step.fence.epoch,
                 needed=self.assigned.specification.resource_requirements,
             )
         )
         if decision.action is LeaseAction.WAIT:
             self.monitor.waiting(decision)
         elif decision.action is LeaseAction.GRANT:
-            self.monitor.started(self._waited())
+            self.monitor.started(decision.waited)
         return decision
 
     def give_back(self) -> None:
-        """Release what it holds, or leave the queue; who was fenced off leaves it to its successor."""
-        try:
-            self.step.store.end_lease(self.step.fence)
-        except FencedError:
-            return
-        self.step.store.leases.release(self.holder)
+        """Release what it holds, or leave the queue; what a newer execution has taken over stays with that."""
+        self.step.store.leases.release(self.holder, self.step.fence.epoch)
+
+    def is_over(self) -> bool:
+        """Whether its round takes in nothing more; a queue is never over."""
+        return "feeds" in self.assigned.work and is_over(self._snapshot())
+
+    def is_late(self) -> bool:
+        """Whether what it would do now is of no use to anybody."""
+        return self.is_over() and not late_ones_count(self.step, self._snapshot())
+
+    def late(self) -> tuple[Waiting, ...]:
+        """End without having worked, and return what is left of its batches."""
+        snapshot = self._snapshot()
+        standing = standing_outcomes(snapshot.round.plan, snapshot.outcomes)
+        left = [feed_id for feed_id in self.assigned.work["feeds"] if feed_id not in standing]
+        self.monitor.finished(succeeded=not left and not self.failed())
+        return tuple(Waiting(feed_id=feed_id, kind=WaitsFor.NOTHING, on="") for feed_id in left)
+
+    def failed(self) -> list[str]:
+        """Those of its batches of a round that have failed."""
+        work = self.assigned.work
+        return failed_feeds(self.step, work["branch_id"], Lane(work["lane"]))
 
     def run_branch(self, agent: Agent, *, last_try: bool) -> tuple[Waiting, ...]:
         """Process the agent's batches of a round, and return what those wait for that can't be processed yet."""
@@ -84,15 +106,20 @@ class AgentAtWork:
         worker = _by(agent, step, self._apart)
         waiting = run_branch(step, work["branch_id"], lane, last_try=last_try, worker=worker)
         if all(obstacle.kind is WaitsFor.NOTHING for obstacle in waiting):
-            self.monitor.finished(succeeded=not waiting and not failed_feeds(step, work["branch_id"], lane))
+            self.monitor.finished(succeeded=not waiting and not self.failed())
         return waiting
 
     def run_batch(self, agent: Agent) -> AgentOutcome:
-        """Work on a batch of a queue, and record what came of it; whatever the agent raises goes on its way."""
+        """Work on a batch of a queue, and record what came of it; whatever the agent raises goes on its way.
+
+        A lost lease is recorded as nothing: the next try begins anew.
+        """
         batch, started = self._batch, time.monotonic()
         try:
             result = agent.run(self._queued(batch))
             _refuse_no_result(result, agent)
+        except LeaseLostError:
+            raise  # no word about the agent or its batch
         except BaseException:
             self._record(batch, succeeded=False)
             raise
@@ -114,6 +141,9 @@ class AgentAtWork:
             fail_batches(step, work["branch_id"], work["feeds"], words)
         self.monitor.finished(succeeded=False)
         return words
+
+    def _snapshot(self) -> GateSnapshot:
+        return self.step.store.gate_snapshot(self.step.run_key, self.step.round)
 
     @property
     def _batch(self) -> QueuedBatch:
@@ -173,7 +203,8 @@ class AgentAtWork:
             succeeded=arrived(outcome),
             performance=performance if arrived(outcome) else None,
         )
-        self._tell(mine, done=1 + self._done_before(feed.id), of=len(self.assigned.work["feeds"]))
+        self._done.add(feed.id)
+        self._tell(mine, done=len(self._done), of=len(self.assigned.work["feeds"]))
 
     def _outcome(
         self, kind: str, batch: str, *, succeeded: bool, performance: AgentPerformance | None
@@ -188,18 +219,14 @@ class AgentAtWork:
         )
 
     def _tell(self, outcome: AgentOutcome, *, done: int, of: int) -> None:
-        self.step.store.agents.record(self.step.fence, self.monitor.tenant, outcome)
+        self.step.store.agents.record(self.step.fence, self.assigned.tenant, outcome)
         self.monitor.progressed(done, of, outcome)
 
-    def _done_before(self, feed_id: str) -> int:
+    @cached_property
+    def _done(self) -> set[str]:
+        """Its batches that have an outcome, also of earlier executions: read once, and added to."""
         known = self.step.store.agents.outcomes(self.step.run_key)
-        return sum(one.agent_id == self.assigned.agent_id and one.batch != feed_id for _, one in known)
-
-    def _waited(self) -> timedelta:
-        for lease in self.step.store.leases.leases():
-            if lease.holder == self.holder and lease.granted_at is not None:
-                return lease.granted_at - lease.asked_at
-        return timedelta(0)
+        return {one.batch for _, one in known if one.agent_id == self.assigned.agent_id}
 
     def _apart(self, task: Task, bounds: Bounds) -> FeedOutcome:
         """Have a batch processed in a process of its own; many short ones must keep the lease as one long one does."""
@@ -214,13 +241,14 @@ class AgentAtWork:
     def _refuse_lost(self) -> None:
         """A store that can't be asked for a moment takes nothing away; the lease ends by itself if that lasts."""
         try:
-            held = self.step.store.leases.renew(self.holder)
+            held = self.step.store.leases.renew(self.holder, self.step.fence.epoch)
         except Exception:
             log.warning("The lease of %s can't be renewed; trying again", self.holder, exc_info=True)
             return
         if not held:
             raise LeaseLostError(
-                f"{self.holder} was not heard of in time; what it holds may be another's by now"
+                f"{self.holder} holds nothing any more: it was not heard of in time, or a newer execution of its task has "
+                "taken over; it is tried again as often as its task may be"
             )
 
 

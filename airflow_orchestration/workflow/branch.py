@@ -95,7 +95,7 @@ def run_branch(
         branch = snapshot.round.plan.branch(branch_id)
         open_batches = [name for name in _open_batches(branch, lane, snapshot) if name not in faults]
         over = is_over(snapshot)
-        if over and not _late_ones_count(step, snapshot):
+        if over and not late_ones_count(step, snapshot):
             return _late(open_batches)
         ready, found = _first_ready(step, open_batches, branch, snapshot)
         if ready is None:
@@ -129,7 +129,7 @@ def _late(feeds: Iterable[str]) -> tuple[Waiting, ...]:
     return tuple(Waiting(feed_id=feed_id, kind=WaitsFor.NOTHING, on="") for feed_id in feeds)
 
 
-def _late_ones_count(step: Step, snapshot: GateSnapshot) -> bool:
+def late_ones_count(step: Step, snapshot: GateSnapshot) -> bool:
     """Whether a batch that is processed after the verdict is of use: the run goes on, and merges it later."""
     sync, verdict = step.spec.pipeline.sync, snapshot.round.verdict
     return (

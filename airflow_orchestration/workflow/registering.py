@@ -1,4 +1,4 @@
-"""The way into the registry of jobs, for command line, REST and operator alike: check, then keep."""
+"""The way into the job registry, for command line, REST and operator alike: check, then keep."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from airflow_orchestration.domain.job_file import MAX_JOBS_OF_TENANT, read_job
+from airflow_orchestration.domain.job_file import control_problems, read_job
+from airflow_orchestration.domain.location import REMOTE
 from airflow_orchestration.domain.odcs import read_contracts
 from airflow_orchestration.domain.pipeline import Pipeline
+from airflow_orchestration.domain.pipeline_file import PipelineFile
 from airflow_orchestration.domain.tenancy import Tenancy, name_problems
+from airflow_orchestration.domain.yaml_file import read_yaml
 from airflow_orchestration.exceptions import InputRefusedError, Problem
-from airflow_orchestration.storage.registry import JobRevision, Registry
+from airflow_orchestration.storage.registry import JobChange, Registry
 
 MAX_CHANGED_BY = 200
 """Ours: a name, not a story."""
@@ -25,7 +28,7 @@ ScheduleProblems = Callable[[Pipeline], Iterable[Problem]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryTerms:
-    """What the deployer grants to the tenants of a registry."""
+    """What the deployer grants to the tenants of the job registry; raises `InputRefusedError` for what can't be used."""
 
     data: str
     """The folder, or object storage URI, below which every tenant has a folder of its own."""
@@ -33,6 +36,14 @@ class RegistryTerms:
     """Airflow connections that every tenant may name."""
     orchestration_conn_id: str = "orchestration_default"
     """The Airflow connection of the store, which the registry is a part of."""
+    own_pools: bool = False
+    """Whether a job that names no pool runs in the pool that is named as its tenant."""
+
+    def __post_init__(self) -> None:
+        """Take lists as JSON has them, and refuse a text where a list is meant: its letters would be connections."""
+        if problems := list(_terms_problems(self)):
+            raise InputRefusedError("terms of the job registry", problems)
+        object.__setattr__(self, "shared_conn_ids", tuple(self.shared_conn_ids))
 
     def of_job(self, tenant: str, job: str) -> Tenancy:
         """What one job of a tenant may use."""
@@ -42,6 +53,7 @@ class RegistryTerms:
             data=self.data,
             shared_conn_ids=self.shared_conn_ids,
             store_conn_id=self.orchestration_conn_id,
+            own_pools=self.own_pools,
         )
 
 
@@ -64,29 +76,28 @@ def register(
     *,
     changed_by: str,
     schedule_problems: ScheduleProblems,
-) -> JobRevision:
-    """Keep a job when it is one that the bundle will make a Dag of.
+) -> JobChange:
+    """Keep a job that passes every check that the bundle's Dag files make, and those of its contract.
 
-    Raises `InputRefusedError` with every problem of both texts; then nothing is kept.
+    Raises `InputRefusedError` with every problem of both texts, or when there is no room; then nothing is kept.
     """
     _refuse(tenant, job, [*name_problems(tenant, job), *_changed_by_problems(changed_by)])
     files = _checked_files(terms.of_job(tenant, job), texts, schedule_problems)
-    _refuse(tenant, job, list(_room_problems(registry, tenant, job)))
     return registry.put(tenant, job, files, changed_by=changed_by)
 
 
-def unregister(registry: Registry, tenant: str, job: str, *, changed_by: str) -> JobRevision:
-    """Take a job away; raises `InputRefusedError` when it is not there."""
+def unregister(registry: Registry, tenant: str, job: str, *, changed_by: str) -> JobChange:
+    """Take a job away; runs of its Dag that have begun stop. Raises `InputRefusedError` when it is not there."""
     _refuse(tenant, job, _changed_by_problems(changed_by))
     try:
         return registry.remove(tenant, job, changed_by=changed_by)
     except KeyError:
-        raise unknown_job(tenant, job) from None
+        raise no_such_job(tenant, job) from None
 
 
-def unknown_job(tenant: str, job: str) -> InputRefusedError:
+def no_such_job(tenant: str, job: str) -> InputRefusedError:
     """The error for a job that the registry does not have."""
-    message = "is not in the registry; `airflow orchestration agents list` shows what is"
+    message = "is not in the job registry; `airflow orchestration agents list` shows what is"
     return InputRefusedError(_subject(tenant, job), [Problem(path="", message=message)])
 
 
@@ -104,11 +115,17 @@ def _checked_files(
             problems += _tried("contract", lambda: read_contracts(contract))[1]
         else:
             contract.rename(folder / found.contract_path.name)
-            problems += _tried(found.contract_path.name, found.read_contracts)[1]
+            problems += _tried(found.contract_path.name, lambda: _read_contracts(found))[1]
             problems += _named(specification.name, schedule_problems(found.pipeline))
     _refuse(tenancy.tenant, tenancy.job, problems)
     assert found is not None  # noqa: S101  # for mypy: without it there were problems
     return [(specification.name, texts.specification), (found.contract_path.name, texts.contract)]
+
+
+def _read_contracts(found: PipelineFile) -> None:
+    found.read_contracts()
+    if problems := list(control_problems(read_yaml(found.contract_path))):
+        raise InputRefusedError(found.contract_path.name, problems)
 
 
 def _tried(name: str, read: Callable[[], Read]) -> tuple[Read | None, list[Problem]]:
@@ -119,7 +136,15 @@ def _tried(name: str, read: Callable[[], Read]) -> tuple[Read | None, list[Probl
 
 
 def _named(name: str, problems: Iterable[Problem]) -> list[Problem]:
-    return [Problem(path=f"{name} {problem.path}".rstrip(), message=problem.message) for problem in problems]
+    return [
+        Problem(path=f"{name} {_printable(problem.path)}".rstrip(), message=problem.message)
+        for problem in problems
+    ]
+
+
+def _printable(text: str) -> str:
+    """A path has the author's words in it, which may be commands to a terminal, or fit into no encoding."""
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _written(path: Path, text: str) -> Path:
@@ -127,14 +152,20 @@ def _written(path: Path, text: str) -> Path:
     return path
 
 
-def _room_problems(registry: Registry, tenant: str, job: str) -> Iterator[Problem]:
-    """One tenant's jobs must not take the dag-processor's time from the others."""
-    known = {other.job for other in registry.jobs() if other.tenant == tenant}
-    if job not in known and len(known) >= MAX_JOBS_OF_TENANT:
-        message = (
-            f"has {len(known)} jobs, at most {MAX_JOBS_OF_TENANT} are kept; remove one that is not needed"
-        )
-        yield Problem(path="tenant", message=message)
+def _terms_problems(terms: RegistryTerms) -> Iterator[Problem]:
+    """What JSON may hold instead of what the fields say."""
+    data: object = terms.data
+    shared_conn_ids: object = terms.shared_conn_ids
+    own_pools: object = terms.own_pools
+    if not isinstance(data, str) or not (REMOTE in data or Path(data).is_absolute()):
+        message = "must be the full path of the folder of the tenants' data, or an object storage URI"
+        yield Problem(path="data", message=message)
+    if not isinstance(shared_conn_ids, list | tuple) or not all(
+        isinstance(one, str) for one in shared_conn_ids
+    ):
+        yield Problem(path="shared_conn_ids", message="must be a list of names of Airflow connections")
+    if not isinstance(own_pools, bool):
+        yield Problem(path="own_pools", message="must be true or false")
 
 
 def _changed_by_problems(changed_by: str) -> list[Problem]:

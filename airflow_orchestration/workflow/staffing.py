@@ -6,8 +6,9 @@ branch in each lane, by what it can do and has done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from airflow_orchestration.agents.created import CREATION_EVENT, AgentFailure, C
 from airflow_orchestration.agents.factory import AgentFactory
 from airflow_orchestration.agents.templates import AgentTemplates
 from airflow_orchestration.domain.agent import (
-    OVERALL,
+    NO_TENANT,
     AgentRequirement,
     AgentSpecification,
     Capability,
@@ -24,7 +25,7 @@ from airflow_orchestration.domain.agent import (
     kinds_of,
 )
 from airflow_orchestration.domain.batch import Lane
-from airflow_orchestration.domain.decision import Json
+from airflow_orchestration.domain.decision import Decision, Json
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
 from airflow_orchestration.domain.pipeline import Agents
@@ -38,14 +39,15 @@ from airflow_orchestration.policies.agent_order import (
 from airflow_orchestration.policies.agent_requirements import coordinated
 from airflow_orchestration.policies.agent_success import HISTORY_DAYS, AgentSuccess
 from airflow_orchestration.policies.allocation import process_memory_mb
-from airflow_orchestration.storage.agent_records import AssignedAgent
-from airflow_orchestration.storage.leases import EVERYBODY
+from airflow_orchestration.storage.agent_records import NO_TASK, AssignedAgent
 from airflow_orchestration.storage.store import Store
 from airflow_orchestration.workflow.capacity import MEMORY_PER_BRANCH_MB, branch_memory_mb
 from airflow_orchestration.workflow.step import Step
 
-NO_TASK = -1
-"""The position of a coordinator."""
+OUTSIDE = {"database", "outbox", "kafka"}
+"""Sources that take a connection; an agent works on one batch after the other, and so never holds two."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,30 +93,41 @@ def staff_round(step: Step, hiring: Hiring) -> tuple[AssignedAgent, ...]:
         now=hiring.now,
         context=TaskContext(workflow_id=workflow_id(step), monitoring_required=_terms(step).monitoring),
     )
-    for decision in created.decisions:
-        step.store.record_decision(step.fence, decision)
+    record_decisions(step, created.decisions)
     # Failures first: whoever tries again finds the agents kept, and looks no further.
     _fail_without_agent(step, shares, created)
-    agents = step.store.agents.assign(step.fence, _assigned(step, shares, created))
-    step.store.add_event(step.fence, CREATION_EVENT, created_as_told(agents, created))
-    return tuple(agents)
+    return keep_crew(step, _assigned(step, shares, created), created)
 
 
-def factory_of(
-    store: Store,
-    tenant: str,
-    hiring: Hiring,
-    refine: Callable[[AgentSpecification], AgentSpecification] = lambda made: made,
-) -> AgentFactory:
+def record_decisions(step: Step, decisions: Iterable[Decision]) -> None:
+    """Keep decisions, and tell them in the log of the task."""
+    for decision in decisions:
+        step.store.record_decision(step.fence, decision)
+        told = decision.policy, decision.action, decision.reason, decision.evidence.get("agent_id", "-")
+        log.info("%s: %s because %s (%s)", *told)
+
+
+def keep_crew(
+    step: Step, agents: Sequence[AssignedAgent], created: CreatedAgents
+) -> tuple[AssignedAgent, ...]:
+    """Keep the agents that were chosen, and tell who was made.
+
+    A crew in which nobody has a task is not kept: who clears the task when the cause is mended gets another one.
+    """
+    workers = any(agent.position != NO_TASK for agent in agents)
+    kept = step.store.agents.assign(step.fence, agents) if workers else ()
+    step.store.add_event(step.fence, CREATION_EVENT, created_as_told(kept, created))
+    return tuple(kept)
+
+
+def factory_of(store: Store, tenant: str, hiring: Hiring) -> AgentFactory:
     """Return a factory that knows what a tenant's agents have done, and what they could be lent at all."""
-    limits = store.leases.capacities()
     learned = AgentSuccess().learn(store.agents.history(tenant, days=HISTORY_DAYS))
     return AgentFactory(
         templates=hiring.templates,
         new_id=hiring.new_id,
         experiences=lambda agent_type, needed: learned.experience(agent_type, kinds_of(needed)),
-        capacities=[limits[name] for name in {EVERYBODY, tenant} if name in limits],
-        refine=refine,
+        capacities=[store.leases.limit_of(tenant)],
     )
 
 
@@ -125,24 +138,22 @@ def requirement_of(step: Step, feed_ids: Sequence[str]) -> AgentRequirement:
         int(feed.deadline) for feed in feeds if isinstance(feed.deadline, float) and feed.deadline >= 1
     ]
     sizes = [size for feed in feeds if (size := _size(feed))]
-    approve_at = step.spec.pipeline.quality.approve_at
     return AgentRequirement(
         task_description=", ".join(feed_ids)[:1000],
         capabilities_needed=each_once([Capability(feed.type.value) for feed in feeds]),
-        data_source=_source(feeds[0]),
-        batch_size=max(sizes, default=None),
+        data_source=sources.pop() if len(sources := {_source(feed) for feed in feeds}) == 1 else None,
+        batch_size=max(sizes) if len(sizes) == len(feeds) else None,
         format=tuple(sorted({feed.format.value for feed in feeds if feed.format})) or None,
-        quality_requirement=approve_at,
-        quality_required={OVERALL: approve_at},
+        quality_requirement=step.spec.pipeline.quality.approve_at,
         sla_seconds=min(seconds, default=None),
         max_iterations=step.spec.pipeline.max_rounds,
-        connections=sum(_source(feed) in {"database", "outbox", "kafka"} for feed in feeds) or None,
+        connections=1 if any(_source(feed) in OUTSIDE for feed in feeds) else None,
     )
 
 
 def tenant_of(step: Step) -> str:
     """Whose run it is; empty for a run of no tenant."""
-    return step.spec.pipeline.tenant or EVERYBODY
+    return step.spec.pipeline.tenant or NO_TENANT
 
 
 def workflow_id(step: Step) -> str:
@@ -168,12 +179,18 @@ def _shares(plan: Plan) -> tuple[Share, ...]:
 
 
 def _factory_of(step: Step, hiring: Hiring, share_mb: int) -> AgentFactory:
-    """A factory whose agents keep to the author's terms and to a branch's share of the memory."""
-    terms = _terms(step)
+    """A factory whose agents keep to the author's terms and to a branch's share of the memory.
 
-    def refine(made: AgentSpecification) -> AgentSpecification:
+    They are lent all of it where the author declared the memory, or where nobody knows what their batches take.
+    """
+    terms, declared = _terms(step), step.spec.pipeline.capacity.memory_mb is not None
+    factory = factory_of(step.store, tenant_of(step), hiring)
+    most_mb = min([share_mb, *(capacity.memory_mb for capacity in factory.capacities)])
+
+    def refine(requirement: AgentRequirement, made: AgentSpecification) -> AgentSpecification:
         asked = made.resource_requirements
-        memory_mb = max(MEMORY_PER_BRANCH_MB, min(asked.memory_mb, share_mb))
+        wanted = most_mb if declared or requirement.batch_size is None else min(asked.memory_mb, most_mb)
+        memory_mb = max(MEMORY_PER_BRANCH_MB, wanted)
         return made.model_copy(
             update={
                 "resource_requirements": asked.model_copy(update={"memory_mb": memory_mb}),
@@ -183,7 +200,7 @@ def _factory_of(step: Step, hiring: Hiring, share_mb: int) -> AgentFactory:
             }
         )
 
-    return factory_of(step.store, tenant_of(step), hiring, refine)
+    return replace(factory, refine=refine)
 
 
 def _assigned(step: Step, shares: Sequence[Share], created: CreatedAgents) -> list[AssignedAgent]:
@@ -195,29 +212,36 @@ def _assigned(step: Step, shares: Sequence[Share], created: CreatedAgents) -> li
     }
     order = AgentOrder().evaluate(
         AgentOrderFacts(
-            agents=tuple(_assignment(step, agent_id, share) for agent_id, (_, share) in specified.items())
+            agents=tuple(
+                _assignment(step, agent_id, share, place)
+                for place, (agent_id, (_, share)) in enumerate(specified.items())
+            )
         )
     )
-    step.store.record_decision(step.fence, order)
+    record_decisions(step, [order])
     agents = [
         AssignedAgent(
             agent_id=agent_id,
             position=position,
             specification=specified[agent_id][0],
             work=specified[agent_id][1].as_json(),
+            tenant=tenant_of(step),
         )
         for position, agent_id in enumerate(order.order)
     ]
     coordinators = [one for one in made[len(shares) :] if isinstance(one, AgentSpecification)]
     return agents + [
-        AssignedAgent(agent_id=one.agent_id, position=NO_TASK, specification=one, work={})
+        AssignedAgent(
+            agent_id=one.agent_id, position=NO_TASK, specification=one, work={}, tenant=tenant_of(step)
+        )
         for one in coordinators
     ]
 
 
-def _assignment(step: Step, agent_id: str, share: Share) -> Assignment:
+def _assignment(step: Step, agent_id: str, share: Share, place: int) -> Assignment:
     return Assignment(
         agent_id=agent_id,
+        place=place,
         batches=tuple(
             AssignedBatch(
                 batch=batch.feed_id,

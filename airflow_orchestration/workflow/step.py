@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from airflow_orchestration.domain.home import check_folders
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.engine.staging import StagingArea
@@ -55,8 +56,13 @@ class Step:
 
     @cached_property
     def spec(self) -> RunSpec:
-        """What the run does, from the store: the pipeline file may have changed since."""
-        return read_spec(self.run)
+        """What the run does, from the store: the pipeline file may have changed since.
+
+        Raises `InputRefusedError` when a folder of a tenant's run leads out of its tenant's.
+        """
+        spec = read_spec(self.run)
+        check_folders(spec)
+        return spec
 
     def register(self, outcome: FeedOutcome, *, keep_success: bool = False) -> None:
         """Register how a feed ended, see `Store.register`."""

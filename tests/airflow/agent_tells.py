@@ -16,9 +16,7 @@ if __name__ == "__main__":
     legacy_names = conf.getboolean("metrics", "legacy_names_on")
     stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=legacy_names)
     store = memory_store()
-    monitor = AgentMonitor(
-        store=store, fence=fence(store), agent=assigned(), tenant="north", meter=AirflowMeter()
-    )
+    monitor = AgentMonitor(store=store, fence=fence(store), agent=assigned(), meter=AirflowMeter())
     store.agents.record(monitor.fence, "north", outcome(seconds=20, records=1000, quality=0.5))
     monitor.started(timedelta(seconds=3))
     monitor.progressed(1, 1, outcome(seconds=20, records=1000, quality=0.5))

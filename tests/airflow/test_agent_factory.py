@@ -6,12 +6,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.sdk import DAG
 from airflow.sdk.definitions.param import ParamsDict
+from airflow.sdk.exceptions import AirflowFailException
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_orchestration.dags.agent_factory import AgentFactoryHook
@@ -82,9 +85,64 @@ def test_dag_is_as_its_specification_says(tmp_path: Path) -> None:
     assert {"reference", "north"} == dag.tags
     assert (20, "sequential") == (defaults["sync_deadline"], defaults["workflow_mode"])
     assert 7 == dag.get_task("analyze_batches").retries
-    assert {"default_pool", "north__large"} == {task.pool for task in dag.tasks}
+    assert {"north__large"} == {task.pool for task in dag.tasks}
     assert "Airports of north." == dag.description
     assert "More of them." in (dag.doc_md or "")
+
+
+def test_jobs_run_in_their_tenant_s_pool_where_the_deployer_says_so(tmp_path: Path) -> None:
+    """With `own_pools` every task of both Dags has the pool; without, they have Airflow's."""
+    write_job(tmp_path, "north", "airports")
+    folder = tmp_path / "agents"
+    own = AgentFactoryHook(folder, data="/data", own_pools=True).generate_dags()
+    common = AgentFactoryHook(folder, data="/data").dag("north", "airports")
+
+    assert {"north"} == {task.pool for dag in own.values() for task in dag.tasks}
+    assert {"default_pool"} == {task.pool for task in common.tasks}
+
+
+PRESETS = ["once", "continuous", "hourly", "daily", "weekly", "monthly", "quarterly", "yearly"]
+
+
+@pytest.mark.parametrize("schedule", [*(f"@{name}" for name in PRESETS), "0 0 29 2 *", "*/5 1-3 * * MON"])
+def test_every_preset_makes_a_dag_that_can_be_scheduled(tmp_path: Path, schedule: str) -> None:
+    """What is accepted, Airflow can serialize, and find the first run of."""
+    write_job(tmp_path, "north", "airports", schedule=schedule)
+    dag = hook(tmp_path).dag("north", "airports")
+    serialized = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+
+    assert serialized.next_dagrun_info(last_automated_run_info=None)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "told"),
+    [("0 0 31 2 *", "never comes"), ("* * * * * *", "has a sixth field"), ("@never", "must be a preset")],
+)
+def test_a_schedule_that_airflow_stumbles_over_is_refused(tmp_path: Path, schedule: str, told: str) -> None:
+    """A date that there is not would fail where all Dags get their runs, and seconds would fill it with them."""
+    write_job(tmp_path, "north", "airports", schedule=schedule)
+    with pytest.raises(InputRefusedError, match=f"schedule: {told}"):
+        hook(tmp_path).dag("north", "airports")
+
+
+def test_a_tenant_s_folders_are_no_links_to_others(tmp_path: Path) -> None:
+    """The first task refuses a root, or a staging folder, that leads to another tenant's data, now or later."""
+    write_job(tmp_path, "north", "airports")
+    data = tmp_path / "data"
+    (data / "south" / "landing").mkdir(parents=True)
+    (data / "north").mkdir()
+    (data / "north" / "landing").symlink_to(data / "south" / "landing")
+    (data / "north" / "staging").symlink_to(data / "north")
+    task = (
+        AgentFactoryHook(tmp_path / "agents", data=data).dag("north", "airports").get_task("analyze_batches")
+    )
+    run = SimpleNamespace(conf=None, logical_date=None, run_after=datetime(2026, 11, 23, tzinfo=UTC))
+
+    assert isinstance(task, AnalyzeBatchesOperator)
+    with pytest.raises(
+        AirflowFailException, match=r"1 problem.*\n.*roots\.landing: leads out of .*data/north"
+    ):
+        task.execute({"dag_run": run})  # type: ignore[typeddict-item,arg-type]
 
 
 def test_first_task_reads_the_job_as_the_dag_did(tmp_path: Path) -> None:

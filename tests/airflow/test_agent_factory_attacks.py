@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_orchestration.dags.agent_factory import MAX_PATH, MAX_REFUSAL, AgentFactoryHook
+from airflow_orchestration.domain.yaml_file import MAX_BYTES
 from tests.airflow.agent_folder import processed, write_job
 
 JINJA = "{{ ''.__class__.__mro__ }}{% include '/etc/passwd' %}${HOME}`id`$(id)<script>alert(1)</script>"
@@ -161,7 +163,25 @@ def test_ten_thousand_files_are_bounded(tmp_path: Path, monkeypatch: pytest.Monk
 
     assert {"south__airports", "south__airports__reconcile"} == dags.keys()
     assert 21 == len(errors)
-    assert "10000 files, at most 20 are loaded" in errors["agents/north"]
+    assert "10000 files of 0 KiB; at most 20 files" in errors["agents/north"]
+
+
+@pytest.mark.parametrize("part", ["1,", "{a,b,c,d},", "[],"])
+def test_full_files_of_one_tenant_take_no_time_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """Sixty files of the largest size, with as many parts as fit: the rest loads long before Airflow's 30 seconds."""
+    write_job(tmp_path, "south", "airports")
+    (tmp_path / "agents" / "north").mkdir()
+    for number in range(60):
+        path = tmp_path / "agents" / "north" / f"job{number:02}.yaml"
+        path.write_text(f"feeds: [{part * (MAX_BYTES // len(part) - 6)}]")
+    began = time.process_time()
+    dags, errors = processed(tmp_path, monkeypatch)
+
+    assert time.process_time() - began < 5
+    assert {"south__airports", "south__airports__reconcile"} == dags.keys()
+    assert "at most 500 files and 1536 KiB are loaded" in errors["agents/north"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")

@@ -1,12 +1,14 @@
-"""The bundle that turns revisions of the registry into Dag files."""
+"""The bundle that turns revisions of the job registry into Dag files."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from threading import Barrier, Thread
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -20,11 +22,20 @@ from airflow_orchestration.bundles.agent_registry import AgentRegistryBundle
 from airflow_orchestration.bundles.version import RegistryVersion
 from airflow_orchestration.dags.agent_factory import AgentFactoryHook
 from airflow_orchestration.domain.job_file import find_job
+from airflow_orchestration.domain.yaml_file import MAX_BYTES
 from airflow_orchestration.exceptions import InputRefusedError
 from airflow_orchestration.hooks.agent_registry import keep_job, registry_terms
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.workflow.registering import JobTexts
-from tests.registered_jobs import CONTRACT, TERMS, bundle_setting, connect_airflow, store_of, texts
+from tests.registered_jobs import (
+    CONTRACT,
+    TERMS,
+    bundle_setting,
+    connect_airflow,
+    only_in_airflows_database,
+    store_of,
+    texts,
+)
 
 SALES = {"north__sales/north/sales.yaml", "north__sales/north/sales.odcs.yaml", "north__sales.py"}
 STOCK = {"east__stock/east/stock.yaml", "east__stock/east/sales.odcs.yaml", "east__stock.py"}
@@ -83,6 +94,15 @@ def test_a_revision_is_a_folder_of_dag_files(store: PostgresStore) -> None:
     assert all("{{" not in (found.path / name).read_text() for name in files(found) if name.endswith(".py"))
 
 
+def test_the_deployer_s_pools_reach_the_dags(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the bundle is told of pools holds for each job that names none."""
+    keep(store, "north", "sales")
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", bundle_setting(own_pools=True))
+    found = of_revision(store, 1)
+
+    assert {"north"} == {task.pool for task in dags(found).dags["north__sales"].tasks}
+
+
 def test_a_version_stays_what_it_was(store: PostgresStore) -> None:
     """Later changes reach the folder that follows the registry, and no version that was there before."""
     keep(store, "north", "sales", description="old")
@@ -135,7 +155,7 @@ def test_contracts_of_one_name_stay_apart(store: PostgresStore) -> None:
 
 
 def test_a_removed_job_leaves_nothing(store: PostgresStore) -> None:
-    """Its files go, and its tenant's folder with the last of them; a version that had it has it still."""
+    """Its files go, and its folder with the last of them; a version that had it has it still."""
     keep(store, "north", "sales")
     keep(store, "east", "stock")
     followed = bundle()
@@ -163,21 +183,40 @@ def test_many_may_write_a_version_at_once(store: PostgresStore) -> None:
     """Whoever comes second finds the folder whole; no drafts are left."""
     for number in range(10):
         keep(store, "north", f"sales{number}")
-    start, seen = Barrier(6), []
+    start = Barrier(6, timeout=30)
 
-    def work(make: Callable[[], AgentRegistryBundle]) -> None:
+    def work(make: Callable[[], AgentRegistryBundle]) -> set[str]:
         start.wait()
-        seen.append(files(make()))
+        return files(make())
 
     asked = version(store, 10)
-    makers = [lambda: bundle(asked)] * 3 + [bundle] * 3
-    threads = [Thread(target=work, args=[make]) for make in makers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [30] * 6 == [len(found) for found in seen]
+    makers: list[Callable[[], AgentRegistryBundle]] = [lambda: bundle(asked)] * 3 + [bundle] * 3
+    with ThreadPoolExecutor(len(makers)) as pool:
+        assert [30] * 6 == [len(found) for found in pool.map(work, makers)]
     assert [asked] == [path.name for path in bundle(asked).versions_dir.iterdir()]
+
+
+def test_what_killed_processes_left_is_removed(store: PostgresStore) -> None:
+    """A version that is written takes old drafts away, and none that somebody may be writing at this moment."""
+    keep(store, "north", "sales")
+    asked = version(store, 1)
+    folder = bundle(asked).versions_dir
+    old, new = (folder / f".{asked}-{name}" for name in ("old", "new"))
+    for draft in (old, new):
+        (draft / "north__sales").mkdir(parents=True)
+    os.utime(old, (0, 0))
+    keep(store, "north", "stock")
+    of_revision(store, 2)
+    assert (False, True) == (old.exists(), new.exists())
+
+
+def test_a_connection_of_airflows_database_is_found(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dag-processor, which is one of Airflow's servers, finds what was added under Admin, Connections."""
+    keep(store, "north", "sales")
+    with only_in_airflows_database(monkeypatch):
+        assert SALES == files(bundle())
 
 
 def test_a_worker_that_has_the_version_asks_nobody(
@@ -196,17 +235,19 @@ def test_a_worker_that_has_the_version_asks_nobody(
 def test_what_was_never_let_in_is_left_out(store: PostgresStore, tmp_path: Path) -> None:
     """Rows that somebody wrote past the checks become no files, and keep nobody else from theirs."""
     evil = "raise SystemExit"
-    for tenant, job, name in (
-        ("../..", "sales", "sales.yaml"),
-        ("north", "../x", "../x.yaml"),
-        ("north", "stock", "evil.py"),
-        ("north", "prices", ".airflowignore"),
-        ("north", "costs", "../../evil.odcs.yaml"),
-        ("north'); import os #", "sales", "sales.yaml"),
+    for tenant, job, name, text in (
+        ("../..", "sales", "sales.yaml", evil),
+        ("north", "../x", "../x.yaml", evil),
+        ("north", "stock", "evil.py", evil),
+        ("north", "prices", ".airflowignore", evil),
+        ("north", "costs", "../../evil.odcs.yaml", evil),
+        ("north'); import os #", "sales", "sales.yaml", evil),
+        ("north", "archive", "archive.yaml", "PK\x05\x06"),
+        ("north", "large", "large.yaml", "é" * (MAX_BYTES // 2 + 1)),
     ):
-        store.registry.put(tenant, job, [(name, evil)], changed_by="a")
+        store.registry.put(tenant, job, [(name, text)], changed_by="a")
     keep(store, "north", "sales")
-    found = of_revision(store, 7)
+    found = of_revision(store, 9)
     assert SALES == files(found)
     assert not list(tmp_path.rglob("*evil*"))
     assert {"north__sales"} == set(dags(found).dags)
@@ -225,7 +266,7 @@ def test_a_job_that_is_refused_today_harms_no_other(store: PostgresStore) -> Non
 @pytest.mark.parametrize("text", ["7", "x", "../..", "1-empty-0f3a5c77/..", "1-empty-0f3a5c77\n"])
 def test_a_text_that_is_no_version_is_an_error(text: str) -> None:
     """What Airflow kept with a run leads to no other folder."""
-    with pytest.raises(ValueError, match="is no version of the registry"):
+    with pytest.raises(ValueError, match="is no version of the job registry"):
         bundle(text)
 
 
@@ -238,8 +279,10 @@ def test_a_revision_that_never_was_is_an_error(store: PostgresStore) -> None:
     known = RegistryVersion.of(store.registry, registry_terms())
     with pytest.raises(KeyError, match="no revision 7"):
         bundle(str(replace(known, revision=7)))
-    with pytest.raises(ValueError, match="and not 1-20251123T000000000000"):
+    with pytest.raises(ValueError, match=r"began with 1-20251123T000000000000.*: the store is not the one"):
         bundle(str(replace(known, moment="20251123T000000000000")))
+    with pytest.raises(ValueError, match="-0f3a5c77: the bundle's settings or the package changed"):
+        bundle(str(replace(known, checksum="0f3a5c77")))
 
 
 def test_other_terms_are_other_files(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,13 +323,22 @@ def test_an_empty_registry_is_a_bundle_without_dags(store: PostgresStore) -> Non
     [
         ("[]", "has no airflow_orchestration.bundles"),
         (bundle_setting(data="data"), "kwargs.data: must be the full path"),
-        (json.dumps(json.loads(bundle_setting()) * 2), "has several registries"),
+        (bundle_setting(shared_conn_ids="orchestration_default"), "kwargs.shared_conn_ids: must be a list"),
+        (json.dumps(json.loads(bundle_setting()) * 2), "there is one job registry"),
     ],
 )
 def test_the_terms_are_those_of_the_bundle(monkeypatch: pytest.MonkeyPatch, setting: str, told: str) -> None:
     """Commands, REST and operators take them from the same setting, and say what is missing there."""
     monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", bundle_setting())
-    assert TERMS == registry_terms() == registry_terms("orchestration_default")
+    assert TERMS == registry_terms()
     monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", setting)
     with pytest.raises(InputRefusedError, match=told):
+        registry_terms()
+
+
+def test_nobody_brings_jobs_in_multi_team_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new job would be of no team, and so everybody's."""
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", bundle_setting())
+    monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
+    with pytest.raises(InputRefusedError, match=r"multi_team.*\n.*knows no teams"):
         registry_terms()

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_orchestration.agents.templates import AgentTemplates
-from airflow_orchestration.domain.agent import ResourceRequirements
+from airflow_orchestration.agents.agent import Agent
+from airflow_orchestration.agents.templates import AgentTemplate, built_in_templates, register_template
+from airflow_orchestration.agents.work import Work, WorkResult
+from airflow_orchestration.domain.agent import Capability, ResourceRequirements
 from airflow_orchestration.exceptions import InputRefusedError
 from airflow_orchestration.get_provider_info import get_provider_info
 from airflow_orchestration.operators import create_agents
 from airflow_orchestration.operators.create_agents import CreateAgentsOperator
+from airflow_orchestration.storage.leases import EVERYBODY
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import RunKey
 from tests.airflow.agent_tasks import CONN_ID, RUN, context, store_for_tasks
@@ -26,9 +31,25 @@ QUEUE: list[dict[str, Any]] = [
 ]
 
 
+class Working(Agent):
+    """A worker that needs no lane."""
+
+    def run(self, work: Work) -> WorkResult:
+        return WorkResult(records=1)
+
+
+OWN = [
+    AgentTemplate(name=f"own_{capability.value}", capabilities=frozenset({capability}), agent_class=Working)
+    for capability in (Capability.DATA_INGESTION, Capability.DATA_VALIDATION)
+]
+"""By name behind the built-in types, which know just as much."""
+
+
 @pytest.fixture
 def store(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
     with store_for_tasks(database, monkeypatch) as opened:
+        for template in OWN:
+            register_template(template)
         yield opened
 
 
@@ -47,15 +68,15 @@ def told(store: PostgresStore, event: str = EVENT) -> list[Any]:
 
 
 def test_seed_27_the_agents_of_a_queue(store: PostgresStore) -> None:
-    """Three specialists come of the queue in its order, each for its batch, and a coordinator that has no task."""
+    """Three specialists come of the queue, alike and so in its order, each for its batch, and a coordinator that has no task."""
     ids = execute(QUEUE)
     coordinator, *agents = store.agents.assigned(RUN, 0)
 
     assert [one.agent_id for one in agents] == ids
     assert [
-        ("data_ingestion_specialist", "stream", 0),
-        ("data_validation_specialist", "batch_2", 1),
-        ("data_validation_specialist", "batch_3", 2),
+        ("own_data_ingestion", "stream", 0),
+        ("own_data_validation", "batch_2", 1),
+        ("own_data_validation", "batch_3", 2),
     ] == [(one.specification.agent_type, one.work["batch"]["id"], one.position) for one in agents]
     assert ("pipeline_coordinator", -1, {}) == (
         coordinator.specification.agent_type,
@@ -75,7 +96,9 @@ def test_seed_27_the_event_and_the_decisions_are_kept(store: PostgresStore) -> N
     decisions = [decision for _, decision in store.decisions(RUN)]
 
     assert [(4, [])] == [(event["active_count"], event["failures"]) for event in told(store)]
-    assert ["agent_requirements", *["agent_selection"] * 4] == [it["policy"] for it in decisions]
+    assert ["agent_requirements", *["agent_selection"] * 4, "agent_order"] == [
+        it["policy"] for it in decisions
+    ]
     assert {"general": 1} == decisions[0]["evidence"]["without_agent"]
 
 
@@ -88,18 +111,74 @@ def test_templates_in_the_queue_stay_text(store: PostgresStore) -> None:
     assert () == CreateAgentsOperator.template_fields
 
 
-def test_seed_27_a_task_without_agents_does_not_fail(
+def test_a_queue_is_never_given_to_a_type_that_needs_a_lane(store: PostgresStore) -> None:
+    """Built-in types are no candidates where they could do nothing; the coordinator may be one of them."""
+    execute(QUEUE)
+    tables = [
+        [row["agent_type"] for row in decision["evidence"]["table"]]
+        for _, decision in store.decisions(RUN)
+        if decision["policy"] == "agent_selection"
+    ]
+
+    assert [[template.name for template in OWN]] * 3 == tables[:3]
+    assert "pipeline_coordinator" in tables[3]
+
+
+def test_a_queue_that_nobody_can_work_on_fails_with_every_reason(
     store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When no type is registered, every requirement is a recorded failure."""
-    monkeypatch.setattr(create_agents, "registered_templates", AgentTemplates)
-
-    assert [] == execute(QUEUE)
+    """A green run in which nobody worked would be a lie; the failures are recorded all the same (SEED 27)."""
+    monkeypatch.setattr(create_agents, "registered_templates", built_in_templates)
+    words = (
+        "nobody could be had for any batch of the queue\n"
+        "stream, batch_2, batch_3: NoSuitableAgentError: no type of agent with a run() of its own has all the "
+        "capabilities; a queue has no lane that would do the work: register a template whose class has one"
+    )
+    with pytest.raises(AirflowFailException, match=re.escape(words)):
+        execute(QUEUE)
     (event,) = told(store)
-    assert (0, ["NoSuitableAgentError"] * 4) == (
+
+    assert (0, ["NoSuitableAgentError"] * 3) == (
         event["active_count"],
         [failure["error_type"] for failure in event["failures"]],
     )
+
+
+def test_a_cleared_task_chooses_anew_where_nobody_could_be_had(store: PostgresStore) -> None:
+    """Once there is room, the same task has its agents; a crew of nobody is not kept."""
+    store.leases.set_capacity(EVERYBODY, ResourceRequirements(cpu_millicores=1, memory_mb=1))
+    with pytest.raises(
+        AirflowFailException, match=r"batch_1: ResourceUnavailableError: .*waiting can't help"
+    ):
+        execute(QUEUE[1:2])
+    store.leases.set_capacity(EVERYBODY, None)
+
+    assert 1 == len(execute(QUEUE[1:2], try_number=2))
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("queue", [[], [{}]])
+def test_a_queue_that_needs_nobody_has_no_agents(queue: list[dict[str, Any]]) -> None:
+    """That is no failure: there was nothing to do for any."""
+    assert [] == execute(queue)
+
+
+def test_agents_are_their_tenant_s(store: PostgresStore) -> None:
+    """The tenant is said once, where they are made, and kept with each of them."""
+    execute(QUEUE, tenant="north")
+    assert {"north"} == {agent.tenant for agent in store.agents.assigned(RUN, 0)}
+
+
+@pytest.mark.usefixtures("store")
+def test_a_task_tells_its_own_decisions_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """The log of a second task of a run does not repeat those of the first, nor does a second try."""
+    caplog.set_level("INFO", logger="airflow_orchestration.workflow.staffing")
+    for task_id, queue in (("load", QUEUE[:1]), ("check", QUEUE[1:2]), ("check", QUEUE[1:2])):
+        execute(queue, task_id)
+
+    assert ["agent_requirements", "agent_selection"] * 2 == [
+        record.message.split(":")[0] for record in caplog.records if "because" in record.message
+    ]
 
 
 def test_seed_27_one_failure_stops_no_other(store: PostgresStore) -> None:

@@ -1,18 +1,16 @@
-"""The registry over HTTP: who may do what, by the Dag that a job is; run in process with Airflow's own auth manager."""
+"""The job registry over HTTP: who may do what, by the Dag that a job is; run in process with Airflow's own auth manager."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 import pytest
-from airflow import settings
 from airflow.api_fastapi.app import init_auth_manager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
-from airflow.models import import_all_models
-from airflow.models.base import Base
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
@@ -22,7 +20,15 @@ from airflow_orchestration.plugins.jobs_api import app
 from airflow_orchestration.plugins.orchestration import OrchestrationPlugin
 from airflow_orchestration.storage.migrating import migrate
 from demo.postgres import EmbeddedPostgres
-from tests.registered_jobs import CONTRACT, connect_airflow, specification, store_of, texts
+from tests.registered_jobs import (
+    CONTRACT,
+    connect_airflow,
+    dag_of_another_bundle,
+    specification,
+    store_of,
+    texts,
+    with_airflows_tables,
+)
 
 ACTORS = ("anonymous", "bad token", "viewer", "user", "op", "admin")
 ALL_READ = (401, 403, 200, 200, 200, 200)
@@ -35,6 +41,10 @@ TABLE = {
     ("DELETE", "/jobs/{tenant}/{job}"): EDITORS,
 }
 """What each actor is answered, in their order. A route without a line here fails a test."""
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    return {"specification": specification(**changes), "contract": CONTRACT}
 
 
 @dataclass
@@ -56,9 +66,7 @@ class Api:
 @pytest.fixture(scope="module")
 def tokens() -> Iterator[dict[str, str]]:
     """A token for each role of the auth manager, and one that nobody signed."""
-    import_all_models()
-    settings.configure_orm()
-    Base.metadata.create_all(settings.engine)
+    with_airflows_tables()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "")
         patch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "s" * 64)
@@ -95,10 +103,6 @@ def api(migrated: str, tokens: dict[str, str], monkeypatch: pytest.MonkeyPatch) 
         yield Api(client, tokens, migrated)
 
 
-def body(**changes: Any) -> dict[str, Any]:
-    return {"specification": specification(**changes), "contract": CONTRACT}
-
-
 def revision(api: Api) -> int:
     with store_of(api.database) as store:
         return store.registry.revision()
@@ -132,8 +136,8 @@ def test_the_dag_of_the_job_is_what_is_authorized(api: Api, monkeypatch: pytest.
     asked = []
 
     def allowed(_manager: object, *, method: str, details: Any = None, **_: Any) -> bool:
-        asked.append((method, details.id))
-        return details.id == "north__sales"
+        asked.append((method, details and details.id))
+        return details is not None and details.id in {"north__sales", "north__new"}
 
     monkeypatch.setattr(
         "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager.is_authorized_dag",
@@ -141,11 +145,15 @@ def test_the_dag_of_the_job_is_what_is_authorized(api: Api, monkeypatch: pytest.
     )
     assert 200 == api.call("PUT", "/jobs/north/sales", json=body(description="b")).status_code
     assert 403 == api.call("PUT", "/jobs/north/stock?dag_id=north__sales", json=body()).status_code
+    new = api.call("PUT", "/jobs/north/new?dag_id=north__sales", json=body())
+    assert (403, "A new job needs the right to create Dags (POST)") == (new.status_code, new.json()["detail"])
     assert 403 == api.call("DELETE", "/jobs/east/sales").status_code
     assert 403 == api.call("GET", "/jobs/east/sales/history").status_code
     assert [
         ("PUT", "north__sales"),
         ("PUT", "north__stock"),
+        ("PUT", "north__new"),
+        ("POST", None),
         ("DELETE", "east__sales"),
         ("GET", "east__sales"),
     ] == asked
@@ -163,15 +171,23 @@ def test_a_path_means_no_other_dag(api: Api, path: str) -> None:
 
 
 def test_a_change_tells_who_made_it(api: Api) -> None:
-    """The user's name stands in the history, with the texts of each revision."""
+    """The user's name stands in the history, and the texts of each revision can be had one by one."""
     answer = api.call("PUT", "/jobs/north/sales", "op", json=body(description="new"))
     assert (2, "op_1", "north__sales") == tuple(
         answer.json()[k] for k in ("revision", "changed_by", "dag_id")
     )
     told = api.call("GET", "/jobs/north/sales/history").json()
     assert [("a", 1), ("op_1", 2)] == [(one["changed_by"], one["revision"]) for one in told]
-    assert "new" in told[1]["files"]["sales.yaml"]
-    assert told[1]["files"] == api.call("GET", "/jobs/north/sales").json()["files"]
+    assert not any("files" in change for change in told)
+    old, new, newest = (
+        api.call("GET", f"/jobs/north/sales{asked}").json()["files"]["sales.yaml"]
+        for asked in ("?revision=1", "?revision=2", "")
+    )
+    assert (specification(), specification(description="new")) == (old, new)
+    assert new == newest
+    never = api.call("GET", "/jobs/north/sales?revision=99999999999999999999")
+    assert (404, True) == (never.status_code, "has no revision" in never.text)
+    assert 404 == api.call("GET", "/jobs/north/sales?revision=0").status_code
 
 
 def test_a_bad_job_is_answered_with_every_problem(api: Api) -> None:
@@ -185,13 +201,62 @@ def test_a_bad_job_is_answered_with_every_problem(api: Api) -> None:
 
 def test_what_is_removed_is_gone_and_remembered(api: Api) -> None:
     """A removed job is not found any more, nor removed twice, and its history stays."""
-    assert 200 == api.call("DELETE", "/jobs/north/sales").status_code
+    removed = api.call("DELETE", "/jobs/north/sales")
+    assert (200, True) == (removed.status_code, "Runs of this Dag that have begun stop" in removed.text)
     assert (404, 404) == (
         api.call("GET", "/jobs/north/sales").status_code,
         api.call("DELETE", "/jobs/north/sales").status_code,
     )
     assert [] == api.call("GET", "/jobs").json()["jobs"]
     assert [False, True] == [one["is_removed"] for one in api.call("GET", "/jobs/north/sales/history").json()]
+
+
+def test_a_dag_of_another_bundle_is_not_taken(api: Api) -> None:
+    """A job that would take the place of somebody else's Dag is a conflict, and changes nothing."""
+    with dag_of_another_bundle("north__payroll"):
+        answer = api.call("PUT", "/jobs/north/payroll", json=body())
+    assert (409, True) == (answer.status_code, "from the bundle folder" in answer.text)
+    assert 1 == revision(api)
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (json.dumps({"specification": "\ud800", "contract": "secret"}), '"specification"'),
+        (json.dumps({**body(), "\ud800": "secret"}), "unicode"),
+        (json.dumps({"specification": "secret" * 50_000, "contract": ""}), "at most 262144"),
+        ('{"secret', "JSON"),
+    ],
+)
+def test_a_malformed_request_is_not_repeated(api: Api, raw: str, told: str) -> None:
+    """The answer names what is wrong in letters that every program can read, and nothing of the texts."""
+    answer = api.call("PUT", "/jobs/north/sales", content=raw)
+    assert (422, True) == (answer.status_code, answer.content.isascii())
+    assert told in answer.text
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [None, '{"conn_type": "mysql", "host": "x"}', '{"conn_type": "postgres", "extra": {"options": "x"}}'],
+)
+def test_the_deployers_mistakes_are_not_the_users(
+    api: Api, monkeypatch: pytest.MonkeyPatch, connection: str | None
+) -> None:
+    """A connection that is missing, or can't be used, is no bad request."""
+    monkeypatch.delenv("AIRFLOW_CONN_ORCHESTRATION_DEFAULT")
+    if connection is not None:
+        monkeypatch.setenv("AIRFLOW_CONN_ORCHESTRATION_DEFAULT", connection)
+    answer = api.call("PUT", "/jobs/north/sales", json=body())
+    assert (503, True) == (answer.status_code, "orchestration_default" in answer.text)
+
+
+def test_in_multi_team_mode_nothing_is_served(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as a new job would be of no team, and so of everybody."""
+    monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
+    answer = api.call("PUT", "/jobs/west/fresh", "user", json=body())
+    assert (503, True) == (answer.status_code, "knows no teams" in answer.text)
+    assert 1 == revision(api)
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])

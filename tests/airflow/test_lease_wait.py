@@ -47,7 +47,7 @@ def store(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresSt
 
 
 def ask(store: PostgresStore, holder: str, needed: ResourceRequirements = ALL) -> str:
-    return store.leases.ask(LeaseRequest(holder=holder, tenant="north", needed=needed)).action.value
+    return store.leases.ask(LeaseRequest(holder=holder, tenant="", needed=needed, epoch=1)).action.value
 
 
 def waiting(holder: str, until: datetime = LATER) -> LeaseWaitTrigger:
@@ -66,7 +66,7 @@ def test_it_fires_when_the_turn_has_come_and_lends_nothing(store: PostgresStore)
     async def play() -> tuple[bool, Any]:
         trigger = asyncio.create_task(told(waiting("b")))
         done, _ = await asyncio.wait({trigger}, timeout=0.2)
-        store.leases.release("a")
+        store.leases.release("a", 1)
         return bool(done), await trigger
 
     assert (False, {"holder": "b", "action": "grant"}) == asyncio.run(play())
@@ -78,7 +78,7 @@ def test_many_who_wait_are_looked_at_together(store: PostgresStore, monkeypatch:
     names = [f"w{number:03}" for number in range(200)]
     for name in names:
         ask(store, name, ResourceRequirements(cpu_millicores=1, memory_mb=1))
-    store.leases.release("a")
+    store.leases.release("a", 1)
     asked: list[int] = []
     look = PostgresLeases.turns
 
@@ -104,7 +104,7 @@ def test_waiting_ends(store: PostgresStore) -> None:
         ask(store, name)
     over = datetime.now(UTC) - timedelta(seconds=1)
     assert {"holder": "b", "action": "wait"} == asyncio.run(told(waiting("b", over)))
-    store.leases.release("c")
+    store.leases.release("c", 1)
     assert {"holder": "c", "action": "gone"} == asyncio.run(told(waiting("c")))
     store.leases.set_capacity(EVERYBODY, ALL.model_copy(update={"memory_mb": 5}))
     assert {"holder": "b", "action": "refuse"} == asyncio.run(told(waiting("b")))

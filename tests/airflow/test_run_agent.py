@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -10,28 +11,36 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import timezone
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk import DAG, timezone
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+)
 
 from airflow_orchestration.agents.agent import Agent
 from airflow_orchestration.agents.templates import AgentTemplate, register_template, registered_templates
 from airflow_orchestration.agents.work import Work, WorkResult
-from airflow_orchestration.domain.agent import Capability, ResourceRequirements
+from airflow_orchestration.domain.agent import NO_TENANT, Capability, ResourceRequirements
+from airflow_orchestration.domain.decision import Decision
 from airflow_orchestration.domain.outcome import OutcomeStatus
-from airflow_orchestration.exceptions import AgentWorkError
+from airflow_orchestration.exceptions import LeaseLostError
 from airflow_orchestration.operators import run_agent
 from airflow_orchestration.operators.create_agents import CreateAgentsOperator
 from airflow_orchestration.operators.run_agent import RunAgentOperator
 from airflow_orchestration.policies.leasing import DEFAULT_CAPACITY
+from airflow_orchestration.policies.quorum_gate import GateAction, GateReason
 from airflow_orchestration.storage.leases import EVERYBODY, LeaseRequest
 from airflow_orchestration.storage.leases_postgres import PostgresLeases
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.triggers import lease_wait
 from airflow_orchestration.triggers.branch_wait import BranchWaitTrigger
 from airflow_orchestration.triggers.lease_wait import LeaseWaitTrigger
-from airflow_orchestration.workflow.agent_work import LeaseLostError
+from airflow_orchestration.workflow import agent_work
+from airflow_orchestration.workflow.agent_monitoring import AgentMonitor
 from tests.airflow.agent_tasks import CONN_ID, RUN, context, store_for_tasks
-from tests.airflow.fake_airflow import fired
+from tests.airflow.fake_airflow import fired, placed
 from tests.unit.workflow.rounds import Round
 
 QUEUE = [{"id": "planes", "type": "validation", "size": 40}]
@@ -75,15 +84,15 @@ def knows(agent_class: type[Agent]) -> None:
 def hired(agent_class: type[Agent] = Counting) -> str:
     """The agent of the queue, of the author's own type."""
     knows(agent_class)
-    create = CreateAgentsOperator(task_id="agents", batch_queue=QUEUE, orchestration_conn_id=CONN_ID)
+    create = CreateAgentsOperator(
+        task_id="agents", batch_queue=QUEUE, orchestration_conn_id=CONN_ID, tenant="north"
+    )
     (agent_id,) = create.execute(context("agents"))
     return str(agent_id)
 
 
 def operator(agent_id: str, **arguments: Any) -> RunAgentOperator:
-    return RunAgentOperator(
-        task_id="work", agent_id=agent_id, orchestration_conn_id=CONN_ID, tenant="north", **arguments
-    )
+    return RunAgentOperator(task_id="work", agent_id=agent_id, orchestration_conn_id=CONN_ID, **arguments)
 
 
 def work(agent_id: str, *, try_number: int = 1, **arguments: Any) -> Any:
@@ -93,11 +102,11 @@ def work(agent_id: str, *, try_number: int = 1, **arguments: Any) -> Any:
 
 def taken(store: PostgresStore, needed: ResourceRequirements = DEFAULT_CAPACITY) -> None:
     """Somebody else holds everything."""
-    store.leases.ask(LeaseRequest(holder="somebody", tenant="south", needed=needed))
+    store.leases.ask(LeaseRequest(holder="somebody", tenant=NO_TENANT, needed=needed, epoch=1))
 
 
 def holders(store: PostgresStore) -> list[str]:
-    return [lease.holder for lease in store.leases.leases()]
+    return [lease.claim.holder for lease in store.leases.leases()]
 
 
 def learned(store: PostgresStore) -> list[tuple[str, bool]]:
@@ -116,9 +125,7 @@ def a_round(store: PostgresStore, tmp_path: Path) -> Round:
 
 
 def hired_for_round() -> str:
-    create = CreateAgentsOperator(
-        task_id="create_agents", round_number=1, tenant="north", orchestration_conn_id=CONN_ID
-    )
+    create = CreateAgentsOperator(task_id="create_agents", round_number=1, orchestration_conn_id=CONN_ID)
     (agent_id,) = create.execute(context("create_agents"))
     return str(agent_id)
 
@@ -157,6 +164,13 @@ def test_a_failure_goes_on_its_way_and_the_retry_wins(store: PostgresStore) -> N
     assert [(1, 0)] == [(it.successes, it.failures) for it in store.agents.history("north", days=1)]
 
 
+class Laneless(Agent):
+    """A worker that wants a lane to do its work."""
+
+    def run(self, work: Work) -> WorkResult:
+        return work.process()
+
+
 class Idle(Agent):
     """A worker that returns nothing."""
 
@@ -168,13 +182,13 @@ class Idle(Agent):
 @pytest.mark.parametrize(
     ("agent_class", "error"),
     [
-        (Agent, "a batch of a queue has no lane that could process it: agent type 'a_worker' needs a run"),
+        (Laneless, "a batch of a queue has no lane that could process it: agent type 'a_worker' needs a run"),
         (Idle, "run\\(\\) of agent type 'a_worker' returned NoneType, not a WorkResult"),
     ],
 )
 def test_a_template_that_does_no_work_is_told_what_it_lacks(agent_class: type[Agent], error: str) -> None:
-    """A type that leaves `run` as it is works in lanes alone; one that returns nothing is told what to return."""
-    with pytest.raises(AgentWorkError, match=error):
+    """Who asks for a lane, or returns nothing, is told what to do instead; trying again would end the same way."""
+    with pytest.raises(AirflowFailException, match=f"AgentWorkError: {error}"):
         work(hired(agent_class))
 
 
@@ -187,11 +201,11 @@ def test_who_has_to_wait_holds_no_worker_and_goes_on_at_its_turn(store: Postgres
     trigger = deferred.value.trigger
     assert isinstance(trigger, LeaseWaitTrigger)
     assert [("somebody", False), (agent_id, True)] == [
-        (lease.holder, lease.granted_at is None) for lease in store.leases.leases()
+        (lease.claim.holder, lease.granted_at is None) for lease in store.leases.leases()
     ]
     assert "agent_waiting" == events(store)[-1]
 
-    store.leases.release("somebody")
+    store.leases.release("somebody", 1)
     event = asyncio.run(asyncio.wait_for(fired(trigger), WITHIN)).payload
     kwargs = {**(deferred.value.kwargs or {}), "event": event}
     resumed = operator(agent_id).resume_execution(
@@ -210,7 +224,7 @@ def test_who_has_waited_too_long_fails_for_good(store: PostgresStore) -> None:
     kwargs = {**(deferred.value.kwargs or {}), "event": {"action": "wait"}}
     assert timedelta(seconds=50) < datetime.fromisoformat(kwargs["until"]) - timezone.utcnow()
 
-    words = f"ResourceUnavailableError: .*{agent_id} needs 500 millicores.* by all. It has waited 60 s."
+    words = f"ResourceUnavailableError: .*{agent_id} needs 500 millicores.* by all.* It has waited 60 s."
     with pytest.raises(AirflowFailException, match=words):
         operator(agent_id, wait_seconds=60).resume_execution(
             "go_on", kwargs | {"until": "2026-11-22T00:00:00+00:00"}, context("work", map_index=0)
@@ -283,6 +297,141 @@ def test_an_agent_whose_type_is_gone_fails_with_the_types_that_are_there(store: 
     assert [] == holders(store)
 
 
+class Unbuildable(Counting):
+    """A worker whose constructor fails."""
+
+    def __init__(self, *_: Any) -> None:
+        raise OSError("no licence")
+
+
+def test_a_type_that_can_not_be_made_has_failed(store: PostgresStore) -> None:
+    """The task fails for good, what was lent is given back, and the choice learns from it."""
+    agent_id = hired(Unbuildable)
+    with pytest.raises(
+        AirflowFailException, match=f"AgentCreationError: {agent_id} could not be made: no lic"
+    ):
+        work(agent_id)
+
+    assert ([("planes", False)], []) == (learned(store), holders(store))
+    assert [(0, 1)] == [(it.successes, it.failures) for it in store.agents.history("north", days=1)]
+
+
+def test_a_fault_right_after_the_grant_gives_back(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was lent before the store was away for a moment is not held until it expires."""
+
+    def away(*_: object) -> None:
+        raise ConnectionError
+
+    agent_id = hired()
+    monkeypatch.setattr(AgentMonitor, "started", away)
+    with pytest.raises(ConnectionError):
+        work(agent_id)
+    assert [] == holders(store)
+
+
+def decided(store: PostgresStore, action: GateAction) -> None:
+    """The gate of the round has decided."""
+    reason = GateReason.DEADLINE_BELOW_FLOOR
+    store.record_verdict(RUN, 1, Decision(policy="quorum_gate", action=action, reason=reason, evidence={}))
+
+
+@pytest.mark.parametrize("action", [GateAction.TIMEOUT_RECOVERY, GateAction.CONDITIONAL_PROCEED])
+@pytest.mark.usefixtures("a_round")
+def test_when_the_gate_has_decided_nothing_is_waited_for(store: PostgresStore, action: GateAction) -> None:
+    """An agent that waits for a lease is resumed at once, leaves the queue, and is skipped as a late lane is."""
+    agent_id = hired_for_round()
+    taken(store)
+    with pytest.raises(TaskDeferred) as deferred:
+        work(agent_id, round_number=1)
+    again = LeaseWaitTrigger(**deferred.value.trigger.serialize()[1])
+    trigger = placed(again, dag_id=RUN.dag_id, run_id=RUN.run_id)
+    decided(store, action)
+    event = asyncio.run(asyncio.wait_for(fired(trigger), WITHIN)).payload
+    with pytest.raises(AirflowSkipException, match="Late: planes, ships had not arrived"):
+        operator(agent_id, round_number=1).resume_execution(
+            deferred.value.method_name,
+            {**(deferred.value.kwargs or {}), "event": event},
+            context("work", map_index=0),
+        )
+
+    assert ("gone", ["somebody"], []) == (event["action"], holders(store), learned(store))
+    assert "agent_finished" == events(store)[-1]
+
+
+def test_what_can_be_lent_at_once_is_of_use_to_late_feeds(store: PostgresStore, a_round: Round) -> None:
+    """Where late feeds are merged afterwards, an agent that need not wait does its work after the verdict too."""
+    agent_id = hired_for_round()
+    decided(store, GateAction.CONDITIONAL_PROCEED)
+    assert work(agent_id, round_number=1) is None
+    assert {"planes", "ships"} == set(a_round.outcomes)
+
+
+def test_a_round_that_is_given_up_gets_no_lease(store: PostgresStore, a_round: Round) -> None:
+    """When nobody merges what comes late, an agent does not even ask."""
+    agent_id = hired_for_round()
+    decided(store, GateAction.TIMEOUT_RECOVERY)
+    with pytest.raises(AirflowSkipException, match="Late: planes, ships"):
+        work(agent_id, round_number=1)
+    assert ({}, []) == (a_round.outcomes, holders(store))
+    assert "agent_started" not in events(store)
+
+
+@pytest.fixture
+def out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow's time is over as soon as the second batch is to be begun."""
+    begin = agent_work.until
+
+    def until(over: Any, task: Any, bounds: Any) -> Any:
+        if bounds.feed_id == "ships":
+            raise AirflowTaskTimeout
+        return begin(over, task, bounds)
+
+    monkeypatch.setattr(agent_work, "until", until)
+
+
+@pytest.mark.usefixtures("out_of_time")
+def test_a_timeout_on_the_last_try_fails_what_is_left(store: PostgresStore, a_round: Round) -> None:
+    """The batch that was not done says which time was too short; it is a failure of the agent, and nothing is held."""
+    with pytest.raises(AirflowTaskTimeout):
+        work(hired_for_round(), round_number=1, try_number=2, execution_timeout=timedelta(seconds=60))
+
+    words = "AgentWorkError: .* was still at work after 60 s, on the last try; raise timeout_seconds"
+    assert a_round.outcomes["planes"].error is None
+    assert re.match(words, str(a_round.outcomes["ships"].error))
+    assert ([("planes", True), ("ships", False)], []) == (learned(store), holders(store))
+
+
+@pytest.mark.usefixtures("out_of_time")
+def test_a_timeout_that_is_tried_again_fails_nothing(store: PostgresStore, a_round: Round) -> None:
+    """What is left is the next try's; nothing is held meanwhile."""
+    with pytest.raises(AirflowTaskTimeout):
+        work(hired_for_round(), round_number=1)
+    assert (["planes"], [("planes", True)], []) == ([*a_round.outcomes], learned(store), holders(store))
+
+
+def terms(mapped: bool, default_args: dict[str, Any], **said: Any) -> tuple[Any, Any]:
+    with DAG("terms", schedule=None, default_args=default_args):
+        if mapped:
+            task: Any = RunAgentOperator.partial(task_id="work", **said).expand(agent_id=["a"])
+        else:
+            task = RunAgentOperator(task_id="work", agent_id="a", **said)
+    return task.execution_timeout, task.retries
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_seed_20_how_long_and_how_often_unless_the_author_says_otherwise(mapped: bool) -> None:
+    """300 seconds and three retries; what stands in the task or in `default_args` wins."""
+    own = {"execution_timeout": timedelta(seconds=9), "retries": 1}
+    expected = timedelta(seconds=300), 3
+
+    assert expected == terms(mapped, {})
+    assert (timedelta(seconds=9), 1) == terms(mapped, {}, **own)
+    assert (timedelta(seconds=9), 1) == terms(mapped, own)
+    assert (None, 0) == terms(mapped, {}, execution_timeout=None, retries=0)
+
+
 def test_an_agent_that_nobody_has_made_is_named(store: PostgresStore) -> None:
     """An id of another run is no agent of this one."""
     with pytest.raises(KeyError, match="agent nobody_1: no CreateAgentsOperator of this run has made it"):
@@ -320,19 +469,19 @@ def test_a_lease_outlasts_its_time_while_the_agent_works(
 
 
 def test_an_agent_that_lost_its_lease_hears_of_it_when_it_tells_its_progress(store: PostgresStore) -> None:
-    """What it holds may be another's by now: its work ends, is a failure, and can be tried again."""
+    """What it holds may be another's by now: its work ends, teaches nothing, and can be tried again."""
 
     class Losing(Agent):
         def run(self, work: Work) -> WorkResult:
             work.progress(1, 10)
-            store.leases.release(holders(store)[0])
+            store.leases.release(holders(store)[0], store.leases.leases()[0].epoch)
             work.progress(2, 10)
             return WorkResult(records=1)
 
     agent_id = hired(Losing)
     with pytest.raises(LeaseLostError):
         work(agent_id)
-    assert [("planes", False)] == learned(store)
+    assert [] == learned(store)
     assert [(1, 10)] == [
         (line.detail["done"], line.detail["of"])
         for line in store.timeline(RUN)

@@ -57,7 +57,7 @@ def connection(postgres: Any) -> str:
         agent = assigned(work={"batch": {"id": "planes"}})
         store.record_decision(staff, choice().leading_to(agent.agent_id, {}))
         store.agents.assign(staff, [agent])
-        monitor = AgentMonitor(store=store, fence=fence(store, round_number=0), agent=agent, tenant="north")
+        monitor = AgentMonitor(store=store, fence=fence(store, round_number=0), agent=agent)
         monitor.started(timedelta(0))
         store.agents.record(monitor.fence, "north", outcome(seconds=2, records=1000, quality=0.5))
         monitor.finished(succeeded=True)

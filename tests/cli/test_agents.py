@@ -1,4 +1,4 @@
-"""What `airflow orchestration agents` does to the registry, and what it prints."""
+"""What `airflow orchestration agents` does to the job registry, and what it prints."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ from typing import Any
 
 import pytest
 from airflow import settings
-from airflow.models import import_all_models
-from airflow.models.base import Base
-from airflow.models.connection import Connection
-from sqlalchemy import delete
+from airflow.models.dag import DagModel
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from airflow_orchestration.cli.commands import get_cli_commands
-from tests.registered_jobs import CONTRACT, connect_airflow, specification, store_of
+from tests.registered_jobs import (
+    CONTRACT,
+    connect_airflow,
+    dag_of_another_bundle,
+    only_in_airflows_database,
+    specification,
+    store_of,
+    with_airflows_tables,
+)
 
 Command = Callable[..., str]
 
@@ -42,6 +48,7 @@ def parsed(words: list[str]) -> Namespace:
 def run(database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs a command against a fresh registry and returns what it printed; `expected` is its exit code."""
     connect_airflow(database, monkeypatch)
+    with_airflows_tables()
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")  # whatever a command sets is gone after the test
     monkeypatch.delenv("_AIRFLOW_PROCESS_CONTEXT")
@@ -96,6 +103,17 @@ def test_history_tells_who_changed_what(run: Command, job: Path) -> None:
     assert "north__sales" in run("list", "--revision", 2)
 
 
+def test_a_removal_warns_of_what_it_does(run: Command, job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside the answer, which other programs read, stands what becomes of runs, and the remedy."""
+    run("put", "north", "sales", job)
+    arguments = parsed(["remove", "north", "sales", "--output", "json"])
+    arguments.func(arguments)
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["is_removed"]
+    assert "Runs of north__sales that have begun stop" in printed.err
+    assert "pause" in printed.err
+
+
 def test_other_programs_read_json(run: Command, job: Path) -> None:
     """Every command can answer in JSON."""
     put = json.loads(run("put", "north", "sales", job, "--by", "a", "--output", "json"))
@@ -130,9 +148,10 @@ def test_a_bad_job_is_refused_with_every_problem(run: Command, job: Path, databa
         (("put", "North", "sales", "{job}"), "'North' is no name"),
         (("put", "north", "sales", "{job}", "--contract", "nowhere"), "can't be read"),
         (("put", "north", "sales", "{job}", "--by", "a\nb"), "changed_by"),
-        (("put", "north", "sales", "{job}", "--conn-id", "other"), "with connection other"),
-        (("remove", "north", "sales"), "is not in the registry"),
-        (("show", "north", "sales"), "is not in the registry"),
+        (("remove", "north", "sales"), "is not in the job registry"),
+        (("show", "north", "sales"), "is not in the job registry"),
+        (("show", "north", "sales", "--revision", "999"), "--revision: 1 problem"),
+        (("list", "--revision", "999"), "the job registry has no revision 999"),
         (("capacity", "north", "--cpu", "1"), "together"),
         (("capacity", "north", "--none", "--cpu", "1"), "together"),
     ],
@@ -169,28 +188,41 @@ def test_a_folder_is_checked(run: Command, tmp_path: Path) -> None:
 
 
 def test_capacity_is_set_shown_and_lifted(run: Command) -> None:
-    """For all together and for each tenant; what is left out is not changed."""
+    """For all together and for each tenant, which has half when nothing was set; what is left out is not changed."""
     assert "all together" in run("capacity")
     told = run("capacity", "north", "--cpu", "0.5", "--memory-mb", "1024", "--connections", "0")
     assert all(word in told for word in ("north", "0.5", "1,024"))
     limits = json.loads(run("capacity", "--output", "json"))
     assert {"cpu_millicores": 500, "memory_mb": 1024, "connections": 0} == limits["north"]
-    assert "north" not in run("capacity", "north", "--none")
+    assert all(word in run("capacity", "north", "--none") for word in ("north", "32", "131,072", "500"))
+    assert "north" not in run("capacity")
 
 
 def test_a_connection_of_airflows_database_is_found(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was added under Admin, Connections, is known to the commands as it is to a task."""
-    made = json.loads(os.environ["AIRFLOW_CONN_ORCHESTRATION_DEFAULT"])
-    monkeypatch.delenv("AIRFLOW_CONN_ORCHESTRATION_DEFAULT")
-    import_all_models()
-    settings.configure_orm()
-    Base.metadata.create_all(settings.engine)
-    with Session(settings.engine) as session:
-        session.add(Connection(conn_id="orchestration_default", **made))
-        session.commit()
-    try:
+    with only_in_airflows_database(monkeypatch):
+        monkeypatch.delenv("_AIRFLOW_PROCESS_CONTEXT")
         assert "There are no jobs." in run("list")
-    finally:
+
+
+def test_a_dag_of_another_bundle_is_not_taken(run: Command, job: Path, database: str) -> None:
+    """A job whose Dag Airflow has from elsewhere is refused with where that is; one that is gone there is not."""
+    with dag_of_another_bundle("north__sales"):
+        told = run("put", "north", "sales", job, expected=2)
+        assert "Dag north__sales" in told
+        assert "from the bundle folder" in told
+        with store_of(database) as store:
+            assert 0 == store.registry.revision()
         with Session(settings.engine) as session:
-            session.execute(delete(Connection))
+            session.execute(update(DagModel).values(is_stale=True))
             session.commit()
+        assert "is kept as revision 1" in run("put", "north", "sales", job)
+
+
+def test_who_has_no_name_gives_one(run: Command, job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's user may be a mere number: the command says how to name oneself."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    assert "--by: must say who" in run("put", "north", "sales", job, expected=2)
+    assert "revision 1" in run("put", "north", "sales", job, "--by", "me")

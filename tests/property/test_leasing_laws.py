@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_orchestration.domain.agent import ResourceRequirements
-from airflow_orchestration.policies.leasing import LeaseAction, LeaseClaim, LeaseQueue, LeaseReason, Leasing
+from airflow_orchestration.policies.leasing import (
+    PATIENCE,
+    LeaseAction,
+    LeaseClaim,
+    LeaseQueue,
+    LeaseReason,
+    Leasing,
+)
 from airflow_orchestration.storage.leases import EVERYBODY, LEASE_TIME, Lease, LeaseRequest
 from airflow_orchestration.storage.leases_memory import MemoryLeases
 
@@ -39,6 +46,7 @@ asking = st.builds(
     holder=st.sampled_from("abcdefgh"),
     tenant=st.sampled_from(TENANTS),
     needed=amounts,
+    epoch=st.just(1),
 )
 happenings = st.lists(
     asking
@@ -74,15 +82,17 @@ class World:
             case timedelta():
                 self.now += happening
             case "renew", holder:
-                self.leases.renew(holder)
+                self.leases.renew(holder, 1)
             case "release", holder:
-                self.leases.release(holder)
+                self.leases.release(holder, 1)
             case _, holder:
                 self.leases.turns([holder])
 
 
 def within(held: Sequence[Lease], capacity: ResourceRequirements) -> bool:
-    sums = [sum(column) for column in zip(*(one.held.model_dump().values() for one in held), strict=True)]
+    sums = [
+        sum(column) for column in zip(*(one.claim.needed.model_dump().values() for one in held), strict=True)
+    ]
     return all(used <= most for used, most in zip(sums, capacity.model_dump().values(), strict=False))
 
 
@@ -91,7 +101,7 @@ def test_no_more_is_lent_than_there_is(
     limits: Mapping[str, ResourceRequirements],
     happenings: list[LeaseRequest | tuple[str, str] | timedelta],
 ) -> None:
-    """Whatever happens, all leases together stay within the capacity, and each tenant's within its limit."""
+    """Whatever happens, all leases together stay within the capacity, and each tenant's within what it may have."""
     world = World()
     for tenant, limit in limits.items():
         world.leases.set_capacity(tenant, limit)
@@ -99,8 +109,9 @@ def test_no_more_is_lent_than_there_is(
         world.happen(happening)
         held = [one for one in world.leases.leases() if one.granted_at]
         assert within(held, CAPACITY)
-        for tenant, limit in limits.items():
-            assert within([one for one in held if one.tenant == tenant], limit)
+        for tenant in TENANTS:
+            own = [one for one in held if one.claim.tenant == tenant]
+            assert within(own, world.leases.limit_of(tenant))
 
 
 @given(
@@ -113,20 +124,24 @@ def test_what_fits_an_empty_system_is_lent_at_last(
 ) -> None:
     """Whoever else waits: when each that is lent something gives it back, everybody's turn comes."""
     world = World(lease_time=timedelta(days=1))
+    for one in TENANTS[1:]:
+        world.leases.set_capacity(one, CAPACITY)
     for happening in happenings:
         world.happen(happening)
-    last = LeaseRequest(holder="last", tenant=tenant, needed=needed)
+    last = LeaseRequest(holder="last", tenant=tenant, needed=needed, epoch=1)
     world.ask(last)
     others = world.leases.leases()
     for _ in range(len(others) * 3):
-        held = [one.holder for one in world.leases.leases() if one.granted_at]
+        held = [one.claim.holder for one in world.leases.leases() if one.granted_at]
         if "last" in held:
             break
         for holder in held[:1]:
-            world.leases.release(holder)
-        for one in others:
-            if one.holder != "last":
-                world.ask(LeaseRequest(holder=one.holder, tenant=one.tenant, needed=one.held))
+            world.leases.release(holder, 1)
+        for claim in (one.claim for one in others):
+            if claim.holder != "last":
+                world.ask(
+                    LeaseRequest(holder=claim.holder, tenant=claim.tenant, needed=claim.needed, epoch=1)
+                )
         world.ask(last)
     assert world.ask(last) is LeaseAction.GRANT
 
@@ -188,32 +203,48 @@ def test_the_order_in_which_facts_are_told_does_not_matter(queue: LeaseQueue, da
 
 
 JOB = ResourceRequirements(cpu_millicores=1, memory_mb=1)
-NOISY = [LeaseRequest(holder=f"noisy {number:03}", tenant="noisy", needed=JOB) for number in range(500)]
+
+
+def jobs(tenant: str, how_many: int) -> list[LeaseClaim]:
+    return [
+        LeaseClaim(
+            holder=f"{tenant} {number:03}", tenant=tenant, needed=JOB, asked_at=START, unserved_since=START
+        )
+        for number in range(how_many)
+    ]
+
+
+NOISY = jobs("noisy", 500)
 QUIET = [
-    LeaseRequest(holder=f"{tenant} {number}", tenant=f"tenant_{tenant}", needed=JOB)
-    for number in range(5)
-    for tenant in range(9)
+    job for five in zip(*(jobs(f"tenant_{number}", 5) for number in range(9)), strict=True) for job in five
 ]
 
 
-def started(jobs: Sequence[LeaseRequest]) -> Mapping[str, int]:
-    """Let all ask in this order, before the first has ended; return in which turn of jobs each one starts.
+def started(asked: Sequence[LeaseClaim]) -> Mapping[str, int]:
+    """Let all ask in this order while the first ten run; return in which turn of jobs each one starts.
 
     A job takes one turn, whosever it is.
     """
-    world = World(lease_time=timedelta(days=1))
-    running = [job.holder for job in jobs if world.ask(job) is LeaseAction.GRANT]
-    waiting = {job.holder: job for job in jobs if job.holder not in running}
-    starts = dict.fromkeys(running, 0)
+    waiting = [replace(job, asked_at=START + timedelta(microseconds=at)) for at, job in enumerate(asked)]
+    running, waiting = waiting[:10], waiting[10:]
+    starts = {job.holder: 0 for job in running}
     while waiting:
-        for holder in running:
-            world.leases.release(holder)
-        turns = world.leases.turns(waiting)
-        running = [holder for holder, decision in turns.items() if decision.action is LeaseAction.GRANT]
         turn = max(starts.values()) + 1
-        for holder in running:
-            assert world.ask(waiting.pop(holder)) is LeaseAction.GRANT
-            starts[holder] = turn
+        now = START + turn * timedelta(seconds=1)
+        served = {job.tenant for job in running}
+        queue = LeaseQueue(
+            now=now,
+            capacity=CAPACITY,
+            tenant_capacities=dict.fromkeys({job.tenant for job in waiting}, CAPACITY),
+            held=(),
+            waiting=tuple(
+                replace(job, unserved_since=now) if job.tenant in served else job for job in waiting
+            ),
+        )
+        decisions = Leasing().evaluate_each(queue, [job.holder for job in waiting])
+        running = [job for job in queue.waiting if decisions[job.holder].action is LeaseAction.GRANT]
+        waiting = [job for job in queue.waiting if decisions[job.holder].action is not LeaseAction.GRANT]
+        starts |= {job.holder: turn for job in running}
     return starts
 
 
@@ -235,6 +266,66 @@ def test_a_noisy_tenant_does_not_starve_the_others() -> None:
 
 def test_one_who_needs_everything_does_not_wait_for_all_who_came_before() -> None:
     """Behind 500 small jobs of another tenant, one that needs all there is starts when those that run have ended."""
-    large = LeaseRequest(holder="large", tenant="tenant_0", needed=CAPACITY)
+    (large,) = jobs("tenant_0", 1)
 
-    assert 2 >= started([*NOISY, large])["large"]
+    assert 2 >= started([*NOISY, replace(large, needed=CAPACITY)])[large.holder]
+
+
+MINUTE = timedelta(minutes=1)
+sizes = st.integers(1, 5)
+
+
+@given(
+    others=st.lists(
+        st.lists(st.tuples(sizes, st.integers(1, 3)), min_size=1, max_size=3), min_size=1, max_size=3
+    ),
+    holds=st.integers(0, 4),
+    needs=sizes,
+)
+def test_everybody_s_wait_is_bounded(others: list[list[tuple[int, int]]], holds: int, needs: int) -> None:
+    """Though a tenant holds something for ever, and others always have more to do, its turn comes.
+
+    Each other tenant asks for the sizes in turn, each for so many minutes, and for the next one before it gives
+    back. Once the patient one has waited for `PATIENCE`, each tenant is served once more before it at most.
+    """
+    world = World(lease_time=timedelta(days=1))
+    works = [Work(tenant=f"tenant_{number}", jobs=jobs) for number, jobs in enumerate(others)]
+    if holds:
+        world.ask(request("patient", "holds", holds))
+    for work in works:
+        work.go_on(world)
+    needed = request("patient", "waits", min(needs, 5 - holds) or 1)
+    asked_at, longest = world.now, max(minutes for jobs in others for _, minutes in jobs)
+    while world.ask(needed) is not LeaseAction.GRANT:
+        world.now += MINUTE
+        for work in works:
+            work.go_on(world)
+        assert world.now - asked_at <= PATIENCE + (len(works) + 1) * (longest + 1) * MINUTE
+
+
+def request(tenant: str, holder: str, cpus: int) -> LeaseRequest:
+    needed = ResourceRequirements(cpu_millicores=cpus, memory_mb=1)
+    return LeaseRequest(holder=f"{tenant} {holder}", tenant=tenant, needed=needed, epoch=1)
+
+
+@dataclass
+class Work:
+    """The steady demand of one tenant: something of it always waits."""
+
+    tenant: str
+    jobs: Sequence[tuple[int, int]]
+    begun: int = 0
+    ends: dict[str, datetime] = field(default_factory=dict)
+
+    def go_on(self, world: World) -> None:
+        """Give back what is done, and ask for the next job until one has to wait."""
+        for holder in [name for name, end in self.ends.items() if end <= world.now]:
+            world.leases.release(holder, 1)
+            del self.ends[holder]
+        while True:
+            cpus, minutes = self.jobs[self.begun % len(self.jobs)]
+            asked = request(self.tenant, str(self.begun), cpus)
+            if world.ask(asked) is not LeaseAction.GRANT:
+                return
+            self.begun += 1
+            self.ends[asked.holder] = world.now + minutes * MINUTE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +23,7 @@ from airflow_orchestration.storage.agent_records import AssignedAgent
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.sql_file import statements
 from airflow_orchestration.storage.store import RunKey, Store
-from tests.storage.builders import RUN, claimed
+from tests.storage.builders import RUN, claimed, decision
 from tests.storage.conftest import StoreUnderTest
 
 OTHER = RunKey(dag_id="north__load", run_id="manual__2")
@@ -70,6 +71,25 @@ def test_each_work_unit_keeps_agents_of_its_own(store: Store) -> None:
         for unit in (None, "agents:load", "agents:check", "agents:publish")
     ]
     assert [["a", "b"], ["a"], ["b"], []] == found
+
+
+def test_one_agent_is_found_in_its_own_round_alone(store: Store) -> None:
+    """It comes back whole, with its tenant; in another round or run, or under another name, there is none."""
+    one = replace(agent("b", 1, batch={"size": 3}), tenant="north")
+    store.agents.assign(claimed(store, "agents", 1), [agent("a"), one])
+    assert one == store.agents.one(RUN, 1, "b")
+    assert [None] * 3 == [store.agents.one(*at) for at in ((RUN, 2, "b"), (OTHER, 1, "b"), (RUN, 1, "c"))]
+
+
+def test_the_choice_of_an_agent_is_found_by_its_id(store: Store) -> None:
+    """Among all decisions of its run it is the one whose evidence names the agent."""
+    fence = claimed(store, "agents", 1)
+    for about in ({}, {"agent_id": "a"}, {"agent_id": "b"}, {"agents": ["c"]}):
+        store.record_decision(fence, decision(**about))
+    found = store.agents.choice(RUN, "b")
+    assert found is not None
+    assert {"agent_id": "b"} == found["evidence"]
+    assert [None, None] == [store.agents.choice(OTHER, "b"), store.agents.choice(RUN, "c")]
 
 
 def test_a_round_without_agents_stays_without(store: Store) -> None:
@@ -170,7 +190,9 @@ def test_history_goes_back_as_many_days_as_asked_and_forgets_nothing(
     assert [(1, outcome())] == list(store.agents.outcomes(RUN))
 
 
-@pytest.mark.parametrize("name", ["agent_history", "agent_outcomes", "agents_of_round"])
+@pytest.mark.parametrize(
+    "name", ["agent_history", "agent_outcomes", "agents_of_round", "agent_of_round", "choice_of_agent"]
+)
 def test_reading_agents_reads_no_whole_table(name: str, target: psycopg.Connection[Any]) -> None:
     """With 60 days of 50 tenants, one tenant's last week and one run are found by an index."""
     target.execute("""
@@ -181,8 +203,11 @@ def test_reading_agents_reads_no_whole_table(name: str, target: psycopg.Connecti
         FROM generate_series(1, 15000) AS n;
         INSERT INTO orchestration.agents_of_round (dag_id, run_id, round, unit, agents)
         SELECT 'dag_' || n % 50, 'run_' || n, 1, 'agents', '[]' FROM generate_series(1, 15000) AS n;
-        ANALYZE orchestration.agent_outcome, orchestration.agents_of_round""")
-    asked = {"tenant": "tenant_7", "days": 7, "dag_id": "dag_7", "run_id": "run_7", "round": 1, "unit": None}
+        INSERT INTO orchestration.decision (dag_id, run_id, round, decision)
+        SELECT 'dag_' || n % 50, 'run_' || n, 1, '{}' FROM generate_series(1, 15000) AS n;
+        ANALYZE orchestration.agent_outcome, orchestration.agents_of_round, orchestration.decision""")
+    at = {"dag_id": "dag_7", "run_id": "run_7", "round": 1, "unit": None, "agent_id": "a"}
+    asked = {"tenant": "tenant_7", "days": 7, **at}
     lines = target.execute(f"EXPLAIN {statements('agents.sql')[name]}", asked).fetchall()
     told = "\n".join(line for (line,) in lines)
     assert "Seq Scan" not in told, told

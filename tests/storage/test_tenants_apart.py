@@ -114,7 +114,7 @@ def run_once(store: Store, tenant: Tenant, number: int, amount: int) -> None:
     store.set_waiting(claimed(store, "branch:beta:b1", 1, run=run), ["b"] if amount % 2 else [])
     store.mark_floor_reached(run, 1)
     store.record_verdict(run, 1, decision(amount=amount))
-    store.record_decision(planning, decision(amount=-amount))
+    store.record_decision(planning, decision(amount=-amount, agent_id="agent"))
     store.save_merge(claimed(store, "merge", 1, run=run), merge_record(content_sha256=str(amount)))
     store.add_event(planning, "counted", {"amount": amount})
     store.agents.assign(planning, [agent(amount)])
@@ -132,7 +132,7 @@ def live(store: Store, tenant: Tenant, amount: int) -> None:
         limit = ResourceRequirements(cpu_millicores=amount, memory_mb=256)
         store.leases.set_capacity(tenant.name, limit)
     needed = agent(amount).specification.resource_requirements
-    store.leases.ask(LeaseRequest(holder=tenant.holder, tenant=tenant.name, needed=needed))
+    store.leases.ask(LeaseRequest(holder=tenant.holder, tenant=tenant.name, needed=needed, epoch=1))
     for job in ("load", "old"):
         store.registry.put(tenant.name, job, [(f"{job}.yaml", f"amount: {amount}")], changed_by="somebody")
     store.registry.remove(tenant.name, "old", changed_by="somebody")
@@ -140,7 +140,7 @@ def live(store: Store, tenant: Tenant, amount: int) -> None:
 
 def gone(store: Store, tenant: Tenant) -> None:
     """All that a tenant can take away again."""
-    store.leases.release(tenant.holder)
+    store.leases.release(tenant.holder, 1)
     if tenant.name:
         store.leases.set_capacity(tenant.name, None)
     store.registry.remove(tenant.name, "load", changed_by="somebody")
@@ -155,7 +155,7 @@ def each_run(read: Callable[[Store, RunKey], Any]) -> Read:
 
 
 def own_leases(store: Store, tenant: Tenant) -> Any:
-    return [lease for lease in store.leases.leases() if lease.tenant == tenant.name]
+    return [lease for lease in store.leases.leases() if lease.claim.tenant == tenant.name]
 
 
 def later(store: Store, tenant: Tenant) -> Any:
@@ -194,6 +194,8 @@ READS: Mapping[str, Read] = {
     "streams.holders": lambda store, tenant: store.streams.holders(tenant.next_run),
     "trust.history": lambda store, tenant: store.trust.history(tenant.dag_id, "airport", runs=9),
     "agents.assigned": each_run(lambda store, run: store.agents.assigned(run, 1)),
+    "agents.one": each_run(lambda store, run: store.agents.one(run, 1, "agent")),
+    "agents.choice": each_run(lambda store, run: store.agents.choice(run, "agent")),
     "agents.outcomes": each_run(lambda store, run: store.agents.outcomes(run)),
     "agents.history": lambda store, tenant: store.agents.history(tenant.name, days=30),
     "leases.leases": own_leases,
@@ -203,9 +205,12 @@ READS: Mapping[str, Read] = {
     "leases.capacities": lambda store, tenant: (
         store.leases.capacities().get(tenant.name) if tenant.name else "that of all"
     ),
+    "leases.limit_of": lambda store, tenant: store.leases.limit_of(tenant.name),
     "registry.jobs": lambda store, tenant: [
-        job for job in store.registry.jobs() if job.tenant == tenant.name
+        job for job in store.registry.jobs() if job.change.tenant == tenant.name
     ],
+    "registry.job": lambda store, tenant: store.registry.job(tenant.name, "load"),
+    "registry.listed": lambda store, tenant: store.registry.listed(tenant=tenant.name),
     "registry.changes": lambda store, tenant: (
         store.registry.changes(tenant.name),
         store.registry.changes(tenant.name, "load"),
@@ -260,7 +265,7 @@ def test_a_tenant_s_limit_is_its_own(store: Store) -> None:
     store.leases.set_capacity("a", one)
     store.leases.set_capacity("a_b", one)
     asked = [
-        store.leases.ask(LeaseRequest(holder=holder, tenant=tenant, needed=one))
+        store.leases.ask(LeaseRequest(holder=holder, tenant=tenant, needed=one, epoch=1))
         for tenant, holder in (("a", "1"), ("a_b", "2"), ("", "3"), ("axb", "4"), ("a", "5"), ("a_b", "6"))
     ]
 

@@ -24,13 +24,14 @@ from airflow_orchestration.policies.agent_success import Experience
 
 KNOWN = Experience(
     success_rate=0.9,
-    outcomes=3,
+    outcomes=9,
+    measured=3,
     execution_time=timedelta(seconds=20),
     throughput=500.0,
     data_quality_score=0.99,
     peak_memory_mb=1000.5,
 )
-LITTLE = replace(KNOWN, outcomes=2)
+LITTLE = replace(KNOWN, measured=2)
 
 
 def need(**changes: Any) -> AgentRequirement:
@@ -38,17 +39,17 @@ def need(**changes: Any) -> AgentRequirement:
 
 
 @pytest.mark.parametrize("experience", [None, LITTLE, Experience(success_rate=1.0, outcomes=9)])
-def test_without_enough_outcomes_the_formulas_hold(experience: Experience | None) -> None:
-    """Two outcomes, none, or none that was measured change no estimate."""
+def test_without_enough_measured_outcomes_the_formulas_hold(experience: Experience | None) -> None:
+    """Two that were measured, none, or many that were not change no estimate."""
     asked = need(batch_size=150_000, connections=2)
-    resources = ResourceRequirements(cpu_millicores=500, memory_mb=706, connections=2)
+    resources = ResourceRequirements(cpu_millicores=500, memory_mb=406, connections=2)
     targets = PerformanceTargets(response_time_seconds=300, throughput_per_second=500.0)
 
     assert resources == estimate_resources(asked, experience)
     assert targets == performance_targets(asked, experience)
     assert {"overall": 0.8} == quality_thresholds(asked, experience)
     assert {"formula"} == set(estimation_basis(asked, experience).values()) - {
-        0 if experience is None else experience.outcomes
+        0 if experience is None else experience.measured
     }
 
 
@@ -61,9 +62,25 @@ def test_from_three_outcomes_on_what_was_learned_holds() -> None:
         asked, KNOWN
     )
     assert {"overall": 0.94} == quality_thresholds(asked, KNOWN)
-    assert {"outcomes": 3} | dict.fromkeys(
+    assert {"measured": 3} | dict.fromkeys(
         ("memory_mb", "response_time_seconds", "throughput_per_second", "quality_thresholds"), "learned"
     ) == estimation_basis(asked, KNOWN)
+
+
+def test_what_was_learned_never_lowers_the_memory() -> None:
+    """Small batches teach nothing of a large one: the formula for its size holds."""
+    asked, small = need(batch_size=1_000_000), replace(KNOWN, peak_memory_mb=40.0)
+
+    assert 1256 == estimate_resources(asked).memory_mb == estimate_resources(asked, small).memory_mb
+    assert "formula" == estimation_basis(asked, small)["memory_mb"]
+
+
+def test_an_agent_has_memory_for_one_batch_at_a_time() -> None:
+    """A thousand records take a MiB more than nothing: however many batches it has, it has them one by one."""
+    assert (256, 257) == (
+        estimate_resources(need()).memory_mb,
+        estimate_resources(need(batch_size=1000)).memory_mb,
+    )
 
 
 def test_without_a_volume_the_mean_time_of_a_batch_holds() -> None:

@@ -41,7 +41,7 @@ def test_seed_22_generation() -> None:
 
     assert (INGESTER, (Capability.DATA_INGESTION,)) == (made.agent_type, made.capabilities)
     assert (
-        ResourceRequirements(cpu_millicores=500, memory_mb=262, connections=2) == made.resource_requirements
+        ResourceRequirements(cpu_millicores=500, memory_mb=258, connections=2) == made.resource_requirements
     )
     assert (
         PerformanceTargets(response_time_seconds=100, throughput_per_second=20.0) == made.performance_targets
@@ -99,7 +99,7 @@ def test_the_place_of_work_has_the_last_word() -> None:
     small = ResourceRequirements(cpu_millicores=1, memory_mb=1)
     made_by = factory(capacities=[small])
     object.__setattr__(
-        made_by, "refine", lambda made: made.model_copy(update={"resource_requirements": small})
+        made_by, "refine", lambda _, made: made.model_copy(update={"resource_requirements": small})
     )
 
     assert small == made_by.generate(need(), now=NOW).resource_requirements
@@ -183,6 +183,36 @@ def test_ruling_learning_changes_the_choice() -> None:
         made_by.select(need()).agent_type,
         made_by.select(need(Capability.DATA_VALIDATION)).agent_type,
     )
+
+
+def test_what_is_known_of_a_type_is_asked_once_for_each_set_of_capabilities() -> None:
+    """A thousand tasks of any size learn no more of the history than the first one of their kind."""
+    asked: list[str] = []
+
+    def experiences(agent_type: str, _: Collection[Capability]) -> Experience:
+        asked.append(agent_type)
+        return Experience(success_rate=1.0, outcomes=0)
+
+    made_by = factory(experiences=experiences)
+    for size in (1, 10**6, 10**9, 1):
+        made_by.select(need(batch_size=size))
+    assert [it.name for it in built_in_templates().all()] == asked
+
+    made_by.select(need(Capability.DATA_VALIDATION))
+    assert 2 * len(built_in_templates().all()) == len(asked)
+
+
+def test_tasks_that_are_alike_have_one_decision_and_others_their_own() -> None:
+    """What differs in capabilities, memory or connections is decided anew, and a table is not made twice."""
+    made_by = factory()
+    first, again, larger, connected = (
+        made_by.select(need(**asked))
+        for asked in ({}, {"sla_seconds": 7}, {"batch_size": 10**6}, {"connections": 1})
+    )
+
+    assert first is again
+    assert [256, 1256, 256] == [it.evidence["needed"]["memory_mb"] for it in (first, larger, connected)]  # type: ignore[index,call-overload]
+    assert [0, 1] == [it.evidence["needed"]["connections"] for it in (first, connected)]  # type: ignore[index,call-overload]
 
 
 def test_ruling_containment_holds_for_written_specifications() -> None:

@@ -104,6 +104,7 @@ def test_store_of_the_deployer_is_taken(tmp_path: Path) -> None:
         ({"tags": ["a", "b\x1b"]}, "tags[1]"),
         ({"schedule": "@never"}, "schedule"),
         ({"schedule": "0 6 * * " + ",".join("1" * 60)}, "schedule"),
+        ({"schedule": "*/5 * * * * *"}, "schedule"),
         ({"sync": {"deadline": 60, "reconcile_schedule": "{{ x }}"}}, "sync.reconcile_schedule"),
         ({"class": "os.system"}, "class"),
         ({"agents": {"class_path": "os.system"}}, "agents.class_path"),
@@ -112,6 +113,15 @@ def test_store_of_the_deployer_is_taken(tmp_path: Path) -> None:
 def test_what_would_break_the_others_is_refused(tmp_path: Path, changes: dict[str, Any], path: str) -> None:
     """A text that no database takes, or that Airflow can't read, would take the whole Dag file down."""
     assert [path] == paths_of(tmp_path, **changes)
+
+
+def test_a_pool_of_the_tenant_s_own_may_be_the_default(tmp_path: Path) -> None:
+    """Where the deployer says so, a job that names no pool has the one of its tenant's name."""
+    tenancy = Tenancy(tenant="north", job="airports", data="/data", own_pools=True)
+
+    assert read(tmp_path).pipeline.pool is None
+    assert "north" == read_job(written(tmp_path), tenancy).pipeline.pool
+    assert "north__x" == read_job(written(tmp_path, pool="north__x"), tenancy).pipeline.pool
 
 
 def test_a_contract_in_the_wrong_place_is_told_apart(tmp_path: Path) -> None:
@@ -138,6 +148,9 @@ BOMB = "a: &a [x,x]\n" + "".join(f"b{n}: &b{n} [*a,*a]\n" for n in range(20))
         ("a: !!bool x", "line 1: is no bool"),
         ("a: !!python/name:os.system", "line 1: could not determine a constructor"),
         ("a: " + "x" * 300_000, "at most 262144 are allowed"),
+        ("a: [" + "{a,b}," * 40_000 + "]", "line 1: is more than 60000 words, lists and mappings"),
+        ("a: [" + "{a,b,c,d}," * 100 + "]", "is more than 702 words"),
+        ("x" * 1_001 + ": 1", "has 1001 letters, at most 1000"),
     ],
 )
 @pytest.mark.parametrize("parser", [yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)])
@@ -152,6 +165,42 @@ def test_hostile_yaml_is_refused_at_once(
         read(tmp_path, text)
 
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f"a{number:05}: 1\n" for number in range(26_000)),
+        "feeds:\n" + "- {z:  1}\n" * 11_000,
+        "feeds: [" + "{zz: 1}," * 14_000 + "]",
+        "datasets:\n  " + "k" * 1_000 + ":\n" + "".join(f"    a{number:04}: 1\n" for number in range(9_000)),
+        "description: [" + '"\\0",' * 43_000 + "]",
+    ],
+    ids=["keys", "items", "flow", "long key", "control characters"],
+)
+def test_a_full_file_of_problems_is_refused_at_once(tmp_path: Path, text: str) -> None:
+    """Whatever is wrong in each line of the largest file, its error is short, and there within a second."""
+    began = time.process_time()
+    with pytest.raises(InputRefusedError) as refused:
+        read(tmp_path, text)
+
+    assert time.process_time() - began < 1
+    assert len(str(refused.value)) < 1_500_000
+
+
+def test_thousands_of_feeds_with_an_unknown_root_make_a_short_error(tmp_path: Path) -> None:
+    """What the fields get wrong among themselves is told as shortly, and not with thousands of names each."""
+    feed = {"uri": "x/y.csv", "format": "csv"}
+    with pytest.raises(InputRefusedError) as refused:
+        read(
+            tmp_path,
+            roots={f"{'r' * 30}{number}": "a" for number in range(2_000)},
+            feeds=[{"id": f"f{number}", "columns": {"iata": "a"}, **feed} for number in range(1_500)],
+        )
+
+    assert "'x' is no declared root; these are: rrrr" in str(refused.value)
+    assert "1400 more problems are not shown" in str(refused.value)
+    assert len(str(refused.value)) < 100_000
 
 
 def test_links_that_leave_are_refused(tmp_path: Path) -> None:
@@ -224,20 +273,43 @@ def test_one_tenant_can_t_take_the_places_of_the_others(tmp_path: Path) -> None:
     found = find_jobs(tmp_path)
 
     assert job_file.MAX_JOBS_OF_TENANT + 2 == len(found)
-    assert "tenant 'big' has 10000 files, at most 500 are loaded" in (found[-2].problem or "")
-    assert ("north", "airports") == (found[-1].tenant, found[-1].job)
+    assert ("north", "airports") == (found[-2].tenant, found[-2].job)
+    assert "tenant 'big' has 10000 files of 0 KiB; at most 500 files" in (found[-1].problem or "")
+    assert "from 'job00500.yaml' on" in (found[-1].problem or "")
 
 
 def test_a_folder_has_its_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of more jobs than a Dag file has time for, the first are loaded, and one problem names the rest."""
-    monkeypatch.setattr(job_file, "MAX_JOBS", 3)
-    for tenant in "abcde":
+    """Of more jobs than a Dag file has time for, the first of each tenant are loaded, and one problem names the rest."""
+    monkeypatch.setattr(job_file, "MAX_JOBS", 6)
+    for tenant, jobs in {"a": 9, "b": 9, "c": 1, "d": 9}.items():
         (tmp_path / tenant).mkdir()
-        (tmp_path / tenant / "job.yaml").touch()
+        for number in range(jobs):
+            (tmp_path / tenant / f"job{number}.yaml").touch()
     found = find_jobs(tmp_path)
 
-    assert ["a", "b", "c", ""] == [job.tenant for job in found]
-    assert "the folder has 5 files, at most 3 are loaded" in (found[-1].problem or "")
+    assert ["a/job0", "a/job1", "b/job0", "b/job1", "c/job0", "d/job0", "/"] == [
+        f"{job.tenant}/{job.job}" for job in found
+    ]
+    assert "the folder has 28 files of 0 KiB; at most 6 files" in (found[-1].problem or "")
+    assert "from 'a/job2.yaml', 'b/job2.yaml', 'd/job1.yaml' on" in (found[-1].problem or "")
+
+
+def test_no_more_is_read_than_there_is_time_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes are counted before any is read, for a tenant and for the folder; what can't be read counts nothing."""
+    monkeypatch.setattr(job_file, "MAX_YAML", 1_000)
+    monkeypatch.setattr(job_file, "MAX_YAML_OF_TENANT", 500)
+    sizes = {"a": [100, 300_000, 300, 200, 1], "b": [460], "c": [90] * 5, "d": []}
+    for tenant, each in sizes.items():
+        (tmp_path / tenant).mkdir()
+        for number, size in enumerate(each):
+            (tmp_path / tenant / f"job{number}.yaml").write_bytes(b"#" * size)
+    found = find_jobs(tmp_path)
+
+    assert ["a/job0", "a/job1", "b/job0", "c/job0", "c/job1", "c/job2", "c/job3", "a/", "/"] == [
+        f"{job.tenant}/{job.job}" for job in found
+    ]
+    assert "left out are those from 'job3.yaml' on" in (found[-2].problem or "")
+    assert "left out are those from 'a/job2.yaml', 'c/job4.yaml' on" in (found[-1].problem or "")
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

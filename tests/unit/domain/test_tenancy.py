@@ -198,10 +198,19 @@ def test_no_place_of_the_models_is_forgotten() -> None:
         ("north", "\uff4frders", ["job"]),
         ("north", "a" * 56, []),
         ("north", "a" * 57, ["job"]),
+        ("public", "orders", ["tenant"]),
+        ("information_schema", "orders", ["tenant"]),
+        ("orchestration", "orders", ["tenant"]),
+        ("orchestration_scratch", "orders", ["tenant"]),
+        ("default_pool", "orders", ["tenant"]),
+        ("pg_catalog", "orders", ["tenant"]),
+        ("pg_north", "orders", ["tenant"]),
+        ("pg", "public", []),
+        ("north", "reconcile", ["job"]),
     ],
 )
 def test_names_are_words_that_make_one_dag_id(tenant: str, job: str, wrong: list[str]) -> None:
-    """Lower case letters, digits and single underscores; no other pair of names makes the same Dag id."""
+    """Lower case letters, digits and single underscores, and none that is a schema, pool or Dag of others."""
     assert wrong == [problem.path for problem in name_problems(tenant, job)]
 
 

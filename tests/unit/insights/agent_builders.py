@@ -48,8 +48,9 @@ def specification(**changes: Any) -> AgentSpecification:
 
 def assigned(agent_id: str = f"{VALIDATOR}_1", position: int = 0, **changes: Any) -> AssignedAgent:
     work = changes.pop("work", {"branch_id": "b1", "lane": "beta", "feeds": ["planes"]})
+    tenant = changes.pop("tenant", "north")
     return AssignedAgent(
-        agent_id=agent_id, position=position, specification=specification(**changes), work=work
+        agent_id=agent_id, position=position, specification=specification(**changes), work=work, tenant=tenant
     )
 
 

@@ -71,7 +71,7 @@ def one_agent(store: MemoryStore, **changes: Any) -> AgentMonitor:
     store.record_decision(staff, choice().leading_to(f"{VALIDATOR}_1", {}))
     agent = assigned(work={"batch": {"id": "planes"}}, **changes)
     store.agents.assign(staff, [agent])
-    return AgentMonitor(store=store, fence=fence(store, round_number=0), agent=agent, tenant="north")
+    return AgentMonitor(store=store, fence=fence(store, round_number=0), agent=agent)
 
 
 def seen(store: MemoryStore) -> Any:
@@ -89,6 +89,17 @@ def test_an_agent_has_its_candidates_best_first(store: MemoryStore) -> None:
     ]
     assert ("highest_score", 1.0, 3) == (found.reason, found.score, found.candidates[0].outcomes)
     assert (None, ("data_validation",)) == (found.candidates[2].score, found.candidates[2].missing)
+
+
+def test_a_decision_of_a_newer_package_is_read(store: MemoryStore) -> None:
+    """What it knows of a candidate beyond what is shown is passed over."""
+    staff = fence(store, "staff", 0)
+    decision = choice().leading_to(f"{VALIDATOR}_1", {})
+    table = [{**row, "shoe_size": 43} for row in decision.as_json()["evidence"]["table"]]  # type: ignore[index, call-overload, union-attr]
+    store.record_decision(staff, replace(decision, evidence={**decision.evidence, "table": table}))
+    store.agents.assign(staff, [assigned(work={"batch": {"id": "planes"}})])
+
+    assert VALIDATOR == seen(store).choice.candidates[0].agent_type
 
 
 def test_a_state_follows_the_timeline(store: MemoryStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,9 +30,8 @@ def assignment(text: str) -> Assignment:
     return Assignment(agent_id=agent_id, batches=tuple(batch(it) for it in batches.split(",") if it.strip()))
 
 
-def decide(*agents: str, coordinate_above: int = 2) -> AgentOrderDecision:
-    facts = AgentOrderFacts(agents=tuple(map(assignment, agents)))
-    return AgentOrder(coordinate_above=coordinate_above).evaluate(facts)
+def decide(*agents: str) -> AgentOrderDecision:
+    return AgentOrder().evaluate(AgentOrderFacts(agents=tuple(map(assignment, agents))))
 
 
 def check(row: dict[str, Any]) -> None:
@@ -98,12 +98,13 @@ def test_without_work_the_critical_path_is_empty() -> None:
     assert ([], 0.0) == (evidence["critical_path"], evidence["critical_path_seconds"])
 
 
-def test_coordination_starts_where_the_author_says() -> None:
-    """A higher threshold leaves three agents to themselves."""
-    agents = ("a: x 1", "b: y 2", "c: z 3")
+def test_equals_keep_their_place() -> None:
+    """Of agents whose work is as long, the one with the smaller place begins, whatever their names."""
+    agents = tuple(
+        replace(assignment(text), place=place) for place, text in enumerate(("c: x 1", "a: y 1", "b: z 2"))
+    )
 
-    assert ("c", "b", "a") == decide(*agents).order
-    assert ("a", "b", "c") == decide(*agents, coordinate_above=3).order
+    assert ("b", "c", "a") == AgentOrder().evaluate(AgentOrderFacts(agents=agents)).order
 
 
 def test_all_that_is_wrong_with_the_agents_is_told_at_once() -> None:

@@ -146,15 +146,3 @@ def test_names_and_capabilities_come_from_closed_lists(batch: dict[str, Any], pa
         read([batch])
 
     assert [path] == [problem.path for problem in refused.value.problems]
-
-
-def test_coordination_starts_where_the_author_says() -> None:
-    """A higher threshold leaves three specialists to themselves."""
-    assert 3 == len(decide([{"type": "validation"}] * 3, coordinate_above=3).requirements)
-
-
-@pytest.mark.parametrize("value", [0, -1])
-def test_there_is_something_to_coordinate(value: int) -> None:
-    """A coordinator of one agent is refused."""
-    with pytest.raises(ValueError, match=f"coordinate_above {value} coordinates one agent or none"):
-        AgentRequirements(coordinate_above=value)

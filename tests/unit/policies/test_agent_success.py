@@ -57,6 +57,7 @@ def test_what_was_measured_is_a_mean_of_its_outcomes() -> None:
     expected = Experience(
         success_rate=pytest.approx(0.875),
         outcomes=4,
+        measured=3,
         execution_time=timedelta(seconds=2),
         throughput=100.0,
         data_quality_score=0.75,
@@ -64,6 +65,23 @@ def test_what_was_measured_is_a_mean_of_its_outcomes() -> None:
     )
     assert expected == found
     assert 2.0 == found.as_json()["execution_seconds"]
+
+
+def test_a_peak_is_forgotten_after_two_weeks() -> None:
+    """One huge batch does not hold memory for three months; within 14 days it still does."""
+    old, older = (day(f"csv {days_ago} 1 0", measured=1, peak_memory_mb=9000.0) for days_ago in (13, 14))
+    new = day("csv 0 1 0", measured=1, peak_memory_mb=40.0)
+
+    assert (9000.0, 40.0, None) == tuple(
+        believed(*days).peak_memory_mb for days in ((old, new), (older, new), (older,))
+    )
+
+
+def test_only_measured_outcomes_are_enough_to_estimate() -> None:
+    """Failures have no measures: a thousand of them and two successes are two to learn from."""
+    two, three = (day(f"csv 0 {good} 1000", measured=good, seconds=1.0) for good in (2, 3))
+
+    assert (False, True) == (believed(two).is_enough, believed(three).is_enough)
 
 
 def test_recent_measures_count_more() -> None:

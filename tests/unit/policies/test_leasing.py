@@ -8,6 +8,7 @@ from typing import Any
 from airflow_orchestration.domain.agent import ResourceRequirements
 from airflow_orchestration.policies.leasing import (
     DEFAULT_CAPACITY,
+    PATIENCE,
     LeaseClaim,
     LeaseDecision,
     LeaseQueue,
@@ -17,7 +18,7 @@ from airflow_orchestration.policies.leasing import (
 from tests.unit.policies.vectors import cases
 
 MIDNIGHT = datetime(2026, 11, 22)  # noqa: DTZ001  # the policy only compares
-NOW = MIDNIGHT + timedelta(hours=1)
+NOW = MIDNIGHT + PATIENCE
 
 
 def amounts(text: str) -> ResourceRequirements:
@@ -42,10 +43,12 @@ def claim(holder: str, minute: int, tenant: str, needed: str, unserved: str = ""
 
 
 def decided(row: dict[str, Any]) -> LeaseDecision:
+    limits = {} if row.get("halves") else dict.fromkeys(("north", "south", "west"), "99/99/99")
+    limits |= row.get("limits", {})
     queue = LeaseQueue(
-        now=NOW,
+        now=NOW + timedelta(minutes=row.get("later", 0)),
         capacity=amounts(row.get("capacity", "10/10/10")),
-        tenant_capacities={tenant: amounts(text) for tenant, text in row.get("limits", {}).items()},
+        tenant_capacities={tenant: amounts(text) for tenant, text in limits.items()},
         held=claims(row.get("held", {})),
         waiting=claims(row["waiting"]),
     )
@@ -87,7 +90,7 @@ def test_the_evidence_has_the_numbers() -> None:
         "tenant_capacity": [5, 10, 10],
         "tenant_share": 0.4,
         "waiting": 2,
-        "since_asked_seconds": 59 * 60.0,
+        "since_asked_seconds": 4 * 60.0,
     } == decided(row).evidence
 
 
@@ -105,11 +108,17 @@ def test_a_refusal_says_why_and_what_to_do() -> None:
 
 def test_who_waits_is_not_told_that_waiting_is_in_vain() -> None:
     """While waiting can help, the sentence only tells what is held."""
-    row = {"held": {"n1": "north 9/1/0"}, "waiting": {"s1": "south 6/1/0"}, "asks": "s1"}
+    row = {
+        "limits": {"south": "10/10/10"},
+        "held": {"n1": "north 9/1/0"},
+        "waiting": {"s1": "south 6/1/0"},
+        "asks": "s1",
+    }
 
     assert (
         "no_room: s1 needs 6 millicores, 1 MB and 0 connections; "
-        "9 millicores, 1 MB and 0 connections of 10 millicores, 10 MB and 10 connections are held by all"
+        "9 millicores, 1 MB and 0 connections of 10 millicores, 10 MB and 10 connections are held by all; "
+        "0 millicores, 0 MB and 0 connections of 10 millicores, 10 MB and 10 connections by tenant south"
     ) == decided(row).explanation()
 
 

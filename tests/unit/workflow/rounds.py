@@ -58,17 +58,21 @@ class Round:
         files: Mapping[str, str] | None = None,
         *,
         store: Store | None = None,
+        home: str | None = None,
         **pipeline: Any,
     ) -> None:
         self.folder = folder
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for feed_id in feeds:
             self.land(feed_id, (files or {}).get(feed_id, GOOD))
         self.clock = Clock()
         self.store: Any = store or MemoryStore(self.clock)
         self.templates = built_in_templates()
         self.spec = RunSpec(
-            pipeline=_pipeline(folder, feeds, pipeline), contracts=(CONTRACT,), run_date=date(2026, 11, 22)
+            pipeline=_pipeline(folder, feeds, pipeline),
+            contracts=(CONTRACT,),
+            run_date=date(2026, 11, 22),
+            home=home,
         )
         self._numbers = count(1)
         analyze_batches(self.store, self.step("analyze", round_number=0).fence, self.spec)

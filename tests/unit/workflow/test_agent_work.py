@@ -11,22 +11,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from airflow_orchestration.agents.agent import Agent
 from airflow_orchestration.agents.factory import AgentFactory
 from airflow_orchestration.agents.templates import AgentTemplate, AgentTemplates
 from airflow_orchestration.agents.work import Work, WorkResult
-from airflow_orchestration.domain.agent import AgentOutcome, Capability
+from airflow_orchestration.domain.agent import NO_TENANT, AgentOutcome, Capability
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, StagedFile
-from airflow_orchestration.exceptions import AgentWorkError, FencedError
-from airflow_orchestration.policies.leasing import LeaseAction
+from airflow_orchestration.exceptions import AgentWorkError, InputRefusedError, LeaseLostError
+from airflow_orchestration.policies.leasing import DEFAULT_CAPACITY, LeaseAction
 from airflow_orchestration.storage.agent_records import AssignedAgent
-from airflow_orchestration.storage.leases import LEASE_TIME
+from airflow_orchestration.storage.leases import LEASE_TIME, LeaseRequest
+from airflow_orchestration.storage.store import RunKey
 from airflow_orchestration.workflow import agent_work
 from airflow_orchestration.workflow.agent_monitoring import AgentMonitor
-from airflow_orchestration.workflow.agent_work import AgentAtWork, LeaseLostError
+from airflow_orchestration.workflow.agent_work import AgentAtWork
 from airflow_orchestration.workflow.branch import Waiting, WaitsFor, run_branch
 from airflow_orchestration.workflow.stopping import apart, until
 from tests.unit.workflow.rounds import GOOD, KEY, MIXED, STREAM, TRANSFORMATION, Round
@@ -48,11 +50,15 @@ def hired(bench: Round, run: Run | None = None) -> tuple[AssignedAgent, ...]:
 
 def begun(bench: Round, assigned: AssignedAgent, *, try_number: int = 1) -> AgentAtWork:
     """An execution of an agent's task that was lent what it needs."""
-    step = bench.step(f"agent:{assigned.agent_id}", try_number=try_number)
-    monitor = AgentMonitor(store=bench.store, fence=step.fence, agent=assigned)
-    at_work = AgentAtWork(step=step, assigned=assigned, monitor=monitor)
+    at_work = at_work_of(bench, assigned, try_number=try_number)
     assert LeaseAction.GRANT is at_work.ask().action
     return at_work
+
+
+def at_work_of(bench: Round, assigned: AssignedAgent, *, try_number: int = 1) -> AgentAtWork:
+    step = bench.step(f"agent:{assigned.agent_id}", try_number=try_number)
+    monitor = AgentMonitor(store=bench.store, fence=step.fence, agent=assigned)
+    return AgentAtWork(step=step, assigned=assigned, monitor=monitor)
 
 
 def work(
@@ -95,6 +101,19 @@ def compared(outcome: FeedOutcome) -> FeedOutcome:
 
 def nameless(file: StagedFile | None) -> StagedFile | None:
     return file and replace(file, uri="")
+
+
+def test_a_folder_that_became_a_link_to_another_tenant_s_is_not_opened(tmp_path: Path) -> None:
+    """Each step of a tenant's run looks where its folders are before it opens anything in them."""
+    bench = Round(tmp_path / "data" / "north", {"planes": {}}, home=str(tmp_path / "data" / "north"))
+    (assigned,) = bench.hire()
+    at_work = begun(bench, assigned)
+    bench.folder.rename(tmp_path / "data" / "south")
+    bench.folder.symlink_to(tmp_path / "data" / "south")
+
+    with pytest.raises(InputRefusedError, match=r"roots\.landing: leads out of"):
+        at_work.run_branch(made(bench, assigned), last_try=True)
+    assert {} == bench.outcomes
 
 
 def test_lanes_and_agents_are_two_bindings_of_one_thing(tmp_path: Path) -> None:
@@ -157,6 +176,32 @@ def test_its_work_is_told_in_the_timeline(tmp_path: Path) -> None:
         (told["done"], told["of"], told["succeeded"]) for told in bench.told("agent_progress")
     ]
     assert [False] == [told["succeeded"] for told in bench.told("agent_finished")]
+
+
+def test_progress_is_counted_without_reading_the_run_again(tmp_path: Path) -> None:
+    """An execution reads what is known once and counts from there; its end reads it once more."""
+    bench = Round(tmp_path, {f"feed_{number}": {} for number in range(3)}, **ONE_BRANCH)
+    outcomes, read = bench.store.agents.outcomes, []
+
+    def reading(key: RunKey) -> Any:
+        read.append(key)
+        return outcomes(key)
+
+    bench.store.agents.outcomes = reading
+    work(bench, *hired(bench))
+
+    assert [(1, 3), (2, 3), (3, 3)] == [(told["done"], told["of"]) for told in bench.told("agent_progress")]
+    assert 2 == len(read)
+
+
+def test_an_agent_can_do_what_a_lane_can(tmp_path: Path) -> None:
+    """Long texts that an engine of the least size can't hold: the declared memory is what helps, with agents too."""
+    bench = Round(tmp_path, {"big": {"format": "parquet", "uri": "landing/big.parquet"}}, **ONE_BRANCH)
+    texts = "SELECT range || repeat(md5(range::text), 100) AS code, 1 AS size FROM range(100_000)"
+    duckdb.sql(f"COPY ({texts}) TO '{tmp_path / 'big.parquet'}'")
+    work(bench, *hired(bench))
+
+    assert (None, 100_000) == (bench.outcomes["big"].error, bench.outcomes["big"].rows_staged)
 
 
 def test_a_failing_batch_is_a_failure_of_its_agent_and_stops_no_other(tmp_path: Path) -> None:
@@ -284,14 +329,14 @@ def test_a_lost_lease_ends_the_work_and_the_next_try_succeeds(
     at_work = begun(bench, agent)
     renew, looks = bench.store.leases.renew, iter(range(100))
 
-    def lost_at_the_third_look(holder: str) -> bool:
+    def lost_at_the_third_look(holder: str, epoch: int) -> bool:
         if next(looks) == 2:
-            bench.store.leases.release(holder)
-        return renew(holder)
+            bench.store.leases.release(holder, epoch)
+        return bool(renew(holder, epoch))
 
     with monkeypatch.context() as losing:
         losing.setattr(bench.store.leases, "renew", lost_at_the_third_look)
-        with pytest.raises(LeaseLostError, match=f"{agent.agent_id} was not heard of in time"):
+        with pytest.raises(LeaseLostError, match=f"{agent.agent_id} holds nothing any more"):
             at_work.run_branch(made(bench, agent), last_try=False)
     assert ({}, {}) == (bench.outcomes, learned(bench))
 
@@ -301,7 +346,7 @@ def test_a_lost_lease_ends_the_work_and_the_next_try_succeeds(
 
 
 def test_without_a_lease_no_batch_is_begun(tmp_path: Path) -> None:
-    """The second batch is not processed when what the agent holds was lost during the first."""
+    """When what the agent holds is lost during the first batch, the second is neither processed nor failed."""
     bench = Round(tmp_path, {"planes": {}, "ships": {}}, **ONE_BRANCH)
     (agent,) = hired(bench, lambda work: work.process())
     at_work = begun(bench, agent)
@@ -309,13 +354,33 @@ def test_without_a_lease_no_batch_is_begun(tmp_path: Path) -> None:
 
     def recorded_and_lost(*told: Any) -> None:
         record(*told)
-        bench.store.leases.release(agent.agent_id)
+        at_work.give_back()
 
     bench.store.agents.record = recorded_and_lost
     with pytest.raises(LeaseLostError):
-        at_work.run_branch(made(bench, agent), last_try=False)
+        at_work.run_branch(made(bench, agent), last_try=True)
 
-    assert ["planes"] == list(bench.outcomes)
+    assert (["planes"], ["planes"]) == (list(bench.outcomes), list(learned(bench)))
+
+
+def test_how_long_it_waited_is_told_when_its_turn_comes(tmp_path: Path) -> None:
+    """Who takes a lease over, or comes back after its lease has expired, has not waited."""
+    bench = Round(tmp_path, {"planes": {}})
+    (agent,) = hired(bench)
+    begun(bench, agent)
+    begun(bench, agent, try_number=2)
+    bench.clock.now += 2 * LEASE_TIME
+    begun(bench, agent, try_number=3).give_back()
+    everything = LeaseRequest(holder="another", tenant=NO_TENANT, needed=DEFAULT_CAPACITY, epoch=1)
+    bench.store.leases.ask(everything)
+    waiting = at_work_of(bench, agent, try_number=4)
+    assert LeaseAction.WAIT is waiting.ask().action
+    bench.clock.now += LEASE_TIME / 2
+    bench.store.leases.release("another", 1)
+    assert LeaseAction.GRANT is waiting.ask().action
+
+    told = [line["waited_seconds"] for line in bench.told("agent_started")]
+    assert [0, 0, 0, 15] == [round(seconds) for seconds in told]
 
 
 def test_many_short_batches_keep_the_lease_as_one_long_one_does(tmp_path: Path) -> None:
@@ -331,20 +396,20 @@ def test_many_short_batches_keep_the_lease_as_one_long_one_does(tmp_path: Path) 
 
     bench.store.agents.record = recorded_later
     assert () == at_work.run_branch(made(bench, agent), last_try=False)
-    assert [agent.agent_id] == [lease.holder for lease in bench.store.leases.leases()]
+    assert [agent.agent_id] == [lease.claim.holder for lease in bench.store.leases.leases()]
 
 
-def test_who_was_fenced_off_records_nothing(tmp_path: Path) -> None:
-    """An execution that a newer one has taken over ends with what it was doing, teaches nothing, and gives nothing back."""
+def test_who_was_overtaken_stops_and_records_nothing(tmp_path: Path) -> None:
+    """An execution that a newer one has taken over stops at its next look, teaches nothing, and gives nothing back."""
     bench = Round(tmp_path, {"planes": {}})
     (agent,) = hired(bench)
     old = begun(bench, agent)
     new = begun(bench, agent, try_number=2)
-    with pytest.raises(FencedError):
+    with pytest.raises(LeaseLostError):
         old.run_branch(made(bench, agent), last_try=False)
     old.give_back()
     assert ({}, {}) == (bench.outcomes, learned(bench))
-    assert [agent.agent_id] == [lease.holder for lease in bench.store.leases.leases()]
+    assert [agent.agent_id] == [lease.claim.holder for lease in bench.store.leases.leases()]
 
     assert () == new.run_branch(made(bench, agent), last_try=False)
     assert ["planes"] == list(learned(bench))

@@ -1,19 +1,23 @@
-"""What is let into the registry: exactly what the bundle can make a Dag of."""
+"""What is let into the job registry: what passes the checks that the bundle's Dag files make, and no more."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
 
-from airflow_orchestration.domain.job_file import MAX_JOBS_OF_TENANT
+from airflow_orchestration.domain.job_file import MAX_JOBS_OF_TENANT, read_job
+from airflow_orchestration.domain.odcs import read_contracts
 from airflow_orchestration.domain.pipeline import Pipeline
+from airflow_orchestration.domain.run_spec import contract_problems
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 from airflow_orchestration.storage.memory import MemoryStore
-from airflow_orchestration.storage.registry import JobRevision, Registry
-from airflow_orchestration.workflow.registering import JobTexts, register, unregister
+from airflow_orchestration.storage.registry import JobChange, Registry
+from airflow_orchestration.workflow.registering import JobTexts, RegistryTerms, register, unregister
 from tests.registered_jobs import CONTRACT, TERMS, specification, texts
 
 
@@ -29,9 +33,14 @@ def registry() -> Registry:
 
 def put(
     registry: Registry, given: JobTexts, tenant: str = "north", job: str = "sales", **changes: Any
-) -> JobRevision:
+) -> JobChange:
     known: dict[str, Any] = {"changed_by": "a", "schedule_problems": no_problems, **changes}
     return register(registry, TERMS, tenant, job, given, **known)
+
+
+def files_of(registry: Registry) -> tuple[tuple[str, str], ...]:
+    (found,) = registry.jobs()
+    return found.files
 
 
 def refusal(registry: Registry, given: JobTexts, *names: str, **changes: Any) -> str:
@@ -45,7 +54,7 @@ def test_a_job_is_kept_as_it_was_written(registry: Registry) -> None:
     """The texts are kept to the letter, under the names that they are read by."""
     given = JobTexts(specification=f"# mine\r\n{specification()}", contract=CONTRACT)
     kept = put(registry, given)
-    assert (("sales.yaml", given.specification), ("sales.odcs.yaml", CONTRACT)) == kept.files
+    assert (("sales.yaml", given.specification), ("sales.odcs.yaml", CONTRACT)) == files_of(registry)
     assert ("north__sales", "a", 1) == (kept.dag_id, kept.changed_by, kept.revision)
 
 
@@ -90,6 +99,7 @@ def test_names_are_checked_before_anything_is_written(registry: Registry, tenant
         ("agents: {type: os.system}\n", "agents.type: is not a known field"),
         ("class: os.system\n", "class: is not a known field"),
         ('owner: "a\\u0007"\n', "owner"),
+        ('"\\e[2J": 1\n', r"\x1b[2J: is not a known field"),
         ("tenant: south\n", "tenant"),
     ],
 )
@@ -104,6 +114,44 @@ def test_a_hostile_contract_is_refused(registry: Registry) -> None:
     assert "sales.odcs.yaml: line 13: aliases" in refusal(registry, given)
 
 
+@pytest.mark.parametrize("character", [r"\0", r"\e"])
+def test_a_contract_holds_no_control_characters(registry: Registry, character: str) -> None:
+    """They would come as far as the database of the target, or somebody's terminal."""
+    given = JobTexts(
+        specification=specification(), contract=CONTRACT.replace("id: sales", f'id: "s{character}"')
+    )
+    assert "sales.odcs.yaml id: holds a control character" in refusal(registry, given)
+
+
+def test_a_large_job_is_checked_in_no_time(tmp_path: Path) -> None:
+    """Feeds are looked up, and not looked for: as many as fit into a file cost as little as they are."""
+    feed = {"uri": "landing/a.csv", "format": "csv", "columns": {"code": "code"}}
+    feeds = [{"id": f"s{number}", **feed} for number in range(2500)]
+    (tmp_path / "sales.yaml").write_text(specification(feeds=feeds))
+    (tmp_path / "sales.odcs.yaml").write_text(CONTRACT)
+    found = read_job(tmp_path / "sales.yaml", TERMS.of_job("north", "sales"))
+    contracts = read_contracts(found.contract_path)
+    begun = process_time()
+    assert [] == list(contract_problems(found.pipeline, contracts))
+    assert 0.3 > process_time() - begun
+
+
+@pytest.mark.parametrize(
+    ("terms", "told"),
+    [
+        ({"data": "data"}, "data: must be the full path"),
+        ({"data": None}, "data: must be the full path"),
+        ({"shared_conn_ids": "orchestration_default"}, "shared_conn_ids: must be a list"),
+        ({"shared_conn_ids": [1]}, "shared_conn_ids: must be a list"),
+    ],
+)
+def test_terms_that_can_not_be_meant_are_refused(terms: dict[str, Any], told: str) -> None:
+    """A text's letters are no connections, and a path must not depend on where Airflow was started."""
+    with pytest.raises(InputRefusedError, match=told):
+        RegistryTerms(**{"data": "/data", **terms})
+    assert ("a", "b") == RegistryTerms(data="s3://b", shared_conn_ids=["a", "b"]).shared_conn_ids
+
+
 @pytest.mark.parametrize(
     "name", ["../sales.odcs.yaml", "evil.py", ".airflowignore", "sales.yaml", "/etc/passwd"]
 )
@@ -114,8 +162,8 @@ def test_a_contract_is_nothing_but_a_contract(registry: Registry, name: str) -> 
 
 def test_templates_stay_texts(registry: Registry) -> None:
     """Jinja in a text is kept as it is; nobody renders it here."""
-    kept = put(registry, texts(description="{{ 7*191 }}"))
-    assert "{{ 7*191 }}" in dict(kept.files)["sales.yaml"]
+    put(registry, texts(description="{{ 7*191 }}"))
+    assert "{{ 7*191 }}" in dict(files_of(registry))["sales.yaml"]
 
 
 def test_airflow_has_a_word_on_schedules(registry: Registry) -> None:

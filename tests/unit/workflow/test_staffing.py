@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from airflow_orchestration.domain.agent import (
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.outcome import OutcomeStatus
 from airflow_orchestration.policies.quorum_gate import GateReason
-from airflow_orchestration.storage.agent_records import AssignedAgent
-from airflow_orchestration.workflow.capacity import MEMORY_PER_BRANCH_MB
-from airflow_orchestration.workflow.staffing import NO_TASK, requirement_of
+from airflow_orchestration.storage.agent_records import NO_TASK, AssignedAgent
+from airflow_orchestration.workflow import capacity
+from airflow_orchestration.workflow.capacity import MEMORY_PER_BRANCH_MB, branch_memory_mb
+from airflow_orchestration.workflow.staffing import requirement_of
 from tests.unit.workflow.rounds import KEY, STREAM, TRANSFORMATION, Round, feeds_of
 
 INGESTER, SHAPER = "data_ingestion_specialist", "data_transformation_specialist"
@@ -83,28 +85,37 @@ def test_who_works_on_two_kinds_can_do_both(tmp_path: Path) -> None:
 
 
 def test_seed_22_what_batches_ask_for(tmp_path: Path) -> None:
-    """The largest batch, the shortest deadline, the pipeline's standard, and a connection for each outside source."""
-    erp = {"uri": None, "format": None, "database": {"conn_id": "erp", "table": "erp.plane"}}
+    """The largest batch, the shortest deadline and the pipeline's standard."""
     feeds: dict[str, dict[str, Any]] = {
         "planes": {"usual_rows": 5000, "deadline": 40},
         "airports": {"usual_rows": 100, "deadline": 30.9, "format": "json"},
-        "carriers": erp,
     }
     bench = Round(tmp_path, feeds, quality={"approve_at": 0.7}, max_rounds=2)
 
     assert AgentRequirement(
-        task_description="planes, airports, carriers",
+        task_description="planes, airports",
         capabilities_needed=(Capability.DATA_INGESTION,),
         data_source="files",
         batch_size=5000,
         format=("csv", "json"),
         quality_requirement=0.7,
-        quality_required={"overall": 0.7},
         sla_seconds=30,
         max_iterations=2,
-        connections=1,
-    ) == requirement_of(bench.step("agents"), ["planes", "airports", "carriers"])
-    assert "database" == requirement_of(bench.step("agents"), ["carriers"]).data_source
+    ) == requirement_of(bench.step("agents"), ["planes", "airports"])
+
+
+def test_a_source_is_named_only_if_all_batches_share_it(tmp_path: Path) -> None:
+    """Of files and tables together, nothing is said; one connection serves tables that are read one by one."""
+    erp = {"uri": None, "format": None, "database": {"conn_id": "erp", "table": "erp.plane"}}
+    bench = Round(tmp_path, {"planes": {}, "carriers": erp, "crews": erp})
+    step = bench.step("agents")
+
+    assert [("database", 1), ("files", None), (None, 1)] == [
+        (asked.data_source, asked.connections)
+        for asked in (
+            requirement_of(step, batches) for batches in (["carriers", "crews"], ["planes"], bench.spec.feeds)
+        )
+    ]
 
 
 def test_agents_keep_to_the_terms_of_the_pipeline_file(tmp_path: Path) -> None:
@@ -119,16 +130,88 @@ def test_agents_keep_to_the_terms_of_the_pipeline_file(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("usual_rows", "memory_mb"), [(1, MEMORY_PER_BRANCH_MB), (300_000, 1156), (10**8, 3000)]
-)
-def test_an_agent_asks_for_what_its_branch_may_take(tmp_path: Path, usual_rows: int, memory_mb: int) -> None:
-    """It leases what its batches are estimated to take, enough to work at all, and no more than its share."""
-    two_branches = {"workers": 2, "cpu_available": 0.5, "memory_mb": 6000}
-    feeds = {"planes": {"usual_rows": usual_rows}, "airports": {"usual_rows": usual_rows}}
-    agents = Round(tmp_path, feeds, capacity=two_branches).hire()
+TWO_BRANCHES = {"workers": 2, "cpu_available": 0.5}
 
-    assert [memory_mb] * 2 == [one.specification.resource_requirements.memory_mb for one in agents]
+
+def memory_of(agents: tuple[AssignedAgent, ...]) -> list[int]:
+    return [agent.specification.resource_requirements.memory_mb for agent in agents]
+
+
+@pytest.fixture
+def a_machine_of_6000_mb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "available_memory_mb", lambda: 6000)
+
+
+@pytest.mark.usefixtures("a_machine_of_6000_mb")
+@pytest.mark.parametrize(
+    ("usual_rows", "memory_mb"), [(1, MEMORY_PER_BRANCH_MB), (10**6, 1256), (10**8, 3000), (None, 3000)]
+)
+def test_an_agent_is_lent_what_its_batches_take(
+    tmp_path: Path, usual_rows: int | None, memory_mb: int
+) -> None:
+    """Enough to work at all, and at most its branch's share; all of the share when nobody knows the volume."""
+    feed = {} if usual_rows is None else {"usual_rows": usual_rows}
+    agents = Round(tmp_path, {"planes": feed, "airports": feed}, capacity=TWO_BRANCHES).hire()
+
+    assert [memory_mb] * 2 == memory_of(agents)
+
+
+@pytest.mark.usefixtures("a_machine_of_6000_mb")
+def test_one_batch_of_unknown_volume_makes_all_unknown(tmp_path: Path) -> None:
+    """The largest of an agent's batches may be the one that nobody has counted."""
+    one_branch = {"workers": 1, "cpu_available": 0.5}
+    bench = Round(tmp_path, {"planes": {"usual_rows": 5}, "ships": {}}, capacity=one_branch)
+
+    assert [6000] == memory_of(bench.hire())
+
+
+@pytest.mark.parametrize("feed", [{}, {"usual_rows": 1}, STREAM])
+def test_memory_that_the_author_declared_is_lent_whole(tmp_path: Path, feed: dict[str, Any]) -> None:
+    """An agent has what a lane would have: whoever is told to raise `capacity.memory_mb` gains by it."""
+    for memory_mb in (6000, 16000):
+        bench = Round(
+            tmp_path / str(memory_mb),
+            {"planes": feed, "airports": feed},
+            capacity={**TWO_BRANCHES, "memory_mb": memory_mb},
+        )
+        lane = branch_memory_mb(bench.step("lane"), bench.plan)
+        agents = bench.hire()
+
+        assert [pytest.approx(lane, abs=1)] * 2 == [
+            branch_memory_mb(replace(bench.step("agent"), memory_mb=lent), bench.plan)
+            for lent in memory_of(agents)
+        ]
+        assert {"place"} == {
+            decision["evidence"]["estimates"]["memory_mb"] for decision in bench.decisions("agent_selection")
+        }
+
+
+def test_an_agent_asks_for_no_more_than_its_tenant_could_be_lent(tmp_path: Path) -> None:
+    """A share that is larger than the tenant's limit is cut to it, down to what an engine needs to work at all."""
+
+    def hired(name: str, memory_mb: int) -> tuple[Round, list[int]]:
+        bench = Round(tmp_path / name, {"planes": {}}, tenant="north")
+        limit = ResourceRequirements(cpu_millicores=500, memory_mb=memory_mb)
+        bench.store.leases.set_capacity("north", limit)
+        return bench, memory_of(bench.hire())
+
+    assert [2000] == hired("enough", 2000)[1]
+    bench, nobody = hired("too_little", 500)
+    assert [] == nobody
+    assert f"needs {MEMORY_PER_BRANCH_MB} of 500 memory_mb" in str(bench.outcomes["planes"].error)
+
+
+@pytest.mark.usefixtures("a_machine_of_6000_mb")
+@pytest.mark.parametrize(("peak_memory_mb", "memory_mb"), [(40.0, 1256), (1600.0, 2000), (5000.0, 3000)])
+def test_learned_memory_only_raises_what_is_lent(
+    tmp_path: Path, peak_memory_mb: float, memory_mb: int
+) -> None:
+    """Small batches of another job take nothing away; what such work took, and a quarter more, is lent up to the share."""
+    feeds = {"planes": {"usual_rows": 10**6}, "airports": {"usual_rows": 10**6}}
+    bench = Round(tmp_path, feeds, capacity=TWO_BRANCHES)
+    learn(bench, 3, peak_memory_mb=peak_memory_mb)
+
+    assert [memory_mb] * 2 == memory_of(bench.hire())
 
 
 def test_each_choice_is_kept_with_the_whole_table(tmp_path: Path) -> None:
@@ -209,8 +292,24 @@ def test_a_round_for_which_nobody_can_be_had_has_no_agents(tmp_path: Path) -> No
     assert GateReason.FLOOR_UNREACHABLE == bench.decide({"agents": "skipped"}).reason
 
 
-@pytest.mark.parametrize("who", ["", "north"])
-def test_seed_23_what_could_never_be_lent_is_not_waited_for(tmp_path: Path, who: str) -> None:
+def test_a_crew_of_nobody_is_not_kept(tmp_path: Path) -> None:
+    """Whoever clears the task gets agents once there are types for it; a coordinator alone works on nothing."""
+    boss = AgentTemplate(name="boss", capabilities=frozenset({Capability.PIPELINE_COORDINATION}))
+    bench = Round(tmp_path, MANY)
+    assert () == bench.hire(AgentTemplates([boss]))
+
+    agents = bench.hire(try_number=2)
+    assert sorted(MANY) == sorted(feed_id for feeds in feeds_of(agents) for feed_id in feeds)
+    assert agents == bench.hire(AgentTemplates([boss]), try_number=3)
+
+
+def test_agents_are_their_run_s_tenant_s(tmp_path: Path) -> None:
+    """Also the coordinator: whose they are is kept with each of them."""
+    assert {"north"} == {agent.tenant for agent in Round(tmp_path, MANY, tenant="north").hire()}
+
+
+@pytest.mark.parametrize(("who", "most"), [("", 250), ("north", 499)])
+def test_seed_23_what_could_never_be_lent_is_not_waited_for(tmp_path: Path, who: str, most: int) -> None:
     """Where all there is, or all that its tenant may have, is too small, the batch fails at once and says so."""
     bench = Round(tmp_path, {"planes": {}}, tenant="north")
     bench.store.leases.set_capacity("south", ResourceRequirements(cpu_millicores=1, memory_mb=1))
@@ -218,7 +317,7 @@ def test_seed_23_what_could_never_be_lent_is_not_waited_for(tmp_path: Path, who:
 
     assert () == bench.hire()
     assert (
-        "ResourceUnavailableError: data_ingestion_specialist_1_1 needs 500 of 499 cpu_millicores: waiting can't help"
+        f"ResourceUnavailableError: data_ingestion_specialist_1_1 needs 500 of {most} cpu_millicores: waiting can't help"
         in str(bench.outcomes["planes"].error)
     )
 
@@ -266,21 +365,31 @@ def test_each_tenant_learns_from_its_own_work_alone(tmp_path: Path) -> None:
     assert ("b", "a", "a") == (chosen("north", {}), chosen("south", {}), chosen("north", TRANSFORMATION))
 
 
+def learn(bench: Round, outcomes: int, **measured: Any) -> None:
+    """Have the ingesters of no tenant done so many batches before."""
+    known: dict[str, Any] = {
+        "execution_time": timedelta(seconds=10),
+        "data_quality_score": 0.9,
+        "records": 1000,
+    }
+    for number in range(outcomes):
+        told = AgentOutcome(
+            agent_id="x",
+            agent_type=INGESTER,
+            kind="data_ingestion",
+            batch=str(number),
+            succeeded=True,
+            performance=AgentPerformance(**known | measured),
+        )
+        bench.store.agents.record(bench.step(f"agent:earlier_{number}").fence, "", told)
+
+
 def test_what_was_measured_replaces_the_estimate(tmp_path: Path) -> None:
     """After three measured outcomes the targets are half the pace that the type had, and no longer the formula's."""
-    measured = AgentPerformance(execution_time=timedelta(seconds=10), data_quality_score=0.9, records=1000)
 
     def targets(outcomes: int) -> PerformanceTargets:
         bench = Round(tmp_path / str(outcomes), {"planes": {}})
-        fence = bench.step("agent:earlier").fence
-        known: dict[str, Any] = {
-            "agent_id": "x",
-            "agent_type": INGESTER,
-            "kind": "data_ingestion",
-            "performance": measured,
-        }
-        for number in range(outcomes):
-            bench.store.agents.record(fence, "", AgentOutcome(batch=str(number), succeeded=True, **known))
+        learn(bench, outcomes)
         (agent,) = bench.hire()
         return agent.specification.performance_targets
 
