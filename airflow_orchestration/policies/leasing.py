@@ -125,13 +125,6 @@ class LeaseDecision(Decision):
     action: LeaseAction
     reason: LeaseReason
 
-    @property
-    def waited(self) -> timedelta:
-        """How long it has taken until this turn, or nothing for who did not have to come to it."""
-        said: Mapping[str, Any] = self.evidence
-        seconds = said["since_asked_seconds"] if self.reason is LeaseReason.ITS_TURN else 0
-        return timedelta(seconds=seconds)
-
     def explanation(self) -> str:
         """Who needs what and why it has it or not, with what to do about it, for an error message."""
         said = self.evidence

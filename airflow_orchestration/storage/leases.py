@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from airflow_orchestration.domain.agent import ResourceRequirements
 from airflow_orchestration.policies.leasing import (
@@ -119,6 +119,13 @@ def queue_of(
 def called(decisions: Mapping[str, LeaseDecision]) -> list[str]:
     """Return those whose turn it is."""
     return [holder for holder, decision in decisions.items() if decision.reason is LeaseReason.ITS_TURN]
+
+
+def waited(decision: LeaseDecision) -> timedelta:
+    """Return how long it has taken until a turn; who holds its lease already did not have to come to it."""
+    said: Mapping[str, Any] = decision.evidence
+    seconds = said["since_asked_seconds"] if decision.reason is LeaseReason.ITS_TURN else 0
+    return timedelta(seconds=seconds)
 
 
 def most_for(tenant: str, capacities: Mapping[str, ResourceRequirements]) -> ResourceRequirements:

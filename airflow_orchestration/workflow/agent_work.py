@@ -24,7 +24,7 @@ from airflow_orchestration.exceptions import (
 )
 from airflow_orchestration.policies.leasing import LeaseAction, LeaseDecision
 from airflow_orchestration.storage.agent_records import AssignedAgent
-from airflow_orchestration.storage.leases import LeaseRequest
+from airflow_orchestration.storage.leases import LeaseRequest, waited
 from airflow_orchestration.storage.store import GateSnapshot
 from airflow_orchestration.workflow.agent_monitoring import AgentMonitor
 from airflow_orchestration.workflow.branch import (
@@ -70,7 +70,7 @@ class AgentAtWork:
         if decision.action is LeaseAction.WAIT:
             self.monitor.waiting(decision)
         elif decision.action is LeaseAction.GRANT:
-            self.monitor.started(decision.waited)
+            self.monitor.started(waited(decision))
         return decision
 
     def give_back(self) -> None:
