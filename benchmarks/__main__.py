@@ -17,6 +17,7 @@ from benchmarks import (
     ingest,
     late,
     overhead,
+    page,
     publish,
     trust,
     validation,
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[..., None]] = {
     "gates-thousand": gates_thousand.main,
     "agents-parse": agents_parse.main,
     "agents-choice": agents_choice.main,
+    "page": page.main,
 }
 
 name, *arguments = sys.argv[1:] or [""]

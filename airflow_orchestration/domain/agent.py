@@ -64,7 +64,7 @@ class QueuedBatch(Strict):
     id: Name | None = None
     """Unique in its queue; left out, its place there: `batch_1` for the first."""
     type: Name = DEFAULT_BATCH_TYPE
-    """`streaming` and `validation` may get an agent of their own; any other type needs none."""
+    """`streaming` of high complexity and `validation` say what their agent must be able to do; others do not."""
     capabilities: Annotated[tuple[Capability, ...], Field(min_length=1)] | None = None
     """What its agent must be able to do; left out, its type says it."""
     complexity: BatchComplexity = BatchComplexity.MEDIUM

@@ -11,7 +11,15 @@ from airflow_orchestration.domain.batch import ModeChoice, Priority
 from airflow_orchestration.domain.defaults import MAX_FEEDS
 from airflow_orchestration.domain.feed import checked_uri
 from airflow_orchestration.domain.problems import pydantic_problems
-from airflow_orchestration.domain.strict import IDENTIFIER, Floor, GracePeriod, Seconds, Share, Strict
+from airflow_orchestration.domain.strict import (
+    IDENTIFIER,
+    Floor,
+    GracePeriod,
+    Identifier,
+    Seconds,
+    Share,
+    Strict,
+)
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 
 MAX_CONF_BYTES = 1024 * 1024
@@ -31,14 +39,23 @@ class BatchConf(Strict):
     """A run may ask for more than the author did, never for less."""
     priority: Priority | None = None
 
+    @field_validator("required", mode="before")
+    @classmethod
+    def _only_true(cls, required: object) -> object:
+        if required is not None and required is not True:  # a literal would take 1 for true
+            raise ValueError(
+                "must be true, or left out: a run may ask for more than the author, never for less"
+            )
+        return required
+
     @field_validator("uri")
     @classmethod
     def _stays_below_its_root(cls, uri: str | None) -> str | None:
         return None if uri is None else checked_uri(uri)
 
 
-class RunConf(Strict):
-    """What a run may choose, inside the bounds that the author set."""
+class RunTerms(Strict):
+    """What may be different about a run, inside the bounds that the author set."""
 
     batches: Annotated[tuple[BatchConf, ...], Field(min_length=1, max_length=MAX_FEEDS)] | None = None
     """The feeds of this run; left out, all of them."""
@@ -52,6 +69,25 @@ class RunConf(Strict):
     """Seconds to wait for the others once the floor is reached."""
     quality_approve_at: Share | None = None
     """A feed below this score is run again."""
+
+    def said(self) -> dict[str, Any]:
+        """Return the fields that say something, as they are."""
+        values = {name: getattr(self, name) for name in RunTerms.model_fields}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Preset(RunTerms):
+    """Terms that go together, under a name that a run may choose."""
+
+    title: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    """What the trigger form calls it; left out, its name."""
+
+
+class RunConf(RunTerms):
+    """What a run chooses."""
+
+    preset: Identifier | None = None
+    """One of the pipeline file's `presets`; what conf says itself wins over it."""
 
 
 def read_conf(conf: object) -> RunConf:

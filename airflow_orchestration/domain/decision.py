@@ -32,9 +32,16 @@ class Decision:
         }
 
     def __str__(self) -> str:
-        shown = ", ".join(f"{name}={value}" for name, value in self.evidence.items() if _is_scalar(value))
+        shown = ", ".join(
+            f"{name}={_shown(value)}" for name, value in self.evidence.items() if _is_told(value)
+        )
         return f"{self.policy}: {self.action.value} because {self.reason.value} ({shown})"
 
 
-def _is_scalar(value: Json) -> bool:
-    return value is None or isinstance(value, str | int | float | bool)
+def _is_told(value: Json) -> bool:
+    return isinstance(value, str | int | float | bool)
+
+
+def _shown(value: Json) -> str:
+    """Write a number as a person reads it; the record has all of its digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

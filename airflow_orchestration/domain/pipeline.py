@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from airflow_orchestration.domain.batch import ModeChoice
-from airflow_orchestration.domain.conf import RunConf
+from airflow_orchestration.domain.conf import Preset, RunTerms
 from airflow_orchestration.domain.deadline import Deadline
 from airflow_orchestration.domain.defaults import (
     APPROVE_AT,
@@ -38,6 +38,8 @@ from airflow_orchestration.domain.strict import (
 
 MAX_SYNC_POINTS = 20
 MAX_DATASETS = 100
+MAX_PRESETS = 50
+"""Ours: what a list in the trigger form can show."""
 ALL_FEEDS = "feeds"
 """The sync point over all feeds, which every run has."""
 
@@ -191,8 +193,10 @@ class Pipeline(Strict):
     """Airflow's: a cron expression or a preset such as @daily; left out, runs are triggered."""
     owner: Annotated[str, Field(min_length=1, max_length=200)] = "airflow"
     tags: tuple[Annotated[str, Field(max_length=100)], ...] = ()
-    params: RunConf = RunConf()
+    params: RunTerms = RunTerms()
     """What a run does whose conf doesn't say: the defaults of the trigger form."""
+    presets: Annotated[dict[Identifier, Preset], Field(max_length=MAX_PRESETS)] = {}
+    """Terms that a run may choose by their name, over `params`; what its conf says itself wins."""
     pool: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     """The Airflow pool of all tasks of the pipeline, which must be there; left out, Airflow's default."""
     roots: dict[Identifier, str] = {}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 from airflow_orchestration.domain.aggregation import aggregate_problems, feed_problems
-from airflow_orchestration.domain.conf import BatchConf, RunConf
+from airflow_orchestration.domain.conf import BatchConf, RunConf, RunTerms
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.dependencies import cycle_in
 from airflow_orchestration.domain.feed import DATE_PLACEHOLDER, Feed
@@ -20,11 +19,15 @@ from airflow_orchestration.domain.merge_problems import merge_problems
 from airflow_orchestration.domain.output import output_problems
 from airflow_orchestration.domain.pipeline import ALL_FEEDS, DatasetTerms, Late, Pipeline, Sync
 from airflow_orchestration.domain.publish import Publish
+from airflow_orchestration.domain.run_terms import (
+    names_of,
+    preset_problems,
+    terms_of_run,
+    terms_problems,
+    unknown_root,
+)
 from airflow_orchestration.domain.strict import Strict
 from airflow_orchestration.exceptions import InputRefusedError, Problem
-
-MAX_NAMES = 20
-"""Ours: names that a message lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,8 @@ class RunSpec(Strict):
     run_date: date
     left_out: tuple[Feed, ...] = ()
     """The declared feeds that conf did not choose: this run does without them, and must say so."""
+    preset: str | None = None
+    """The preset that conf chose."""
     home: str | None = None
     """The folder of the run's tenant; None where an author may name any folder."""
 
@@ -113,31 +118,31 @@ def terms_of(pipeline: Pipeline, contracts: Sequence[Contract]) -> Mapping[str, 
 def resolve(pipeline: Pipeline, contracts: tuple[Contract, ...], conf: RunConf, run_date: date) -> RunSpec:
     """Apply a run's conf to a pipeline; raises `InputRefusedError` with every problem and its path.
 
-    What conf doesn't say, the pipeline's `params` do.
+    What conf doesn't say, its preset does, and after that the pipeline's `params`.
     """
-    said = {name: getattr(conf, name) for name in conf.model_fields_set if getattr(conf, name) is not None}
-    conf = pipeline.params.model_copy(update=said)
-    problems = list(_conf_problems(pipeline, conf))
+    terms = terms_of_run(pipeline, conf)
+    problems = [*preset_problems(pipeline, conf), *terms_problems(pipeline, terms)]
     if problems:
         raise InputRefusedError("conf", problems)
-    chosen = {batch.id: batch for batch in conf.batches or ()}
+    chosen = {batch.id: batch for batch in terms.batches or ()}
     left_out = tuple(feed for feed in pipeline.feeds if chosen and feed.id not in chosen)
     feeds = tuple(
         _overridden(feed, chosen.get(feed.id)) for feed in pipeline.feeds if not chosen or feed.id in chosen
     )
     changes: dict[str, object] = {
         "feeds": feeds,
-        "sync": _sync(pipeline.sync, conf, {feed.id for feed in feeds}),
+        "sync": _sync(pipeline.sync, terms, {feed.id for feed in feeds}),
     }
-    if conf.workflow_mode is not None:
-        changes["workflow_mode"] = conf.workflow_mode
-    if conf.quality_approve_at is not None:
-        changes["quality"] = pipeline.quality.model_copy(update={"approve_at": conf.quality_approve_at})
+    if terms.workflow_mode is not None:
+        changes["workflow_mode"] = terms.workflow_mode
+    if terms.quality_approve_at is not None:
+        changes["quality"] = pipeline.quality.model_copy(update={"approve_at": terms.quality_approve_at})
     return RunSpec(
         pipeline=pipeline.model_copy(update=changes),
         contracts=contracts,
         run_date=run_date,
         left_out=left_out,
+        preset=conf.preset,
     )
 
 
@@ -152,12 +157,14 @@ def structure_problems(pipeline: Pipeline) -> Iterator[Problem]:
             )
         root = (feed.uri or "").partition("/")[0]
         if root and root not in pipeline.roots:
-            yield _unknown_root(f"{path}.uri", root, pipeline)
+            yield unknown_root(f"{path}.uri", root, pipeline)
     yield from _dependency_problems(pipeline.feeds, "feeds")
     yield from feed_problems(pipeline.feeds)
     yield from _sync_problems(pipeline)
-    for problem in _conf_problems(pipeline, pipeline.params):
-        yield Problem(path=f"params.{problem.path}", message=problem.message)
+    declared = {"params": pipeline.params, **{f"presets.{name}": it for name, it in pipeline.presets.items()}}
+    for path, terms in declared.items():
+        for problem in terms_problems(pipeline, terms):
+            yield Problem(path=f"{path}.{problem.path}", message=problem.message)
 
 
 def contract_problems(pipeline: Pipeline, contracts: Sequence[Contract]) -> Iterator[Problem]:
@@ -169,7 +176,7 @@ def contract_problems(pipeline: Pipeline, contracts: Sequence[Contract]) -> Iter
         if contract is None:
             yield Problem(
                 path=f"feeds[{index}].dataset",
-                message=f"must be one of the contract's objects: {_some(known)}",
+                message=f"must be one of the contract's objects: {names_of(known)}",
             )
         else:
             yield from _column_problems(feed, contract, f"feeds[{index}].columns")
@@ -204,7 +211,7 @@ def _dataset_problems(pipeline: Pipeline, known: Mapping[str, Contract]) -> Iter
         yield from merge_problems(terms[name].merge, contract, prefixes[name])
         root = (terms[name].merge.trust.probes or "").partition("/")[0]
         if root and root not in pipeline.roots:
-            yield _unknown_root(f"{prefixes[name]}merge.trust.probes", root, pipeline)
+            yield unknown_root(f"{prefixes[name]}merge.trust.probes", root, pipeline)
         yield from _publish_problems(terms[name].publish, contract, prefixes[name])
         first = tables.setdefault(f"{terms[name].publish.conn_id} {terms[name].publish.table}", name)
         if first != name:
@@ -260,114 +267,18 @@ def _sync_problems(pipeline: Pipeline) -> Iterator[Problem]:
                 yield Problem(path=f"{path}.feeds[{index}]", message=f"{feed_id!r} stands here twice")
 
 
-def _conf_problems(pipeline: Pipeline, conf: RunConf) -> Iterator[Problem]:
-    declared = {feed.id: feed for feed in pipeline.feeds}
-    chosen: dict[str, int] = {}
-    for index, batch in enumerate(conf.batches or ()):
-        path = f"batches[{index}]"
-        first = chosen.setdefault(batch.id, index)
-        if batch.id not in declared:
-            yield Problem(path=f"{path}.id", message=f"there is no feed {batch.id!r} in this pipeline")
-        elif first != index:
-            yield Problem(path=f"{path}.id", message=f"{batch.id!r} already stands at batches[{first}]")
-        root = (batch.uri or "").partition("/")[0]
-        if root and root not in pipeline.roots:
-            yield _unknown_root(f"{path}.uri", root, pipeline)
-        if root and batch.id in declared and declared[batch.id].uri is None:
-            yield Problem(
-                path=f"{path}.uri", message="is of no use: this feed is read from no file; leave it out"
-            )
-    if chosen:
-        yield from _left_out_problems(declared, set(chosen))
-    yield from _bound_problems(pipeline, conf)
-
-
-def _left_out_problems(declared: dict[str, Feed], chosen: set[str]) -> Iterator[Problem]:
-    for feed in declared.values():
-        if feed.required and feed.id not in chosen:
-            yield Problem(path="batches", message=f"leaves out {feed.id!r}, which the pipeline requires")
-        for needed in feed.depends_on:
-            if feed.id in chosen and needed not in chosen:
-                yield Problem(
-                    path="batches", message=f"leaves out {needed!r}, on which {feed.id!r} depends; add it"
-                )
-
-
-def _bound_problems(pipeline: Pipeline, conf: RunConf) -> Iterator[Problem]:
-    bounds, sync = pipeline.conf_bounds, pipeline.sync
-    if conf.sync_deadline is not None:
-        yield from _deadline_problems(conf.sync_deadline, bounds.max_sync_deadline or sync.deadline)
-    lowest = sync.floor if bounds.min_sync_floor is None else bounds.min_sync_floor
-    if conf.sync_floor is not None and conf.sync_floor < lowest:
-        yield Problem(
-            path="sync_floor", message=f"is {conf.sync_floor:g}, the author allows no less than {lowest:g}"
-        )
-    if conf.sync_grace_period is not None:
-        yield from _grace_problems(pipeline, conf.sync_grace_period)
-    if conf.quality_approve_at is not None:
-        yield from _quality_problems(pipeline, conf.quality_approve_at)
-
-
-def _deadline_problems(asked: float, longest: float | str) -> Iterator[Problem]:
-    if isinstance(longest, str):
-        message = f"is {asked:g} s, the author waits until {longest}; leave it out"
-        yield Problem(path="sync_deadline", message=message)
-    elif asked > longest:
-        yield Problem(path="sync_deadline", message=f"is {asked:g} s, the author allows {longest:g} s")
-
-
-def _grace_problems(pipeline: Pipeline, asked: float) -> Iterator[Problem]:
-    """Any grace period opens the gate earlier than none, so an author without one has allowed none."""
-    bound = pipeline.conf_bounds.min_sync_grace_period
-    shortest = pipeline.sync.grace_period if bound is None else bound
-    if shortest is None:
-        yield Problem(
-            path="sync_grace_period",
-            message=f"is {asked:g} s, the author declares no grace period; leave it out to wait for the deadline",
-        )
-    elif asked < shortest:
-        yield Problem(
-            path="sync_grace_period",
-            message=f"is {asked:g} s, the author allows no less than {shortest:g} s",
-        )
-
-
-def _quality_problems(pipeline: Pipeline, asked: float) -> Iterator[Problem]:
-    bound, quality = pipeline.conf_bounds.min_quality, pipeline.quality
-    lowest = quality.approve_at if bound is None else bound
-    if asked < lowest:
-        yield Problem(
-            path="quality_approve_at", message=f"is {asked:g}, the author allows no less than {lowest:g}"
-        )
-    elif asked < quality.fail_below:
-        yield Problem(
-            path="quality_approve_at",
-            message=f"is {asked:g}, below the pipeline's fail_below {quality.fail_below:g}",
-        )
-
-
-def _unknown_root(path: str, root: str, pipeline: Pipeline) -> Problem:
-    return Problem(path=path, message=f"{root!r} is no declared root; these are: {_some(pipeline.roots)}")
-
-
-def _some(names: Iterable[str]) -> str:
-    """The first names: each feed may have a problem, and a file may have thousands of names."""
-    known = list(islice(names, MAX_NAMES + 1))
-    return ", ".join([*known[:MAX_NAMES], *(["..."] if len(known) > MAX_NAMES else [])])
-
-
 def _overridden(feed: Feed, batch: BatchConf | None) -> Feed:
     if batch is None:
         return feed
     return feed.model_copy(update=batch.model_dump(exclude_none=True, exclude={"id"}))
 
 
-def _sync(sync: Sync, conf: RunConf, feeds: set[str]) -> Sync:
+def _sync(sync: Sync, terms: RunTerms, feeds: set[str]) -> Sync:
     """The author's terms with the conf's, and sync points with the run's feeds only."""
     asked = {
-        "deadline": conf.sync_deadline,
-        "floor": conf.sync_floor,
-        "grace_period": conf.sync_grace_period,
+        "deadline": terms.sync_deadline,
+        "floor": terms.sync_floor,
+        "grace_period": terms.sync_grace_period,
     }
     points = {
         name: point.model_copy(

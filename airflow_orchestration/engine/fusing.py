@@ -16,6 +16,7 @@ import duckdb
 
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.merge import Merge
+from airflow_orchestration.engine.disagreeing import Examples, disagreements
 from airflow_orchestration.engine.joining import Joined
 from airflow_orchestration.engine.key_ranges import key_ranges
 from airflow_orchestration.engine.part import PARQUET
@@ -51,7 +52,8 @@ class Fused:
 
     `published`: rows whose primary source a feed is; `superseded`: its other rows. `compared`: rows in
     which at least two sources have a value of an attribute; `disagreements`: rows in which it is in conflict.
-    `completeness`: share of attributes' cells that aren't null.
+    `completeness`: share of attributes' cells that aren't null. `examples`: the first conflicts of an attribute by
+    key, as `engine.disagreeing` tells them.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class Fused:
     disagreements: dict[str, int]
     compared: dict[str, int]
     completeness: float
+    examples: Examples
 
 
 def fuse(
@@ -71,13 +74,14 @@ def fuse(
     scratch: Path,
     trust: TrustModel | None = None,
     only_keys: Path | None = None,
+    examples: int = 0,
     memory_mb: int = MEMORY_MB,
     threads: int = THREADS,
 ) -> Fused:
     """Merge staged files into `merged.parquet` in `scratch`.
 
     `trust` is what strategy `trust` knows of the sources. With `only_keys`, a file with the contract's key
-    columns, only rows with these keys take part. Raises `ValueError` without sources, and `FeedError` for
+    columns, only rows with these keys take part. `examples` is how many conflicts are told of an attribute. Raises `ValueError` without sources, and `FeedError` for
     a source in which a key is null or stands twice.
     """
     if not sources:
@@ -97,7 +101,7 @@ def fuse(
     form: Callable[[Terms], Form] = Joined if len(ordered) <= JOINED_SOURCES else Stacked
     readable = [source.path for source in ordered] + ([terms.only_keys] if terms.only_keys else [])
     with sandbox(readable=readable, scratch=scratch, memory_mb=memory_mb, threads=threads) as connection:
-        return _Fusion(connection, terms, form).run(scratch / "merged.parquet", memory_mb)
+        return _Fusion(connection, terms, form, examples).run(scratch / "merged.parquet", memory_mb)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,7 @@ class _Fusion:
     connection: duckdb.DuckDBPyConnection
     terms: Terms
     form: Callable[[Terms], Form]
+    examples: int
 
     def run(self, target: Path, memory_mb: int) -> Fused:
         """Fill the table, see that nobody's rows were lost or doubled, count, and write the file."""
@@ -115,7 +120,7 @@ class _Fusion:
             raise self._unfit()
         fused = self._counted(target, dict(zip(self.terms.feeds, rows_in, strict=True)))
         self._one(f"COPY ({rendered(self.terms, form)}) TO {literal(target)} {PARQUET}")
-        return fused
+        return replace(fused, examples=self._examples(fused))
 
     def _filled(self, rows: int, memory_mb: float) -> Form:
         """Merge part by part, and anew in smaller parts when one was larger than it looked."""
@@ -171,7 +176,16 @@ class _Fusion:
             disagreements=dict(zip(names, self._sums("_d{}"), strict=True)),
             compared=dict(zip(names, self._sums("_n{} > 1"), strict=True)),
             completeness=filled / (rows * len(names)) if rows and names else 1.0,
+            examples={},
         )
+
+    def _examples(self, fused: Fused) -> Examples:
+        """To show some is not worth a merge: it goes without them when the memory is short."""
+        disputed = [name for name, rows in fused.disagreements.items() if rows]
+        try:
+            return disagreements(self.connection, self.terms, disputed, self.examples)
+        except duckdb.OutOfMemoryException:
+            return {}
 
     def _sums(self, condition: str) -> list[int]:
         """Count the rows for which a condition on an attribute holds, attribute by attribute."""

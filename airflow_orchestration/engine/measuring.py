@@ -20,7 +20,7 @@ import duckdb
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.quality_rule import Metric, QualityRule, RuleResult, Severity
 from airflow_orchestration.engine.checking import MARKED, SQL_TYPES, marked
-from airflow_orchestration.engine.expressions import checked_query
+from airflow_orchestration.engine.expressions import Expression, checked_query
 from airflow_orchestration.engine.sqltext import identifier, identifiers, literal
 from airflow_orchestration.engine.value_rules import is_broken
 from airflow_orchestration.exceptions import ExpressionError, FeedError
@@ -154,19 +154,25 @@ def _repeated(columns: Sequence[str]) -> str:
     return f"(count(*) FILTER ({filled}) - count(DISTINCT {together}) FILTER ({filled}))"
 
 
+def query_of(
+    connection: duckdb.DuckDBPyConnection, rule: QualityRule, types: Mapping[str, str]
+) -> Expression:
+    """Check the query of a rule over columns of these types; raises `ExpressionError`."""
+    found = checked_query(
+        connection, rule.query or "", types, column=rule.columns[0] if rule.columns else None
+    )
+    if not _NUMBERS.fullmatch(found.type):
+        raise ExpressionError(f"gives a {found.type}; write one that gives a number, or true or false.")
+    return found
+
+
 def _query(
     connection: duckdb.DuckDBPyConnection, feed_id: str, rule: QualityRule, types: Mapping[str, str]
 ) -> _Aggregate:
-    column = rule.columns[0] if rule.columns else None
     try:
-        found = checked_query(connection, rule.query or "", types, column=column)
+        found = query_of(connection, rule, types)
     except ExpressionError as error:
         raise FeedError(f"{feed_id}: the query of the contract's rule {rule.name!r} {error}") from None
-    if not _NUMBERS.fullmatch(found.type):
-        raise FeedError(
-            f"{feed_id}: the query of the contract's rule {rule.name!r} gives a {found.type}; write one that gives "
-            "a number, or true or false."
-        )
     return _Aggregate(sql=f"{found.sql}::DOUBLE", columns=found.columns)
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
 from airflow_orchestration.domain.agent import AgentOutcome
 from airflow_orchestration.insights.agent_targets import WorkDone, batches_of, work_done
 from airflow_orchestration.policies.agent_success import HISTORY_DAYS, AgentSuccess, Experience
-from airflow_orchestration.storage.agent_records import NO_TASK, AssignedAgent
+from airflow_orchestration.storage.agent_records import CREATION, NO_TASK, AssignedAgent
 from airflow_orchestration.storage.store import Event, RunKey, Store
 
 SELECTION, ORDER = "agent_selection", "agent_order"
 """The policies whose recorded decisions are read."""
-CREATION = "dynamic_data_processing_agent_creation"
 OUTSIDE_ROUNDS = 0
 """Where the agents of a queue stand."""
 
@@ -40,8 +39,6 @@ _STATES: Mapping[str, AgentState] = {
     "agent_started": AgentState.WORKING,
     "agent_progress": AgentState.WORKING,
 }
-EVENTS = frozenset({*_STATES, END})
-"""What an agent tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +54,9 @@ class Candidate:
     missing: tuple[str, ...]
 
 
+_CANDIDATE = tuple(one.name for one in fields(Candidate))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """The recorded decision that led to an agent: its reason, and everybody who was compared, best first."""
@@ -64,6 +64,11 @@ class Choice:
     reason: str
     score: float | None
     candidates: tuple[Candidate, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        candidates = [{name: getattr(one, name) for name in _CANDIDATE} for one in self.candidates]
+        return {"reason": self.reason, "score": self.score, "candidates": candidates}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +96,12 @@ class AgentSeen:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain data."""
-        return {**asdict(self), "work": None if self.work is None else self.work.as_json()}
+        told = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {
+            **told,
+            "choice": None if self.choice is None else self.choice.as_json(),
+            "work": None if self.work is None else self.work.as_json(),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,12 +149,13 @@ def run_agents(store: Store, key: RunKey) -> tuple[RoundAgents, ...]:
     return tuple(one for one in found if one.agents or one.failures)
 
 
-def leaderboard(store: Store, tenant: str) -> tuple[Standing, ...]:
+def leaderboard(store: Store, tenant: str, dag_ids: Collection[str] | None = None) -> tuple[Standing, ...]:
     """Return what the agents of a tenant have shown, by kind of work, the most reliable type first.
 
     :param tenant: empty for work of no tenant.
+    :param dag_ids: with these, what was done in other Dags does not count.
     """
-    learned = AgentSuccess().learn(store.agents.history(tenant, days=HISTORY_DAYS))
+    learned = AgentSuccess().learn(store.agents.history(tenant, days=HISTORY_DAYS, dag_ids=dag_ids))
     standings = [
         Standing(
             agent_type=agent_type,
@@ -162,6 +173,7 @@ class _Course:
     """What is recorded of a run; an agent's id is its own in the whole of it."""
 
     events: Sequence[Event]
+    """What agents told last of each kind, and what was told when they were made."""
     decisions: Sequence[tuple[int, Mapping[str, Any]]]
     told: Mapping[str, Sequence[Event]]
     """Events by agent."""
@@ -170,15 +182,15 @@ class _Course:
 
     @classmethod
     def of(cls, store: Store, key: RunKey) -> _Course:
-        events = store.timeline(key)
+        events = store.agents.told(key)
         told: defaultdict[str, list[Event]] = defaultdict(list)
         for event in events:
-            if event.event in EVENTS:
+            if event.event != CREATION:
                 told[str(event.detail["agent"])].append(event)
         outcomes: defaultdict[str, list[AgentOutcome]] = defaultdict(list)
         for _, outcome in store.agents.outcomes(key):
             outcomes[outcome.agent_id].append(outcome)
-        return cls(events=events, decisions=store.decisions(key), told=told, outcomes=outcomes)
+        return cls(events=events, decisions=store.agents.decided(key), told=told, outcomes=outcomes)
 
     def decided(self, round_number: int, policy: str) -> list[Mapping[str, Any]]:
         """The decisions of a policy in a round, oldest first."""

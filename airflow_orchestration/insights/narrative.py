@@ -15,6 +15,8 @@ MOST_BATCHES = 5
 WORTH_TELLING_SECONDS = 0.1
 """Ours: a shorter wait for resources is none to a person."""
 MILLICORES, GIB_IN_MB = 1000, 1024
+NOUNS = frozenset({"agents", "asked", "failed", "finished", "gate", "measured", "quality", "unusual"})
+"""Words of `sentence` that the rest of the story does not go on from."""
 RESOURCES = ("cpu_millicores", "memory_mb", "connections")
 
 
@@ -22,6 +24,14 @@ def sentence(event: Event) -> tuple[str, str]:
     """Return what happened in a word, and the rest of the story."""
     teller = _TELLERS.get(event.event)
     return teller(event.detail) if teller else (event.event, "")
+
+
+def line(event: Event) -> str:
+    """Return what happened in one line."""
+    word, rest = sentence(event)
+    if not rest:
+        return word.replace("_", " ")
+    return f"{word}: {rest}" if word in NOUNS else f"{word} {rest}"
 
 
 def _analyzed(detail: Detail) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from airflow_orchestration.domain.agent import (
     Capability,
     QueuedBatch,
 )
+from airflow_orchestration.domain.batch import BatchType
 from airflow_orchestration.domain.decision import Decision, Json
 from airflow_orchestration.domain.defaults import COORDINATE_ABOVE
 
@@ -50,6 +51,8 @@ class AgentRequirementsFacts:
     """The batches that wait."""
 
     batches: tuple[QueuedBatch, ...]
+    general: Capability | None = None
+    """What an agent needs for a batch that demands nothing; None where such a batch is done without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,24 +68,33 @@ class AgentRequirementsDecision(Decision):
 class AgentRequirements:
     """A specialist for each demanding batch, and somebody to coordinate them when they are many (SEED 26).
 
-    A batch that names capabilities gets an agent with exactly these, whatever its type.
+    A batch that names capabilities gets an agent with exactly these, whatever its type. The document leaves all
+    other batches to the branches that are there anyway; where there are none, each of them gets an agent too.
 
     >>> stream = QueuedBatch(type="streaming", complexity=BatchComplexity.HIGH, deadline=60)
     >>> facts = AgentRequirementsFacts(batches=(stream, QueuedBatch(type="validation"), QueuedBatch()))
     >>> decision = AgentRequirements().evaluate(facts)
     >>> [(need.capabilities_needed[0].value, need.sla_seconds) for need in decision.requirements]
     [('data_ingestion', 60), ('data_validation', 400)]
+    >>> alone = AgentRequirementsFacts(batches=facts.batches, general=Capability.DATA_AGGREGATION)
+    >>> [need.capabilities_needed[0].value for need in AgentRequirements().evaluate(alone).requirements][2]
+    'data_aggregation'
     """
 
     def evaluate(self, facts: AgentRequirementsFacts) -> AgentRequirementsDecision:
         """List the agents that the queue needs."""
         found = [(batch, _specialist(batch)) for batch in facts.batches]
-        specialists = tuple(
+        left = [batch for batch, need in found if need is None]
+        general = facts.general
+        if general is not None:
+            found = [
+                (batch, need or _named(batch, (_asked_by_type(batch) or general,))) for batch, need in found
+            ]
+        needed = tuple(
             need.model_copy(update={"batch": batch.id}) for batch, need in found if need is not None
         )
-        without = Counter(batch.type for batch, need in found if need is None)
-        action, reason = self._verdict(facts, specialists)
-        requirements = coordinated(specialists)
+        action, reason = self._verdict(facts, needed)
+        requirements = coordinated(needed)
         return AgentRequirementsDecision(
             policy="agent_requirements",
             action=action,
@@ -90,21 +102,22 @@ class AgentRequirements:
             requirements=requirements,
             evidence={
                 "batches": len(facts.batches),
-                "specialists": len(specialists),
-                "coordinators": len(requirements) - len(specialists),
+                "specialists": len(facts.batches) - len(left),
+                "general": len(left) if general else 0,
+                "coordinators": len(requirements) - len(needed),
                 "coordinate_above": COORDINATE_ABOVE,
-                "without_agent": _sorted_counts(without),
+                "without_agent": {} if general else _sorted_counts(Counter(batch.type for batch in left)),
             },
         )
 
     def _verdict(
-        self, facts: AgentRequirementsFacts, specialists: tuple[AgentRequirement, ...]
+        self, facts: AgentRequirementsFacts, needed: tuple[AgentRequirement, ...]
     ) -> tuple[AgentRequirementsAction, AgentRequirementsReason]:
         if not facts.batches:
             return AgentRequirementsAction.CREATE_NONE, AgentRequirementsReason.QUEUE_EMPTY
-        if not specialists:
+        if not needed:
             return AgentRequirementsAction.CREATE_NONE, AgentRequirementsReason.NO_BATCH_NEEDS_ONE
-        if len(specialists) > COORDINATE_ABOVE:
+        if len(needed) > COORDINATE_ABOVE:
             return AgentRequirementsAction.CREATE_AGENTS, AgentRequirementsReason.MANY_SPECIALISTS
         return AgentRequirementsAction.CREATE_AGENTS, AgentRequirementsReason.FEW_SPECIALISTS
 
@@ -147,6 +160,11 @@ def _specialist(batch: QueuedBatch) -> AgentRequirement | None:
             sla_seconds=batch.deadline or VALIDATION_SLA_SECONDS,
         )
     return None
+
+
+def _asked_by_type(batch: QueuedBatch) -> Capability | None:
+    """A type in the words of a pipeline says what is needed: `data_transformation`."""
+    return Capability(batch.type) if batch.type in set(BatchType) else None
 
 
 def _named(batch: QueuedBatch, capabilities: tuple[Capability, ...]) -> AgentRequirement:

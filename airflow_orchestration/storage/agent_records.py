@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_orchestration.domain.agent import NO_TENANT, AgentOutcome, AgentSpecification, WorkDay
 
 if TYPE_CHECKING:
-    from airflow_orchestration.storage.store import Fence, RunKey
+    from airflow_orchestration.storage.store import Event, Fence, RunKey
 
 NO_TASK = -1
 """The position of a coordinator."""
+CREATION = "dynamic_data_processing_agent_creation"
+TOLD = frozenset({"agent_waiting", "agent_started", "agent_progress", "agent_finished"})
+"""What an agent tells to the timeline, each with its id as `agent`."""
+DECIDED = frozenset({"agent_selection", "agent_order"})
+"""The policies that decide about agents."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +72,18 @@ class AgentRecords(Protocol):
         """Every outcome of a run with its round, in the order in which they were recorded."""
         ...
 
-    def history(self, tenant: str, *, days: int) -> Sequence[WorkDay]:
+    def decided(self, key: RunKey) -> Sequence[tuple[int, Mapping[str, Any]]]:
+        """The decisions about agents of a run (`DECIDED`), each with its round, oldest first."""
+        ...
+
+    def told(self, key: RunKey) -> Sequence[Event]:
+        """The last event of each kind in `TOLD` of each agent, and every `CREATION`, in the order of the timeline."""
+        ...
+
+    def history(self, tenant: str, *, days: int, dag_ids: Collection[str] | None = None) -> Sequence[WorkDay]:
         """What the work of the last `days` days teaches a tenant, by type, kind and day, in that order.
 
-        Days are those of UTC by the store's clock; today is one of them.
+        With `dag_ids` only work in these Dags counts. Days are those of UTC by the store's clock; today is one of them.
         """
         ...
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow_orchestration.domain.agent import AgentOutcome, WorkDay
-from airflow_orchestration.storage.agent_records import AssignedAgent, agent_as_json, agent_of, in_order
+from airflow_orchestration.storage.agent_records import (
+    CREATION,
+    DECIDED,
+    TOLD,
+    AssignedAgent,
+    agent_as_json,
+    agent_of,
+    in_order,
+)
 from airflow_orchestration.storage.rows import json_text
-from airflow_orchestration.storage.store import Fence, RunKey, WorkUnit
+from airflow_orchestration.storage.store import Event, Fence, RunKey, WorkUnit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,17 +32,19 @@ class _Recorded:
 
 
 class MemoryAgentRecords:
-    """Keeps agents and outcomes. `fenced` holds a claim; `clock` and `decisions` are the store's."""
+    """Keeps agents and outcomes. `fenced` holds a claim; the others are the store's."""
 
     def __init__(
         self,
         fenced: Callable[[Fence], AbstractContextManager[object]],
         clock: Callable[[], datetime],
         decisions: Callable[[RunKey], Sequence[tuple[int, Mapping[str, Any]]]],
+        timeline: Callable[[RunKey], Sequence[Event]],
     ) -> None:
         self._fenced = fenced
         self._clock = clock
         self._decisions = decisions
+        self._timeline = timeline
         self._agents: dict[WorkUnit, Sequence[AssignedAgent]] = {}
         self._recorded: dict[tuple[WorkUnit, str], _Recorded] = {}
 
@@ -81,11 +91,28 @@ class MemoryAgentRecords:
         known = list(self._recorded.items())
         return [(unit.round, one.outcome) for (unit, _), one in known if unit.run == key]
 
-    def history(self, tenant: str, *, days: int) -> Sequence[WorkDay]:
+    def decided(self, key: RunKey) -> Sequence[tuple[int, Mapping[str, Any]]]:
+        """The decisions about agents of a run, each with its round."""
+        return [(number, one) for number, one in self._decisions(key) if one["policy"] in DECIDED]
+
+    def told(self, key: RunKey) -> Sequence[Event]:
+        """What each agent told last of each kind, and what was told when they were made."""
+        last: dict[tuple[str, object], int] = {}
+        events = self._timeline(key)
+        for place, event in enumerate(events):
+            if event.event in TOLD:
+                last[event.event, event.detail["agent"]] = place
+            elif event.event == CREATION:
+                last[event.event, place] = place
+        return [events[place] for place in sorted(last.values())]
+
+    def history(self, tenant: str, *, days: int, dag_ids: Collection[str] | None = None) -> Sequence[WorkDay]:
         """What the work of the last days teaches, by type, kind and day."""
         today = self._clock().astimezone(UTC).date()
         found: defaultdict[tuple[str, str, int], list[AgentOutcome]] = defaultdict(list)
-        for one in list(self._recorded.values()):
+        for (unit, _), one in list(self._recorded.items()):
+            if dag_ids is not None and unit.run.dag_id not in dag_ids:
+                continue
             days_ago = (today - one.at.astimezone(UTC).date()).days
             if one.tenant == tenant and days_ago < days:
                 found[one.outcome.agent_type, one.outcome.kind, days_ago].append(one.outcome)

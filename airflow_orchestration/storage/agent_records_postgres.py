@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from airflow_orchestration.domain.agent import AgentOutcome, AgentPerformance, W
 from airflow_orchestration.storage import rows
 from airflow_orchestration.storage.agent_records import AssignedAgent, agent_as_json, agent_of, in_order
 from airflow_orchestration.storage.sql_file import statements
-from airflow_orchestration.storage.store import Fence, RunKey
+from airflow_orchestration.storage.store import Event, Fence, RunKey
 
 _SQL = statements("agents.sql")
 
@@ -77,10 +77,23 @@ class PostgresAgentRecords:
             found = cursor.execute(_SQL["agent_outcomes"], rows.of_run(key)).fetchall()
         return [(row["round"], _outcome(row)) for row in found]
 
-    def history(self, tenant: str, *, days: int) -> Sequence[WorkDay]:
-        """What the work of the last days teaches, by type, kind and day."""
+    def decided(self, key: RunKey) -> Sequence[tuple[int, Mapping[str, Any]]]:
+        """The decisions about agents of a run, each with its round."""
         with self._transaction() as cursor:
-            found = cursor.execute(_SQL["agent_history"], {"tenant": tenant, "days": days}).fetchall()
+            found = cursor.execute(_SQL["decided_about_agents"], rows.of_run(key)).fetchall()
+        return [(row["round"], row["decision"]) for row in found]
+
+    def told(self, key: RunKey) -> Sequence[Event]:
+        """What each agent told last of each kind, and what was told when they were made."""
+        with self._transaction() as cursor:
+            found = cursor.execute(_SQL["told_by_agents"], rows.of_run(key)).fetchall()
+        return [Event(**row) for row in found]
+
+    def history(self, tenant: str, *, days: int, dag_ids: Collection[str] | None = None) -> Sequence[WorkDay]:
+        """What the work of the last days teaches, by type, kind and day."""
+        asked = {"tenant": tenant, "days": days, "dag_ids": None if dag_ids is None else list(dag_ids)}
+        with self._transaction() as cursor:
+            found = cursor.execute(_SQL["agent_history"], asked).fetchall()
         return [WorkDay(**row) for row in found]
 
 

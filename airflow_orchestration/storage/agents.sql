@@ -43,8 +43,33 @@ FROM orchestration.agent_outcome
 WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
 ORDER BY recorded_at, round, unit, batch;
 
+-- name: decided_about_agents
+-- Read the decisions about agents of a run, oldest first.
+SELECT round, decision FROM orchestration.decision
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND decision ->> 'policy' IN ('agent_selection', 'agent_order')
+ORDER BY id;
+
+-- name: told_by_agents
+-- Read what each agent of a run told last of each kind, and what was told when they were made, in the order of the timeline.
+SELECT at, round, event, detail FROM (
+    SELECT told.*
+    FROM orchestration.agents_of_round AS made
+    CROSS JOIN LATERAL jsonb_array_elements(made.agents) AS agent
+    CROSS JOIN unnest(ARRAY['agent_waiting', 'agent_started', 'agent_progress', 'agent_finished']) AS kind
+    CROSS JOIN LATERAL (
+        SELECT id, at, round, event, detail FROM orchestration.timeline
+        WHERE dag_id = made.dag_id AND run_id = made.run_id
+          AND detail ->> 'agent' = agent ->> 'agent_id' AND event = kind
+          AND event IN ('agent_waiting', 'agent_started', 'agent_progress', 'agent_finished')
+        ORDER BY id DESC LIMIT 1) AS told
+    WHERE made.dag_id = %(dag_id)s AND made.run_id = %(run_id)s
+    UNION ALL
+    SELECT id, at, round, event, detail FROM orchestration.timeline
+    WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND event = 'dynamic_data_processing_agent_creation') AS found
+ORDER BY id;
+
 -- name: agent_history
--- What the agents of a tenant did on each of the last days by UTC, today's included, by type, kind and day.
+-- What the agents of a tenant did, in all Dags or in some, on each of the last days by UTC, today's included.
 SELECT agent_type, kind,
        (statement_timestamp() AT TIME ZONE 'UTC')::date - (recorded_at AT TIME ZONE 'UTC')::date AS days_ago,
        count(*) FILTER (WHERE succeeded) AS successes,
@@ -57,5 +82,6 @@ SELECT agent_type, kind,
 FROM orchestration.agent_outcome
 WHERE tenant = %(tenant)s
   AND recorded_at >= date_trunc('day', statement_timestamp(), 'UTC') - (%(days)s - 1) * interval '24 hours'
+  AND (%(dag_ids)s::text[] IS NULL OR dag_id = ANY (%(dag_ids)s))
 GROUP BY agent_type, kind, days_ago
 ORDER BY agent_type COLLATE "C", kind COLLATE "C", days_ago;

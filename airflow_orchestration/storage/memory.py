@@ -73,7 +73,7 @@ class MemoryStore:
         self.trust = MemoryTrust(self._fenced, self.run)
         self.leases = MemoryLeases(clock)
         self.registry = MemoryRegistry(clock)
-        self.agents = MemoryAgentRecords(self._fenced, clock, self.decisions)
+        self.agents = MemoryAgentRecords(self._fenced, clock, self.decisions, self.timeline)
 
     def claim(self, unit: WorkUnit, attempt: Attempt) -> Fence:
         """Take the right to write for a unit; raises `FencedError` when this attempt is the stale one."""

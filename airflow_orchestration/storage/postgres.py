@@ -22,6 +22,8 @@ from airflow_orchestration.storage import events, rows
 from airflow_orchestration.storage.agent_records_postgres import PostgresAgentRecords
 from airflow_orchestration.storage.leases_postgres import PostgresLeases
 from airflow_orchestration.storage.migrating import check_ready
+from airflow_orchestration.storage.overview import Overview
+from airflow_orchestration.storage.readings import Readings
 from airflow_orchestration.storage.registry_postgres import PostgresRegistry
 from airflow_orchestration.storage.shared import (
     ENOUGH_SUCCESSES,
@@ -70,6 +72,8 @@ class PostgresStore:
         self.leases = PostgresLeases(self._transaction)
         self.registry = PostgresRegistry(self._transaction)
         self.agents = PostgresAgentRecords(self._fenced, self._transaction)
+        self.readings = Readings(self._transaction)
+        self.overview = Overview(self._transaction)
 
     def __enter__(self) -> Self:
         return self

@@ -33,6 +33,7 @@ from airflow_orchestration.storage.publication import (
     published_as,
     version_of,
 )
+from airflow_orchestration.storage.quarantine import PublishedQuarantine
 from airflow_orchestration.storage.store import RunKey
 from airflow_orchestration.storage.target import SQL, Target
 
@@ -50,6 +51,11 @@ class Publisher:
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
+
+    @property
+    def quarantine(self) -> PublishedQuarantine:
+        """The rows that were put aside of what was published."""
+        return PublishedQuarantine(self._open)
 
     def preflight(self, publish: Publish, contract: Contract) -> None:
         """Raise `InputRefusedError` with everything that would keep a publication from its table.

@@ -212,16 +212,16 @@ ORDER BY id;
 -- Record the merge of a dataset in a round, unless this epoch or a newer one did; no row means that it did.
 INSERT INTO orchestration.merge AS known
     (dag_id, run_id, round, dataset, epoch, staged_uri, staged_sha256, staged_bytes, staged_rows, content_sha256,
-     decision, published, superseded, disagreements, compared, completeness)
+     decision, published, superseded, disagreements, compared, completeness, examples)
 VALUES (%(dag_id)s, %(run_id)s, %(round)s, %(dataset)s, %(epoch)s,
         %(staged_uri)s, %(staged_sha256)s, %(staged_bytes)s, %(staged_rows)s, %(content_sha256)s,
-        %(decision)s, %(published)s, %(superseded)s, %(disagreements)s, %(compared)s, %(completeness)s)
+        %(decision)s, %(published)s, %(superseded)s, %(disagreements)s, %(compared)s, %(completeness)s, %(examples)s)
 ON CONFLICT (dag_id, run_id, round, dataset) DO UPDATE
 SET epoch = excluded.epoch, staged_uri = excluded.staged_uri, staged_sha256 = excluded.staged_sha256,
     staged_bytes = excluded.staged_bytes, staged_rows = excluded.staged_rows,
     content_sha256 = excluded.content_sha256, decision = excluded.decision, published = excluded.published,
     superseded = excluded.superseded, disagreements = excluded.disagreements, compared = excluded.compared,
-    completeness = excluded.completeness, merged_at = excluded.merged_at
+    completeness = excluded.completeness, examples = excluded.examples, merged_at = excluded.merged_at
 WHERE known.epoch < excluded.epoch
 RETURNING round;
 

@@ -273,6 +273,7 @@ def of_merge(record: MergeRecord) -> dict[str, Any]:
         "disagreements": as_json(record.disagreements),
         "compared": as_json(record.compared),
         "completeness": record.completeness,
+        "examples": as_json(record.examples),
     }
 
 
@@ -294,4 +295,5 @@ def merge_of(row: Row) -> MergeRecord:
         disagreements=row["disagreements"],
         compared=row["compared"],
         completeness=row["completeness"],
+        examples=row["examples"],
     )

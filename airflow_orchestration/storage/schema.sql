@@ -34,19 +34,26 @@ COMMENT ON TABLE orchestration.claim IS 'Who may write for a work unit: the exec
 -- Runs and rounds
 
 CREATE TABLE orchestration.run (
-    dag_id      text NOT NULL,
-    run_id      text NOT NULL,
-    spec        jsonb,
-    mode        jsonb,
-    started_at  timestamptz,
-    state       text CHECK (state IN ('published', 'published_degraded', 'not_published')),
-    manifest    jsonb,
-    finished_at timestamptz,
+    dag_id         text NOT NULL,
+    run_id         text NOT NULL,
+    spec           jsonb,
+    mode           jsonb,
+    started_at     timestamptz,
+    state          text CHECK (state IN ('published', 'published_degraded', 'not_published')),
+    manifest       jsonb,
+    finished_at    timestamptz,
+    began          timestamptz GENERATED ALWAYS AS (coalesce(started_at, finished_at)) STORED,
+    weight_share   double precision GENERATED ALWAYS AS ((manifest ->> 'weight_share')::double precision) STORED,
+    feeds_in       integer GENERATED ALWAYS AS ((manifest ->> 'feeds_in')::integer) STORED,
+    feeds_expected integer GENERATED ALWAYS AS ((manifest ->> 'feeds_expected')::integer) STORED,
+    version        integer GENERATED ALWAYS AS ((manifest ->> 'version')::integer) STORED,
     PRIMARY KEY (dag_id, run_id),
     CHECK (num_nonnulls(spec, mode, started_at) IN (0, 3)),
     CHECK (num_nonnulls(state, manifest, finished_at) IN (0, 3))
 );
 COMMENT ON TABLE orchestration.run IS 'A Dag run: what it does, and how it ended. A run that was refused has only an end';
+
+CREATE INDEX run_began ON orchestration.run (dag_id, began DESC, run_id DESC);
 
 CREATE TABLE orchestration.round (
     dag_id     text NOT NULL,
@@ -56,6 +63,7 @@ CREATE TABLE orchestration.round (
     opened_at  timestamptz NOT NULL,
     verdict    jsonb,
     decided_at timestamptz,
+    action     text GENERATED ALWAYS AS (verdict ->> 'action') STORED,
     PRIMARY KEY (dag_id, run_id, round),
     CHECK ((verdict IS NULL) = (decided_at IS NULL))
 );
@@ -158,6 +166,7 @@ CREATE TABLE orchestration.merge (
     completeness   double precision NOT NULL,
     merged_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     dataset        text NOT NULL,
+    examples       jsonb NOT NULL DEFAULT '{}',
     PRIMARY KEY (dag_id, run_id, round, dataset)
 );
 COMMENT ON TABLE orchestration.merge IS 'The merge of a dataset in a round; the newest epoch wins';
@@ -207,6 +216,9 @@ CREATE TABLE orchestration.decision (
 COMMENT ON TABLE orchestration.decision IS 'Every decision with its reason and evidence';
 
 CREATE INDEX decision_run ON orchestration.decision (dag_id, run_id, id);
+CREATE INDEX decision_shown ON orchestration.decision (dag_id, run_id, id)
+    WHERE decision ->> 'policy' NOT IN ('agent_selection', 'agent_order');
+CREATE INDEX decision_quality ON orchestration.decision (dag_id, run_id, id) WHERE decision ->> 'policy' = 'quality_gate';
 
 CREATE TABLE orchestration.timeline (
     id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -222,6 +234,11 @@ CREATE TABLE orchestration.timeline (
 COMMENT ON TABLE orchestration.timeline IS 'What happened, written in the transaction in which it happened';
 
 CREATE INDEX timeline_run ON orchestration.timeline (dag_id, run_id, id);
+CREATE INDEX timeline_round ON orchestration.timeline (dag_id, run_id, round, id);
+CREATE INDEX timeline_asked ON orchestration.timeline (dag_id, run_id, event, id)
+    WHERE event IN ('person_asked', 'dynamic_data_processing_agent_creation');
+CREATE INDEX timeline_agent ON orchestration.timeline (dag_id, run_id, (detail ->> 'agent'), event, id)
+    WHERE event IN ('agent_waiting', 'agent_started', 'agent_progress', 'agent_finished');
 
 CREATE FUNCTION orchestration.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -309,7 +326,7 @@ CREATE TABLE orchestration.quarantined_row (
 COMMENT ON TABLE orchestration.quarantined_row IS 'Rows that were not published, with the reason';
 
 CREATE INDEX quarantined_row_publication
-    ON orchestration.quarantined_row (target_table, publication_key, feed_id, position);
+    ON orchestration.quarantined_row (target_table, publication_key, feed_id, rule, position);
 
 CREATE TABLE orchestration.trust (
     dag_id      text NOT NULL,
@@ -324,6 +341,8 @@ CREATE TABLE orchestration.trust (
     PRIMARY KEY (dag_id, dataset, run_id, attribute, feed_id)
 );
 COMMENT ON TABLE orchestration.trust IS 'How often a feed was right in an attribute, run by run, and what it was believed to be';
+
+CREATE INDEX trust_run ON orchestration.trust (dag_id, run_id, feed_id);
 
 CREATE TABLE orchestration.agents_of_round (
     dag_id      text NOT NULL,

@@ -162,7 +162,8 @@ class Event:
 class MergeRecord:
     """The merge of a dataset in one round: the staged file, and what the publish transaction must find in it.
 
-    `content_sha256` names the content for the ledger: equal inputs give equal hashes.
+    `content_sha256` names the content for the ledger: equal inputs give equal hashes. `examples`: a few keys of
+    which sources differ, by attribute, each as `{"key": ..., "values": ..., "chosen": ..., "value": ...}`.
     """
 
     round: int
@@ -175,6 +176,7 @@ class MergeRecord:
     disagreements: Mapping[str, int]
     compared: Mapping[str, int]
     completeness: float
+    examples: Mapping[str, Sequence[Mapping[str, Json]]]
 
 
 class RunState(StrEnum):

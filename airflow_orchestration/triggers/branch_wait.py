@@ -10,12 +10,13 @@ from typing import Any
 from airflow.triggers.base import TriggerEvent
 
 from airflow_orchestration.hooks.outside import AirflowOutside
+from airflow_orchestration.insights.open_gate import standing_outcomes
 from airflow_orchestration.sources.files import anything_at
 from airflow_orchestration.storage.store import GateSnapshot, RunKey
 from airflow_orchestration.triggers.polling import PollingTrigger
 from airflow_orchestration.triggers.shared_store import AboutRound, rounds_poller
 from airflow_orchestration.workflow.branch import WaitsFor
-from airflow_orchestration.workflow.members import is_over, standing_outcomes
+from airflow_orchestration.workflow.members import is_over
 
 FIRST_LOOK_SECONDS = 8.0
 """Airflow 3.3.2 fails about one in ten tasks whose trigger fires within moments of the deferral

@@ -30,6 +30,8 @@ class Metric:
     tags: tuple[str, ...]
     """`tenant` is left out where the work has none."""
     meaning: str
+    alert: str
+    """What to be told about, and from when on; `-` where it only explains others."""
 
 
 class Meter(Protocol):
@@ -67,6 +69,7 @@ STARTED = Metric(
     unit="agents",
     tags=("agent_type", "tenant"),
     meaning="agents that began to work; once more when one goes on after a pause, or is tried again",
+    alert="-",
 )
 FINISHED = Metric(
     name="orchestration.agent.finished",
@@ -74,6 +77,7 @@ FINISHED = Metric(
     unit="agents",
     tags=("agent_type", "tenant", "outcome"),
     meaning="agents whose work ended; `outcome` is `success` or `failed`",
+    alert="more than 1 in 10 `failed` in an hour, by `agent_type`",
 )
 WAITING_SECONDS = Metric(
     name="orchestration.agent.waiting_seconds",
@@ -81,6 +85,7 @@ WAITING_SECONDS = Metric(
     unit="milliseconds",
     tags=("agent_type", "tenant"),
     meaning="how long an agent waited for CPU, memory and connections before it began",
+    alert="the 95th percentile is above a tenth of the gate's deadline: give more capacity",
 )
 SECONDS = Metric(
     name="orchestration.agent.seconds",
@@ -88,6 +93,7 @@ SECONDS = Metric(
     unit="milliseconds",
     tags=("agent_type", "tenant", "kind"),
     meaning="how long the work on one batch took",
+    alert="the 95th percentile has doubled since last week",
 )
 RECORDS = Metric(
     name="orchestration.agent.records",
@@ -95,6 +101,7 @@ RECORDS = Metric(
     unit="records",
     tags=("agent_type", "tenant", "kind"),
     meaning="records of the batches that were worked on",
+    alert="0 in a day in which there usually are some",
 )
 QUALITY = Metric(
     name="orchestration.agent.quality",
@@ -102,6 +109,7 @@ QUALITY = Metric(
     unit="0..1",
     tags=("agent_type", "tenant", "kind"),
     meaning="quality of the batch that was worked on last",
+    alert="below the quality that the specifications ask for",
 )
 TARGET_MISSED = Metric(
     name="orchestration.agent.target_missed",
@@ -109,6 +117,7 @@ TARGET_MISSED = Metric(
     unit="agents",
     tags=("agent_type", "tenant", "target"),
     meaning="agents that missed a target: `response_time`, `throughput` or `quality`",
+    alert="any `quality`; more than 1 in 10 agents for the others",
 )
 METRICS = (STARTED, WAITING_SECONDS, SECONDS, RECORDS, QUALITY, FINISHED, TARGET_MISSED)
 """All of them, in the order in which an agent gives them."""

@@ -5,21 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
-from airflow_orchestration.domain.deadline import deadline_at, next_occurrence
-from airflow_orchestration.domain.feed import Feed
-from airflow_orchestration.domain.outcome import FeedOutcome
+from airflow_orchestration.domain.deadline import next_occurrence
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.run_spec import RunSpec
-from airflow_orchestration.policies.quorum_gate import (
-    GateDecision,
-    GateFacts,
-    Member,
-    MemberState,
-    QuorumGate,
-    together,
-)
+from airflow_orchestration.insights.open_gate import evaluate_sync_points
+from airflow_orchestration.policies.quorum_gate import GateDecision, together
 from airflow_orchestration.storage.store import GateSnapshot, GateTerms, RunKey, Store, StoredRound
-from airflow_orchestration.workflow.members import arrived, standing_outcomes
 from airflow_orchestration.workflow.round_tasks import AGENTS, States, dead_feeds
 
 
@@ -48,18 +39,6 @@ def settle_gate(
     if decision.is_settled:
         store.record_verdict(run, snapshot.round.round, decision)
     return decision
-
-
-def evaluate_sync_points(
-    spec: RunSpec, snapshot: GateSnapshot, dead: Collection[str] = ()
-) -> dict[str, GateDecision]:
-    """Decide each sync point of a round with the facts of one moment."""
-    standing = standing_outcomes(snapshot.round.plan, snapshot.outcomes)
-    states = {feed.id: _state(feed, standing.get(feed.id), snapshot, dead) for feed in spec.feeds.values()}
-    return {
-        name: _policy(spec, name, snapshot.round).evaluate(_facts(spec, name, snapshot, states))
-        for name in snapshot.round.points
-    }
 
 
 def gate_terms(spec: RunSpec, run_started_at: datetime) -> GateTerms:
@@ -99,46 +78,3 @@ def _term(deadline: float | str, run_started_at: datetime) -> timedelta | dateti
     if isinstance(deadline, str):
         return next_occurrence(deadline, run_started_at)
     return timedelta(seconds=deadline)
-
-
-def _policy(spec: RunSpec, name: str, stored: StoredRound) -> QuorumGate:
-    sync = spec.pipeline.sync
-    terms = sync if name == ALL_FEEDS else sync.points[name]
-    return QuorumGate(
-        floor=terms.floor,
-        deadline=stored.points[name].deadline_at - stored.opened_at,
-        grace_period=None if terms.grace_period is None else timedelta(seconds=terms.grace_period),
-    )
-
-
-def _facts(spec: RunSpec, name: str, snapshot: GateSnapshot, states: Mapping[str, MemberState]) -> GateFacts:
-    members = spec.feeds if name == ALL_FEEDS else spec.pipeline.sync.points[name].feeds
-    reached = snapshot.round.points[name].floor_reached_at
-    return GateFacts(
-        members=tuple(
-            Member(
-                id=feed_id,
-                weight=spec.feeds[feed_id].weight,
-                required=spec.feeds[feed_id].required,
-                state=states[feed_id],
-            )
-            for feed_id in members
-        ),
-        elapsed=snapshot.now - snapshot.round.opened_at,
-        since_floor=None if reached is None else snapshot.now - reached,
-    )
-
-
-def _state(
-    feed: Feed, outcome: FeedOutcome | None, snapshot: GateSnapshot, dead: Collection[str]
-) -> MemberState:
-    if outcome is not None:
-        return MemberState.ARRIVED if arrived(outcome) else MemberState.FAILED
-    return MemberState.FAILED if feed.id in dead or _is_too_late(feed, snapshot) else MemberState.PENDING
-
-
-def _is_too_late(feed: Feed, snapshot: GateSnapshot) -> bool:
-    if feed.deadline is None:
-        return False
-    started = snapshot.round.opened_at
-    return snapshot.now >= deadline_at(feed.deadline, started=started, run_started=snapshot.run_started_at)

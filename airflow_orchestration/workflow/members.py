@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import timedelta
 
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
-from airflow_orchestration.domain.plan import Plan
 from airflow_orchestration.storage.store import GateSnapshot
 
 
@@ -16,20 +15,6 @@ def newest_outcomes(outcomes: Iterable[FeedOutcome]) -> dict[str, FeedOutcome]:
     for outcome in sorted(outcomes, key=lambda outcome: outcome.round):
         newest[outcome.feed_id] = outcome
     return newest
-
-
-def standing_outcomes(plan: Plan, newest: Mapping[str, FeedOutcome]) -> dict[str, FeedOutcome]:
-    """Return the outcomes that count in a round.
-
-    A feed that the round runs again counts only with what this round made of it; any other
-    feed keeps what an earlier round made of it.
-    """
-    again = set(plan.feed_ids)
-    return {
-        feed_id: outcome
-        for feed_id, outcome in newest.items()
-        if outcome.round == plan.round or feed_id not in again
-    }
 
 
 GATE_OVERDUE = timedelta(minutes=1)

@@ -29,6 +29,8 @@ from airflow_orchestration.workflow.trust import EVIDENCE, belief
 
 STOPWATCH_STEP = 30.0
 """Seconds; the weight of SEED 16 knows only so fine a difference in time."""
+EXAMPLES = 3
+"""Ours: enough to see what a disagreement is about; they are read in no time and stored with the merge."""
 
 
 def merge_round(step: Step) -> list[MergeRecord]:
@@ -63,6 +65,7 @@ def _merge_dataset(
         merge=dataset.merge,
         trust=model,
         scratch=step.folder(f"fuse-{number}"),
+        examples=EXAMPLES,
         memory_mb=whole_memory_mb(step),
     )
     key = f"{step.staging_prefix}/merged/{number}-e{step.fence.epoch}-rows.parquet"
@@ -77,6 +80,7 @@ def _merge_dataset(
         disagreements=fused.disagreements,
         compared=fused.compared,
         completeness=fused.completeness,
+        examples=fused.examples,
     )
     step.store.record_decision(step.fence, decision)
     step.store.save_merge(step.fence, record)

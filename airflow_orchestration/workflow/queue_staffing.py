@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -20,6 +21,7 @@ from airflow_orchestration.domain.agent import (
     QueuedBatch,
     TaskContext,
 )
+from airflow_orchestration.domain.batch import BatchType
 from airflow_orchestration.exceptions import NobodyHiredError
 from airflow_orchestration.policies.agent_order import (
     AgentOrder,
@@ -39,6 +41,8 @@ from airflow_orchestration.workflow.staffing import (
 )
 from airflow_orchestration.workflow.step import Step
 
+log = logging.getLogger(__name__)
+
 
 def staff_queue(step: Step, hiring: Hiring, queue: BatchQueue, tenant: str) -> tuple[AssignedAgent, ...]:
     """Choose the agents that a queue needs, once, and return them in the order in which they begin.
@@ -49,7 +53,8 @@ def staff_queue(step: Step, hiring: Hiring, queue: BatchQueue, tenant: str) -> t
     known = step.store.agents.assigned(step.run_key, step.round, step.fence.unit.unit)
     if known:
         return tuple(known)
-    needed = AgentRequirements().evaluate(AgentRequirementsFacts(batches=queue.batches))
+    facts = AgentRequirementsFacts(batches=queue.batches, general=_general(hiring))
+    needed = AgentRequirements().evaluate(facts)
     record_decisions(step, [needed])
     factory = factory_of(step.store, tenant, hiring)
     created = _created(step, hiring, factory, needed.requirements)
@@ -61,9 +66,32 @@ def staff_queue(step: Step, hiring: Hiring, queue: BatchQueue, tenant: str) -> t
         for coordinator in crew.coordinators:
             _record_coordination(step, coordinator, tenant)
     kept = keep_crew(step, crew.assigned(order.order, tenant), created)
+    _tell_undone(created)
     if needed.requirements and not kept:
         raise NobodyHiredError(_nobody(created))
     return kept
+
+
+def _general(hiring: Hiring) -> Capability:
+    """What any batch of a queue asks for that demands nothing: nobody but an agent would do it.
+
+    That is the first capability that a type with a `run` of its own has, so that there is somebody.
+    """
+    offered = {
+        can for template in hiring.templates.all() if template.works_alone for can in template.capabilities
+    }
+    return next((Capability(kind) for kind in BatchType if kind in offered), Capability.DATA_INGESTION)
+
+
+def _tell_undone(created: CreatedAgents) -> None:
+    for failure in created.failures:
+        if failure.requirement.batch is not None:
+            log.warning(
+                "Nobody works on batch %s: %s: %s",
+                failure.requirement.batch,
+                failure.error_type,
+                failure.error,
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.merge import Merge
+from airflow_orchestration.engine import fusing
 from airflow_orchestration.engine.fusing import Fused, FusionSource, fuse
 from airflow_orchestration.engine.joining import Joined
 from airflow_orchestration.exceptions import FeedError
@@ -70,7 +71,7 @@ def write(source: Given, folder: Path) -> FusionSource:
 
 def fused(sources: Sequence[Given], folder: Path, **options: Any) -> Fused:
     written = [write(source, folder) for source in sources]
-    return fuse(written, contract=SITES, merge=PRIMARY, scratch=folder, **options)
+    return fuse(written, **{"contract": SITES, "merge": PRIMARY, "scratch": folder, **options})
 
 
 @dataclass
@@ -83,6 +84,7 @@ class Expected:
     disagreements: dict[str, int]
     compared: dict[str, int]
     completeness: float
+    examples: dict[str, list[dict[str, Any]]]
 
 
 def agrees(attribute: str, one: Any, other: Any) -> bool:
@@ -95,7 +97,7 @@ def oracle(sources: Sequence[Given]) -> Expected:
     ordered = sorted(sources, key=lambda source: (-source.weight, source.feed_id))
     known = {s.feed_id: {(row["a0_1"], row["p0"]): row for row in s.rows} for s in ordered}
     zeros = dict.fromkeys(ATTRIBUTES, 0)
-    made = Expected([], {s.feed_id: 0 for s in ordered}, {}, {**zeros}, {**zeros}, 1.0)
+    made = Expected([], {s.feed_id: 0 for s in ordered}, {}, {**zeros}, {**zeros}, 1.0, {})
     for key in sorted({key for rows in known.values() for key in rows}, key=lambda k: (k[0].encode(), k[1])):
         rows = {s: known[s.feed_id][key] for s in ordered if key in known[s.feed_id]}
         made.rows.append(merged(key, rows, ordered, made))
@@ -122,6 +124,13 @@ def merged(
         if len(alike) < len(said):
             made.disagreements[attribute] += 1
             conflicts.append(attribute)
+            example = {
+                "key": {"a0_1": key[0], "p0": str(key[1])},
+                "values": {s.feed_id: str(value) for s, value in said.items()},
+                "chosen": first.feed_id,
+                "value": str(chosen[attribute]),
+            }
+            made.examples.setdefault(attribute, []).append(example)
     ids = [source.feed_id for source in rows]
     made.published[ids[0]] += 1
     values = (chosen.get("name"), key[1], key[0], chosen.get("c0"), chosen.get("n0"), chosen.get("day"))
@@ -146,6 +155,7 @@ def check(sources: Sequence[Given], found: Fused) -> None:
     assert (expected.published, expected.superseded) == (found.published, found.superseded)
     assert (expected.disagreements, expected.compared) == (found.disagreements, found.compared)
     assert expected.completeness == found.completeness
+    assert {name: told[:2] for name, told in expected.examples.items()} == found.examples
 
 
 VALUES = {
@@ -172,7 +182,7 @@ SOURCES = st.lists(
 def test_any_sources_merge_as_plain_python_merges_them(sources: list[Given]) -> None:
     """Nulls, ties, one source or six, values within and beyond the tolerance, the ends of the integers."""
     with TemporaryDirectory() as folder:
-        check(sources, fused(sources, Path(folder)))
+        check(sources, fused(sources, Path(folder), examples=2))
 
 
 def site(key: str, **values: Any) -> Row:
@@ -211,7 +221,7 @@ def test_twenty_five_sources(tmp_path: Path) -> None:
         )
         for n in range(25)
     ]
-    check(sources, fused(sources, tmp_path))
+    check(sources, fused(sources, tmp_path, examples=2))
 
 
 def test_a_single_source_is_its_own_answer(tmp_path: Path) -> None:
@@ -239,6 +249,44 @@ def test_the_result_is_the_same_bytes_each_time(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         files.append(fused(sources, tmp_path / name).path.read_bytes())
     assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("others", [1, 16])  # joined and stacked
+def test_a_made_value_is_nobodys(tmp_path: Path, others: int) -> None:
+    """An example of it names no feed as chosen, and says what was made of the values."""
+    sources = [Given(f"f{n:02}", 1, [site("A", c0=1.0)]) for n in range(others)]
+    sources.append(Given("apart", others, [site("A", c0=3.0), site("B", c0=9.0)]))
+    found = fused(sources, tmp_path, merge=Merge.model_validate({"attributes": {"c0": "mean"}}), examples=3)
+    values = {source.feed_id: "1.0" for source in sources[:-1]} | {"apart": "3.0"}
+    example = {"key": {"a0_1": "A", "p0": "1"}, "values": values, "chosen": None, "value": "2.0"}
+    assert {"c0": [example]} == found.examples
+
+
+def test_examples_are_short_and_can_be_stored(tmp_path: Path) -> None:
+    """Of keys and values 200 characters are told, without the zero that PostgreSQL keeps in no text."""
+    key = "K" * 201
+    sources = [Given("a", 2, [site(key, name="é" * 201)]), Given("b", 1, [site(key, name="x\0y")])]
+    [example] = fused(sources, tmp_path, examples=3).examples["name"]
+    assert {"a": "é" * 200, "b": "x\N{REPLACEMENT CHARACTER}y"} == example["values"]
+    assert ("K" * 200, "é" * 200) == (example["key"]["a0_1"], example["value"])
+
+
+def test_without_being_asked_a_merge_tells_no_examples(tmp_path: Path) -> None:
+    """They are for the round's own merge; nobody looks at those of others."""
+    sources = [Given("a", 1, [site("A", n0=1)]), Given("b", 1, [site("A", n0=9)])]
+    assert (1, {}) == ((found := fused(sources, tmp_path)).disagreements["n0"], found.examples)
+
+
+def test_a_merge_is_whole_without_its_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the memory does not last for them, the merge ends well all the same."""
+
+    def short_of_memory(*_: object) -> None:
+        raise duckdb.OutOfMemoryException
+
+    monkeypatch.setattr(fusing, "disagreements", short_of_memory)
+    sources = [Given("a", 2, [site("A", n0=1)]), Given("b", 1, [site("A", n0=9)])]
+    found = fused(sources, tmp_path, examples=3)
+    assert ({}, [(1,)]) == (found.examples, rows_of(found.path, "n0"))
 
 
 def test_no_sources_are_refused(tmp_path: Path) -> None:

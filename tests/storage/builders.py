@@ -114,4 +114,7 @@ def merge_record(round_number: int = 1, content_sha256: str = "one") -> MergeRec
         disagreements={"name": 1},
         compared={"name": 4},
         completeness=0.75,
+        examples={
+            "name": [{"key": {"iata": "FRA"}, "values": {"a": "x", "b": "y"}, "chosen": "a", "value": "x"}]
+        },
     )

@@ -170,6 +170,19 @@ def test_no_tenant_learns_from_another(store: Store) -> None:
     }
 
 
+def test_history_of_some_dags_leaves_out_the_others(store: Store) -> None:
+    """Who may see one Dag learns what was done in it; of no Dag there is nothing to learn."""
+    store.agents.record(claimed(store, "agent:0", 1), "north", outcome())
+    store.agents.record(claimed(store, "agent:0", 1, run=OTHER), "north", outcome(succeeded=False))
+    elsewhere = replace(RUN, dag_id="elsewhere")
+    store.agents.record(claimed(store, "agent:0", 1, run=elsewhere), "north", outcome())
+    found = [
+        sum(it.successes for it in store.agents.history("north", days=1, dag_ids=dags))
+        for dags in (None, [RUN.dag_id], ["elsewhere", RUN.dag_id], ["unknown"], [])
+    ]
+    assert [2, 1, 2, 0, 0] == found
+
+
 def test_history_goes_back_as_many_days_as_asked_and_forgets_nothing(
     kept: StoreUnderTest, request: pytest.FixtureRequest
 ) -> None:
@@ -207,7 +220,7 @@ def test_reading_agents_reads_no_whole_table(name: str, target: psycopg.Connecti
         SELECT 'dag_' || n % 50, 'run_' || n, 1, '{}' FROM generate_series(1, 15000) AS n;
         ANALYZE orchestration.agent_outcome, orchestration.agents_of_round, orchestration.decision""")
     at = {"dag_id": "dag_7", "run_id": "run_7", "round": 1, "unit": None, "agent_id": "a"}
-    asked = {"tenant": "tenant_7", "days": 7, **at}
+    asked = {"tenant": "tenant_7", "days": 7, "dag_ids": None, **at}
     lines = target.execute(f"EXPLAIN {statements('agents.sql')[name]}", asked).fetchall()
     told = "\n".join(line for (line,) in lines)
     assert "Seq Scan" not in told, told

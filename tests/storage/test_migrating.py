@@ -18,7 +18,7 @@ from airflow_orchestration.storage.sql_file import FOLDER, statements
 from tests.storage.builders import RUN, claimed, decision
 from tests.storage.conftest import Connect
 
-ALL = ["0001_initial", "0002_quorum_gate", "0003_data_plane", "0004_agents"]
+ALL = ["0001_initial", "0002_quorum_gate", "0003_data_plane", "0004_agents", "0005_page"]
 CATALOG = {
     "columns": """SELECT attrelid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull,
                          pg_get_expr(adbin, adrelid), attidentity
@@ -120,6 +120,7 @@ def test_the_audit_is_append_only(
         "agents.sql",
         "registry.sql",
         "leases.sql",
+        "overview.sql",
     ],
 )
 def test_every_statement_is_told_in_a_sentence(file: str) -> None:

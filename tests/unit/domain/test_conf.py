@@ -5,12 +5,13 @@ from datetime import date
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from airflow_orchestration.domain.batch import ModeChoice, Priority
 from airflow_orchestration.domain.conf import RunConf, read_conf
 from airflow_orchestration.domain.contract import Column, ColumnType, Contract
 from airflow_orchestration.domain.pipeline import Pipeline, Sync
-from airflow_orchestration.domain.run_spec import RunSpec, resolve
+from airflow_orchestration.domain.run_spec import RunSpec, resolve, structure_problems
 from airflow_orchestration.exceptions import InputRefusedError
 
 CONTRACT = Contract(
@@ -81,6 +82,9 @@ REFUSED: list[tuple[object, list[str]]] = [
     ({"sync_grace_period": -1}, ["sync_grace_period"]),
     ({"quality_approve_at": 1.1}, ["quality_approve_at"]),
     ({"sync_floor": 2, "sync_deadline": -1, "sql": "x"}, ["sync_deadline", "sync_floor", "sql"]),
+    ({"preset": "../quick"}, ["preset"]),
+    ({"preset": ["quick"]}, ["preset"]),
+    ({"title": "mine"}, ["title"]),
 ]
 
 
@@ -136,6 +140,8 @@ OUT_OF_BOUNDS: list[tuple[dict[str, Any], list[str]]] = [
     ({"sync_floor": 0.5}, ["sync_floor"]),
     ({"sync_grace_period": 30}, ["sync_grace_period"]),
     ({"quality_approve_at": 0.1}, ["quality_approve_at"]),
+    ({"preset": "quick"}, ["preset"]),
+    ({"preset": "quick", "sync_deadline": 61}, ["preset", "sync_deadline"]),
 ]
 
 
@@ -248,3 +254,64 @@ def test_spec_survives_the_store() -> None:
     spec = resolve(pipeline(), (CONTRACT,), RunConf(), date(2026, 11, 22))
 
     assert spec == RunSpec.model_validate(spec.as_json())
+
+
+PRESETS = {
+    "quick": {"title": "Quick and rough", "sync_deadline": 20, "workflow_mode": "parallel"},
+    "ours_alone": {"batches": [{"id": "ours"}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("conf", "deadline", "mode"),
+    [
+        ({}, 40, "sequential"),
+        ({"preset": None}, 40, "sequential"),
+        ({"preset": "quick"}, 20, "parallel"),
+        ({"preset": "quick", "sync_deadline": 10}, 10, "parallel"),
+        ({"preset": "quick", "sync_deadline": None}, 20, "parallel"),
+        ({"sync_deadline": 10}, 10, "sequential"),
+    ],
+)
+def test_conf_wins_over_its_preset_and_that_over_the_params(
+    conf: dict[str, Any], deadline: float, mode: str
+) -> None:
+    """The closer somebody is to the run, the more it counts what they say."""
+    declared = pipeline(presets=PRESETS, params={"sync_deadline": 40, "workflow_mode": "sequential"})
+    spec = resolve(declared, (CONTRACT,), read_conf(conf), date(2026, 11, 22))
+
+    assert (deadline, mode) == (spec.pipeline.sync.deadline, spec.pipeline.workflow_mode)
+    assert conf.get("preset") == RunSpec.model_validate(spec.as_json()).preset
+
+
+def test_a_preset_chooses_feeds() -> None:
+    """Feeds that a preset leaves out are told as those that conf leaves out."""
+    spec = resolve(
+        pipeline(presets=PRESETS), (CONTRACT,), read_conf({"preset": "ours_alone"}), date(2026, 11, 22)
+    )
+
+    assert (["ours"], ["web", "late"]) == (list(spec.feeds), [feed.id for feed in spec.left_out])
+
+
+def test_a_preset_stays_inside_the_bounds() -> None:
+    """A preset beyond what conf may ask for is refused with the file that declares it."""
+    beyond = {
+        "quick": {"sync_deadline": 61},
+        "poor": {"sync_floor": 0.1, "batches": [{"id": "web"}]},
+        "fine": {"sync_deadline": 60},
+    }
+
+    assert ["presets.quick.sync_deadline", "presets.poor.batches", "presets.poor.sync_floor"] == [
+        problem.path for problem in structure_problems(pipeline(presets=beyond))
+    ]
+
+
+@pytest.mark.parametrize(
+    "presets",
+    [{"Quick": {}}, {"quick": {"preset": "other"}}, {"quick": {"sync_floor": 2}}, {"quick": {"title": ""}}],
+    ids=str,
+)
+def test_a_preset_is_as_strict_as_conf(presets: dict[str, Any]) -> None:
+    """Names, unknown fields and values are refused as in conf."""
+    with pytest.raises(ValidationError):
+        pipeline(presets=presets)

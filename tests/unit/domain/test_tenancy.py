@@ -165,6 +165,7 @@ BELOW_A_ROOT = {
     "feeds.uri",
     "merge.trust.probes",
     "params.batches.uri",
+    "presets.batches.uri",
 }
 
 

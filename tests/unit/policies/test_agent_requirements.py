@@ -28,12 +28,13 @@ def read(queue: list[dict[str, Any]]) -> tuple[QueuedBatch, ...]:
     return validated(BatchQueue, {"batches": queue}, subject="queue").batches
 
 
-def decide(queue: list[dict[str, Any]], **policy: int) -> AgentRequirementsDecision:
-    return AgentRequirements(**policy).evaluate(AgentRequirementsFacts(batches=read(queue)))
+def decide(queue: list[dict[str, Any]], general: str | None = None) -> AgentRequirementsDecision:
+    wanted = None if general is None else Capability(general)
+    return AgentRequirements().evaluate(AgentRequirementsFacts(batches=read(queue), general=wanted))
 
 
 def check(row: dict[str, Any]) -> None:
-    decision = decide(row["queue"])
+    decision = decide(row["queue"], row.get("general"))
 
     assert row["expected"] == {
         "action": decision.action,
@@ -54,6 +55,12 @@ def test_seed_26_requirements(row: dict[str, Any]) -> None:
 @cases("agent_requirements", "capabilities")
 def test_capabilities_that_a_batch_names(row: dict[str, Any]) -> None:
     """A batch says itself what its agent must be able to do, whatever its type."""
+    check(row)
+
+
+@cases("agent_requirements", "general")
+def test_where_only_agents_work_every_batch_gets_one(row: dict[str, Any]) -> None:
+    """What the document leaves to the branches is nobody's where there are none, so it gets an agent too."""
     check(row)
 
 
@@ -78,12 +85,22 @@ def test_seed_26_evidence_counts_who_got_no_agent() -> None:
     expected = {
         "batches": 5,
         "specialists": 1,
+        "general": 0,
         "coordinators": 0,
         "coordinate_above": 2,
         "without_agent": {"general": 2, "streaming": 1, "validaton": 1},
     }
 
     assert expected == decide(queue).evidence
+
+
+def test_where_only_agents_work_no_batch_is_without() -> None:
+    """The evidence tells how many agents the document's rules ask for, and how many come besides."""
+    evidence = decide([{"type": "validation"}, {}, {"type": "streaming"}], "data_ingestion").evidence
+
+    assert (1, 2, 1, {}) == tuple(
+        evidence[name] for name in ("specialists", "general", "coordinators", "without_agent")
+    )
 
 
 def test_each_requirement_knows_its_batch() -> None:

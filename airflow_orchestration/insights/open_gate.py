@@ -1,0 +1,90 @@
+"""What does a round's gate say, by the facts of one moment? Nothing is recorded here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+
+from airflow_orchestration.domain.deadline import deadline_at
+from airflow_orchestration.domain.feed import Feed
+from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
+from airflow_orchestration.domain.pipeline import ALL_FEEDS
+from airflow_orchestration.domain.plan import Plan
+from airflow_orchestration.domain.run_spec import RunSpec
+from airflow_orchestration.policies.quorum_gate import (
+    GateDecision,
+    GateFacts,
+    Member,
+    MemberState,
+    QuorumGate,
+)
+from airflow_orchestration.storage.store import GateSnapshot, StoredRound
+
+
+def evaluate_sync_points(
+    spec: RunSpec, snapshot: GateSnapshot, dead: Collection[str] = ()
+) -> dict[str, GateDecision]:
+    """Decide each sync point of a round with the facts of one moment."""
+    standing = standing_outcomes(snapshot.round.plan, snapshot.outcomes)
+    states = {feed.id: _state(feed, standing.get(feed.id), snapshot, dead) for feed in spec.feeds.values()}
+    return {
+        name: _policy(spec, name, snapshot.round).evaluate(_facts(spec, name, snapshot, states))
+        for name in snapshot.round.points
+    }
+
+
+def standing_outcomes(plan: Plan, newest: Mapping[str, FeedOutcome]) -> dict[str, FeedOutcome]:
+    """Return the outcomes that count in a round.
+
+    A feed that the round runs again counts only with what this round made of it; any other
+    feed keeps what an earlier round made of it.
+    """
+    again = set(plan.feed_ids)
+    return {
+        feed_id: outcome
+        for feed_id, outcome in newest.items()
+        if outcome.round == plan.round or feed_id not in again
+    }
+
+
+def _policy(spec: RunSpec, name: str, stored: StoredRound) -> QuorumGate:
+    sync = spec.pipeline.sync
+    terms = sync if name == ALL_FEEDS else sync.points[name]
+    return QuorumGate(
+        floor=terms.floor,
+        deadline=stored.points[name].deadline_at - stored.opened_at,
+        grace_period=None if terms.grace_period is None else timedelta(seconds=terms.grace_period),
+    )
+
+
+def _facts(spec: RunSpec, name: str, snapshot: GateSnapshot, states: Mapping[str, MemberState]) -> GateFacts:
+    members = spec.feeds if name == ALL_FEEDS else spec.pipeline.sync.points[name].feeds
+    reached = snapshot.round.points[name].floor_reached_at
+    return GateFacts(
+        members=tuple(
+            Member(
+                id=feed_id,
+                weight=spec.feeds[feed_id].weight,
+                required=spec.feeds[feed_id].required,
+                state=states[feed_id],
+            )
+            for feed_id in members
+        ),
+        elapsed=snapshot.now - snapshot.round.opened_at,
+        since_floor=None if reached is None else snapshot.now - reached,
+    )
+
+
+def _state(
+    feed: Feed, outcome: FeedOutcome | None, snapshot: GateSnapshot, dead: Collection[str]
+) -> MemberState:
+    if outcome is not None:
+        return MemberState.ARRIVED if outcome.status is OutcomeStatus.SUCCESS else MemberState.FAILED
+    return MemberState.FAILED if feed.id in dead or _is_too_late(feed, snapshot) else MemberState.PENDING
+
+
+def _is_too_late(feed: Feed, snapshot: GateSnapshot) -> bool:
+    if feed.deadline is None:
+        return False
+    started = snapshot.round.opened_at
+    return snapshot.now >= deadline_at(feed.deadline, started=started, run_started=snapshot.run_started_at)
