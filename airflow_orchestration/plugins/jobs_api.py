@@ -1,4 +1,4 @@
-"""The job registry over HTTP, mounted by Airflow's api-server below `/orchestration`.
+"""The job registry over HTTP: routes of the app that Airflow's api-server mounts below `/orchestration`.
 
 Airflow authenticates and authorizes none of a plugin's routes, so each does both here, by the Dag that the
 job is: whoever may read that Dag sees its specification, whoever may edit it (PUT) may change the
@@ -12,31 +12,26 @@ form can't send.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-import psycopg
-from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.core_api.security import GetUserDep, get_user, requires_access_dag
-from fastapi import Depends, FastAPI, HTTPException, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_orchestration.domain.tenancy import name_problems
 from airflow_orchestration.domain.yaml_file import MAX_BYTES
-from airflow_orchestration.exceptions import InputRefusedError, OrchestrationError
+from airflow_orchestration.exceptions import InputRefusedError
 from airflow_orchestration.hooks.agent_registry import (
     keep_job,
     open_store,
     other_bundle_of,
     registry_terms,
 )
+from airflow_orchestration.plugins.access import Method, User, allowed, check, may_create_dags, readable_dags
+from airflow_orchestration.plugins.answers import FORBIDDEN, NOT_FOUND, TAKEN, UNAVAILABLE, UNSUPPORTED_MEDIA
 from airflow_orchestration.storage.registry import (
-    JobChange,
     JobRevision,
     Registry,
     change_as_json,
@@ -44,26 +39,11 @@ from airflow_orchestration.storage.registry import (
 )
 from airflow_orchestration.workflow.registering import JobTexts, RegistryTerms, unregister
 
-REFUSED, FORBIDDEN, NOT_FOUND, TAKEN, UNSUPPORTED_MEDIA, INVALID, UNAVAILABLE = (
-    400,
-    403,
-    404,
-    409,
-    415,
-    422,
-    503,
-)
 NO_JOB = "There is no job of this name"
 OWN_SITE = frozenset({"same-origin", "none"})
 """What a browser says of requests of our own pages, and of a person's."""
 
-app = FastAPI(
-    title="Orchestration",
-    dependencies=[Depends(get_user)],
-    docs_url=None,
-    redoc_url=None,
-    openapi_url=None,
-)
+router = APIRouter(tags=["jobs"])
 
 
 class JobBody(BaseModel):
@@ -112,23 +92,15 @@ class JobsAnswer(BaseModel):
     jobs: list[JobAnswer]
 
 
-class PlainJson(JSONResponse):
-    """JSON in ASCII, which every text can be written in: an error repeats words that fit into no encoding."""
-
-    def render(self, content: Any) -> bytes:
-        """Write the body."""
-        return json.dumps(content).encode("ascii")
-
-
-def authorized(method: str) -> Callable[[str, str, Request, GetUserDep], None]:
+def authorized(method: Method) -> Callable[[str, str, Request, User], None]:
     """Make the check whether the user may do this with the Dag of the job that the path names."""
 
-    def check(tenant: str, job: str, request: Request, user: GetUserDep) -> None:
+    def check_path(tenant: str, job: str, request: Request, user: User) -> None:
         if any(name_problems(tenant, job)):
             raise HTTPException(NOT_FOUND, NO_JOB)
-        requires_access_dag(method, param_dag_id=dag_id_of(tenant, job))(request, user)  # type: ignore[arg-type]  # a Literal there
+        check(method, dag_id_of(tenant, job), request, user)
 
-    return check
+    return check_path
 
 
 def from_here(request: Request) -> None:
@@ -162,74 +134,50 @@ def registry(granted: Terms) -> Iterator[Registry]:
 
 
 Jobs = Annotated[Registry, Depends(registry)]
-READ, WRITE, DELETE = (Depends(authorized(method)) for method in ("GET", "PUT", "DELETE"))
+READ, WRITE, DELETE = Depends(authorized("GET")), Depends(authorized("PUT")), Depends(authorized("DELETE"))
 FROM_HERE = Depends(from_here)
 
 
-@app.get("/jobs")
-def list_jobs(request: Request, user: GetUserDep, jobs: Jobs) -> JobsAnswer:
+@router.get("/jobs")
+def list_jobs(request: Request, user: User, jobs: Jobs) -> JobsAnswer:
     """The jobs whose Dags the user may read."""
-    readable = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
-    found = [job for job in jobs.listed() if job.dag_id in readable or _may_read(job, request, user)]
+    readable = readable_dags(user)
+    found = [
+        job for job in jobs.listed() if job.dag_id in readable or allowed("GET", job.dag_id, request, user)
+    ]
     return JobsAnswer(revision=jobs.revision(), jobs=[JobAnswer(**change_as_json(job)) for job in found])
 
 
-@app.get("/jobs/{tenant}/{job}", dependencies=[READ])
+@router.get("/jobs/{tenant}/{job}", dependencies=[READ])
 def get_job(tenant: str, job: str, jobs: Jobs, revision: int | None = None) -> JobWithFiles:
     """A job with its texts, as it is, or as it was at a revision of the registry."""
     found = _job(jobs, tenant, job, revision)
     return JobWithFiles(**change_as_json(found.change), files=dict(found.files))
 
 
-@app.get("/jobs/{tenant}/{job}/history", dependencies=[READ])
+@router.get("/jobs/{tenant}/{job}/history", dependencies=[READ])
 def get_history(tenant: str, job: str, jobs: Jobs) -> list[JobAnswer]:
     """Every change of a job, oldest first; also of one that is removed."""
     return [JobAnswer(**change_as_json(change)) for change in jobs.changes(tenant, job)]
 
 
-@app.put("/jobs/{tenant}/{job}", dependencies=[WRITE, FROM_HERE])
-def put_job(tenant: str, job: str, body: JobBody, user: GetUserDep, granted: Terms, jobs: Jobs) -> JobAnswer:
+@router.put("/jobs/{tenant}/{job}", dependencies=[WRITE, FROM_HERE])
+def put_job(tenant: str, job: str, body: JobBody, user: User, granted: Terms, jobs: Jobs) -> JobAnswer:
     """Check a job and keep it; the answer to a bad one lists every problem."""
     if (bundle := other_bundle_of(dag_id_of(tenant, job))) is not None:
         raise HTTPException(TAKEN, f"Airflow has this Dag from the bundle {bundle}; choose another name")
-    if jobs.job(tenant, job) is None and not get_auth_manager().is_authorized_dag(method="POST", user=user):
+    if jobs.job(tenant, job) is None and not may_create_dags(user):
         raise HTTPException(FORBIDDEN, "A new job needs the right to create Dags (POST)")
     texts = JobTexts(specification=body.specification, contract=body.contract)
     kept = keep_job(granted, jobs, tenant, job, texts, changed_by=user.get_name())
     return JobAnswer(**change_as_json(kept))
 
 
-@app.delete("/jobs/{tenant}/{job}", dependencies=[DELETE, FROM_HERE])
-def delete_job(tenant: str, job: str, user: GetUserDep, jobs: Jobs) -> RemovedJob:
+@router.delete("/jobs/{tenant}/{job}", dependencies=[DELETE, FROM_HERE])
+def delete_job(tenant: str, job: str, user: User, jobs: Jobs) -> RemovedJob:
     """Take a job away; runs of its Dag that have begun stop."""
     _job(jobs, tenant, job, None)
     return RemovedJob(**change_as_json(unregister(jobs, tenant, job, changed_by=user.get_name())))
-
-
-@app.exception_handler(RequestValidationError)
-def malformed(request: Request, error: RequestValidationError) -> JSONResponse:  # noqa: ARG001  # FastAPI's own signature
-    """Say what is wrong with a request, and repeat nothing of it but names."""
-    problems = [{"loc": found["loc"], "msg": found["msg"]} for found in error.errors()]
-    return PlainJson({"detail": problems}, INVALID)
-
-
-@app.exception_handler(InputRefusedError)
-def refused(request: Request, error: InputRefusedError) -> JSONResponse:  # noqa: ARG001
-    """Answer with every problem and its place."""
-    problems = [{"path": problem.path, "message": problem.message} for problem in error.problems]
-    return PlainJson({"detail": {"subject": error.subject, "problems": problems}}, REFUSED)
-
-
-@app.exception_handler(OrchestrationError)
-def unusable(request: Request, error: OrchestrationError) -> JSONResponse:  # noqa: ARG001
-    """Say what is wrong with the store."""
-    return PlainJson({"detail": str(error)}, UNAVAILABLE)
-
-
-@app.exception_handler(psycopg.OperationalError)
-def unreachable(request: Request, error: psycopg.OperationalError) -> JSONResponse:  # noqa: ARG001
-    """Say that the store does not answer, and not where it is."""
-    return PlainJson({"detail": "The store does not answer; try again, or ask who runs it"}, UNAVAILABLE)
 
 
 def _job(jobs: Registry, tenant: str, job: str, revision: int | None) -> JobRevision:
@@ -240,12 +188,3 @@ def _job(jobs: Registry, tenant: str, job: str, revision: int | None) -> JobRevi
     if found is None:
         raise HTTPException(NOT_FOUND, NO_JOB)
     return found
-
-
-def _may_read(job: JobChange, request: Request, user: GetUserDep) -> bool:
-    """Whether a user may read a Dag that Airflow perhaps does not know yet."""
-    try:
-        requires_access_dag("GET", param_dag_id=job.dag_id)(request, user)
-    except HTTPException:
-        return False
-    return True

@@ -16,8 +16,9 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from httpx import Response
 
-from airflow_orchestration.plugins.jobs_api import app
+from airflow_orchestration.plugins.jobs_api import router
 from airflow_orchestration.plugins.orchestration import OrchestrationPlugin
+from airflow_orchestration.plugins.web_app import app
 from airflow_orchestration.storage.migrating import migrate
 from demo.postgres import EmbeddedPostgres
 from tests.registered_jobs import (
@@ -109,10 +110,10 @@ def revision(api: Api) -> int:
 
 
 def test_every_route_has_a_line_in_the_table() -> None:
-    """Nothing is served that nobody has said who may call it; no documentation pages either."""
+    """Nothing of the registry is served that nobody has said who may call it."""
     found = {
         (method, route.path)
-        for route in app.routes
+        for route in router.routes
         for method in (route.methods if isinstance(route, APIRoute) else {"?"})
     }
     assert set(TABLE) == found
