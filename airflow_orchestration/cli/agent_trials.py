@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import time
 from argparse import Namespace
 from random import Random  # noqa: TID251  # the dice that the core has not
 
-from rich.console import Console, Group
-from rich.table import Table
+from rich.console import Group
 from rich.text import Text
 
+from airflow_orchestration.cli.terminal import at_work, plain_table, print_json, tell
 from airflow_orchestration.insights.agent_simulation import DAYS, LAST_DAYS, Comparison, compare
 
 
 def simulate(args: Namespace) -> None:
     """Draw templates and work, and print what learned success gains over the constant of the document."""
     started = time.perf_counter()
-    found = compare(Random(args.seed).random, args.settings)  # noqa: S311  # no secret hangs on it
+    dice = Random(args.seed).random  # noqa: S311  # no secret hangs on it
+    with at_work(f"Drawing {args.settings} settings"):
+        found = compare(dice, args.settings)
     if args.output == "json":
-        print(json.dumps(found.as_json(), indent=2))  # noqa: T201  # for a pipe
+        print_json(found.as_json())
         return
-    Console().print(comparison_view(found, time.perf_counter() - started), soft_wrap=True)
+    tell(comparison_view(found, time.perf_counter() - started))
 
 
 def comparison_view(found: Comparison, seconds: float) -> Group:
     """Return the figures as a person reads them in a terminal."""
     told = found.as_json()
-    table = Table(box=None, pad_edge=False)
-    table.add_column("success is")
-    for heading in ("succeeded", "share"):
-        table.add_column(heading, justify="right")
+    table = plain_table("success is", " succeeded", " share")
     for label, name in (("always 1.0", "constant"), ("learned", "learned"), ("known", "best")):
         table.add_row(label, f"{told['successes'][name]:,}", f"{told['success_rate'][name]:.1%}")
     gained = told["gained"]

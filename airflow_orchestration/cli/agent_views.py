@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from airflow_orchestration.cli.policy_trials import refusing
+from airflow_orchestration.cli.runs import known_run, named_run
+from airflow_orchestration.cli.terminal import plain_table, print_json, refusing, tell
 from airflow_orchestration.domain.agent import NO_TENANT
-from airflow_orchestration.exceptions import InputRefusedError, Problem
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.insights.agents import (
     AgentSeen,
@@ -22,7 +21,6 @@ from airflow_orchestration.insights.agents import (
     leaderboard,
     run_agents,
 )
-from airflow_orchestration.storage.store import RunKey
 
 MOST_CANDIDATES = 5
 """Ours: candidates for each agent that a person is shown; JSON has them all."""
@@ -33,17 +31,17 @@ _STYLES: Mapping[AgentState, str] = {AgentState.FAILED: "red", AgentState.WAITIN
 @refusing
 def work(args: Namespace) -> None:
     """Show a run's agents by round: what each was made for, the candidates, what came of it."""
-    key = _run_key(args.run)
     with OrchestrationHook(args.conn_id).store() as store:
-        rounds = run_agents(store, key)
+        # A Dag of one's own may have agents without a pipeline's run.
+        rounds = run_agents(store, named_run(args.run))
+        if not rounds:
+            known_run(store, args.run)
     if args.output == "json":
-        print(json.dumps([one.as_json() for one in rounds], indent=2))  # noqa: T201  # for other programs
+        print_json([one.as_json() for one in rounds])
         return
-    console = Console()
     if not rounds:
-        console.print(f"{args.run} has no agents.", markup=False, soft_wrap=True)
-    for one in rounds:
-        console.print(round_view(one), soft_wrap=True)
+        tell(f"{args.run} has no agents.")
+    tell(*map(round_view, rounds))
 
 
 @refusing
@@ -53,14 +51,10 @@ def board(args: Namespace) -> None:
     with OrchestrationHook(args.conn_id).store() as store:
         standings = leaderboard(store, tenant)
     if args.output == "json":
-        print(json.dumps([one.as_json() for one in standings], indent=2))  # noqa: T201  # for other programs
+        print_json([one.as_json() for one in standings])
         return
     whose = f"of tenant {tenant}" if tenant else "of no tenant"
-    console = Console()
-    if not standings:
-        console.print(f"No agents {whose} have worked yet.", markup=False)
-        return
-    console.print(_board_table(standings))
+    tell(_board_table(standings) if standings else f"No agents {whose} have worked yet.")
 
 
 def round_view(found: RoundAgents) -> Group:
@@ -74,25 +68,9 @@ def round_view(found: RoundAgents) -> Group:
     )
 
 
-def _run_key(text: str) -> RunKey:
-    dag_id, _, run_id = text.partition("/")
-    if not dag_id or not run_id:
-        problem = Problem(path="", message=f"{text!r} names no run; write it as dag_id/run_id")
-        raise InputRefusedError("RUN", [problem])
-    return RunKey(dag_id=dag_id, run_id=run_id)
-
-
-def _table(title: str, *headings: str) -> Table:
-    """A table in which a heading that begins with a blank is that of figures."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading.strip(), justify="right" if heading.startswith(" ") else "left")
-    return table
-
-
 def _agents_table(title: str, agents: Sequence[AgentSeen]) -> Table:
     columns = ("agent", "branch", "lane", "batches", "state", " records", " seconds", " quality", "targets")
-    table = _table(title, *columns)
+    table = plain_table(*columns, title=title)
     for agent in agents:
         done = agent.work
         table.add_row(
@@ -125,7 +103,7 @@ def _batches(agent: AgentSeen) -> str:
 
 def _candidates_table(agents: Sequence[AgentSeen]) -> Table:
     columns = ("for", "candidate", " score", " match", " success", " outcomes", " efficiency", "")
-    table = _table("Who was compared", *columns)
+    table = plain_table(*columns, title="Who was compared")
     for agent in agents:
         for candidate in agent.choice.candidates[:MOST_CANDIDATES] if agent.choice else ():
             chosen = candidate.agent_type == agent.agent_type
@@ -156,7 +134,9 @@ def _board_table(standings: Sequence[Standing]) -> Table:
         " records/s",
         " quality",
     )
-    table = _table("Believed of each type of agent; success 1.000 is where a new one begins", *columns)
+    table = plain_table(
+        *columns, title="Believed of each type of agent; success 1.000 is where a new one begins"
+    )
     for one in standings:
         known = one.experience
         seconds = None if known.execution_time is None else known.execution_time.total_seconds()

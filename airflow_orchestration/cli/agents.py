@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import getpass
-import json
+import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from airflow_orchestration.cli.policy_trials import REFUSED, refusing
+from airflow_orchestration.cli.terminal import (
+    REFUSED,
+    plain_table,
+    print_json,
+    printable,
+    refused,
+    refusing,
+    tell,
+    terminal,
+)
 from airflow_orchestration.dags.agent_factory import AgentFactoryHook
 from airflow_orchestration.domain.agent import ResourceRequirements
 from airflow_orchestration.domain.job_file import FoundJob, find_jobs
@@ -50,11 +54,11 @@ def put(args: Namespace) -> None:
         before = registry.revision()
         kept = keep_job(terms, registry, args.tenant, args.job, texts, changed_by=who)
     if args.output == "json":
-        _print_json(change_as_json(kept))
+        print_json(change_as_json(kept))
     elif kept.revision <= before:
-        Console().print(f"Nothing to do: {kept.dag_id} is so since revision {kept.revision}.")
+        tell(f"Nothing to do: {kept.dag_id} is so since revision {kept.revision}.")
     else:
-        Console().print(
+        tell(
             f"{kept.dag_id} is kept as revision {kept.revision}; its Dag follows when the bundle is refreshed and parsed."
         )
 
@@ -65,16 +69,16 @@ def remove(args: Namespace) -> None:
     who = _who(args)
     with _registry() as (registry, _):
         gone = unregister(registry, args.tenant, args.job, changed_by=who)
-    Console(stderr=True).print(
+    terminal(stderr=True).print(
         f"Runs of {gone.dag_id} that have begun stop when its Dag goes. If there are any: put the job again, pause its "
         "Dag, wait until they have ended, and remove it then.",
         style="yellow",
         soft_wrap=True,
     )
     if args.output == "json":
-        _print_json(change_as_json(gone))
+        print_json(change_as_json(gone))
     else:
-        Console().print(f"{gone.dag_id} is removed with revision {gone.revision}; its history stays.")
+        tell(f"{gone.dag_id} is removed with revision {gone.revision}; its history stays.")
 
 
 @refusing
@@ -93,10 +97,11 @@ def show(args: Namespace) -> None:
     if found is None:
         raise no_such_job(args.tenant, args.job)
     if args.output == "json":
-        _print_json({**change_as_json(found.change), "files": dict(found.files)})
+        print_json({**change_as_json(found.change), "files": dict(found.files)})
         return
     for name, text in found.files:
-        print(f"# {name}, revision {found.change.revision}\n{text}")  # noqa: T201  # as it is, to be put into a file
+        told = f"# {name}, revision {found.change.revision}\n{text}"
+        print(printable(told) if sys.stdout.isatty() else told)  # noqa: T201  # as it is, to be put into a file
 
 
 @refusing
@@ -113,14 +118,14 @@ def check(args: Namespace) -> None:
     hook = AgentFactoryHook(args.folder, data=args.data, shared_conn_ids=args.shared_conn_id or ())
     found = find_jobs(hook.folder)
     checked = {f"{job.tenant}/{job.path.name}": _problems(hook, job) for job in found}
-    refused = {name: problems for name, problems in checked.items() if problems}
+    by_name = {name: problems for name, problems in checked.items() if problems}
     if args.output == "json":
-        _print_json({"jobs": len(found), "refused": refused})
+        print_json({"jobs": len(found), "refused": by_name})
     else:
-        for name, problems in refused.items():
-            Console().print("\n  ".join([ascii(name)[1:-1], *problems]), markup=False, soft_wrap=True)
-        Console().print(f"{len(found)} jobs, {len(refused)} refused")
-    if refused:
+        for name, problems in by_name.items():
+            tell("\n  ".join([ascii(name)[1:-1], *problems]))
+        tell(f"{len(found)} jobs, {len(by_name)} refused")
+    if by_name:
         raise SystemExit(REFUSED)
 
 
@@ -146,7 +151,7 @@ def capacity(args: Namespace) -> None:
             else {args.tenant: store.leases.limit_of(args.tenant)}
         )
     if args.output == "json":
-        _print_json({name: limit.model_dump() for name, limit in shown.items()})
+        print_json({name: limit.model_dump() for name, limit in shown.items()})
     else:
         _show_capacities(shown)
 
@@ -155,7 +160,7 @@ def _refuse_half(args: Namespace, asked: Sequence[float | None]) -> None:
     given = sum(one is not None for one in asked)
     if given not in {0, len(asked)} or (given and args.none):
         message = "give --cpu, --memory-mb and --connections together, or --none alone"
-        raise InputRefusedError("agents capacity", [Problem(path="", message=message)])
+        raise refused("agents capacity", message)
 
 
 def _requirements(cpu: float, memory_mb: int, connections: int) -> ResourceRequirements:
@@ -176,7 +181,7 @@ def _refusing_unknown() -> Iterator[None]:
     try:
         yield
     except KeyError as error:
-        raise InputRefusedError("--revision", [Problem(path="", message=str(error.args[0]))]) from None
+        raise refused("--revision", str(error.args[0])) from None
 
 
 def _refuse_taken(args: Namespace) -> None:
@@ -184,7 +189,7 @@ def _refuse_taken(args: Namespace) -> None:
     dag_id = dag_id_of(args.tenant, args.job)
     if (bundle := other_bundle_of(dag_id)) is not None:
         message = f"Airflow has this Dag from the bundle {bundle}; choose another name, or remove it there"
-        raise InputRefusedError(f"Dag {dag_id}", [Problem(path="", message=message)])
+        raise refused(f"Dag {dag_id}", message)
 
 
 def _who(args: Namespace) -> str:
@@ -219,38 +224,27 @@ def _text(path: Path) -> str:
         message = f"can't be read ({error.strerror}); check the path"
     except UnicodeDecodeError:
         message = "is not UTF-8"
-    raise InputRefusedError(f"file {path.name}", [Problem(path="", message=message)])
+    raise refused(f"file {path.name}", message)
 
 
 def _show_revisions(args: Namespace, found: Sequence[JobChange], *, empty: str) -> None:
     if args.output == "json":
-        _print_json([change_as_json(one) for one in found])
+        print_json([change_as_json(one) for one in found])
         return
     if not found:
-        Console().print(empty)
+        tell(empty)
         return
-    table = _table("revision", "Dag", "what", "by", "at (UTC)")
+    table = plain_table("revision", "Dag", "what", "by", "at (UTC)")
     for one in found:
         what = "removed" if one.is_removed else "kept"
         at = f"{one.changed_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-        table.add_row(str(one.revision), one.dag_id, what, escape(one.changed_by), at)
-    Console().print(table)
+        table.add_row(str(one.revision), one.dag_id, what, one.changed_by, at)
+    tell(table)
 
 
 def _show_capacities(capacities: Mapping[str, ResourceRequirements]) -> None:
-    table = _table("tenant", "CPUs", "memory MB", "connections")
+    table = plain_table("tenant", "CPUs", "memory MB", "connections")
     for name, limit in sorted(capacities.items()):
         cpus = f"{limit.cpu_millicores / MILLICORES:g}"
         table.add_row(name or "all together", cpus, f"{limit.memory_mb:,}", f"{limit.connections:,}")
-    Console().print(table)
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading)
-    return table
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))  # noqa: T201  # for other programs
+    tell(table)

@@ -14,17 +14,25 @@ COLUMNS = ("feed", "state", "rows in", "published", "superseded", "quarantined",
 
 def manifest_view(manifest: Mapping[str, Any]) -> Group:
     """Return the verdict, a line per feed, what is missing and why, and what is unusual."""
-    missing = [
-        Text(f"{line['feed']} ({line['state'].replace('_', ' ')}): {_reason(line)}", style="yellow")
-        for line in manifest["missing"]
+    told = [Text(line, style="yellow") for line in reasons(manifest)]
+    why = [told.pop(0)] if manifest["why"] else []
+    return Group(Text(headline(manifest), style="bold"), *why, _feeds(manifest["feeds"]), *told)
+
+
+def reasons(manifest: Mapping[str, Any]) -> list[str]:
+    """Say why the run published nothing, if it did not, why each missing feed is missing, and what is unusual."""
+    return [
+        *([f"Why: {manifest['why']}"] if manifest["why"] else []),
+        *(
+            f"{line['feed']} ({line['state'].replace('_', ' ')}): {_reason(line)}"
+            for line in manifest["missing"]
+        ),
+        *(
+            f"{line['feed']} is not as usual: {'; '.join(line['unusual'])}"
+            for line in manifest["feeds"]
+            if line.get("unusual")
+        ),
     ]
-    unusual = [
-        Text(f"{line['feed']} is not as usual: {'; '.join(line['unusual'])}", style="yellow")
-        for line in manifest["feeds"]
-        if line.get("unusual")
-    ]
-    why = [Text(f"Why: {manifest['why']}", style="yellow")] if manifest["why"] else []
-    return Group(Text(headline(manifest), style="bold"), *why, _feeds(manifest["feeds"]), *missing, *unusual)
 
 
 def headline(manifest: Mapping[str, Any]) -> str:

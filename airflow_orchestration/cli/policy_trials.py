@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import time
 from argparse import Namespace
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from random import Random  # noqa: TID251  # the dice that the core has not
 
-import psycopg
-from rich.console import Console
-from rich.progress import track
-
 from airflow_orchestration.cli.replay_view import trials_view, verification_view
 from airflow_orchestration.cli.simulation_view import simulation_view
-from airflow_orchestration.exceptions import InputRefusedError, OrchestrationError, Problem
+from airflow_orchestration.cli.terminal import (
+    NO,
+    at_work,
+    print_json,
+    refused,
+    refusing,
+    tell,
+    tracked,
+    writing,
+)
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.insights.arrivals_file import read_arrivals
 from airflow_orchestration.insights.recorded_gate import RecordedGate, gates_in, line_of, recorded_gate
@@ -26,23 +29,7 @@ from airflow_orchestration.insights.simulation import Source, given_source, reco
 from airflow_orchestration.insights.simulation import simulate as simulate_runs
 from airflow_orchestration.insights.what_if import Terms, summary, trial, trial_as_json
 
-DIFFERENT, REFUSED = 1, 2
 MAX_POLICIES = 50
-Command = Callable[[Namespace], None]
-
-
-def refusing(command: Command) -> Command:
-    """Print what is wrong with an input, and end with an exit code of its own."""
-
-    @wraps(command)
-    def run(args: Namespace) -> None:
-        try:
-            command(args)
-        except (OrchestrationError, psycopg.OperationalError) as error:
-            Console().print(str(error), style="red", markup=False, soft_wrap=True)
-            raise SystemExit(REFUSED) from error
-
-    return run
 
 
 @refusing
@@ -52,14 +39,14 @@ def replay(args: Namespace) -> None:
     gates = _gates(args)
     if args.export:
         _export(gates, Path(args.export))
-    found = list(differences(gates))
+    found = list(differences(tracked(gates, "Deciding again", len(gates))))
     terms = Terms(floor=args.floor, deadline=args.deadline, grace_period=args.grace_period)
     if terms == Terms():
         _show_verification(args, gates, found, started)
     else:
         _show_trials(args, gates, found, terms, started)
     if found:
-        raise SystemExit(DIFFERENT)
+        raise SystemExit(NO)
 
 
 @refusing
@@ -73,18 +60,18 @@ def simulate(args: Namespace) -> None:
         )
     ]
     if len(policies) > MAX_POLICIES:
-        raise _refused("options", f"make {len(policies)} policies; give at most {MAX_POLICIES}")
+        raise refused("options", f"make {len(policies)} policies; give at most {MAX_POLICIES}")
     source = _source(args)
     dice = Random(args.seed).random  # noqa: S311  # no secret hangs on it
-    runs = track(range(args.runs), "Drawing", console=Console(stderr=True), transient=True)
+    runs = tracked(range(args.runs), "Drawing", args.runs)
     try:
         results = simulate_runs(source, policies, dice, runs)
     except ValueError as error:
-        raise _refused("policy", str(error)) from None
+        raise refused("policy", str(error)) from None
     if args.output == "json":
-        print(json.dumps([result.as_json() for result in results], indent=2))  # noqa: T201  # for a pipe
+        print_json([result.as_json() for result in results])
         return
-    Console().print(simulation_view(results, source, time.perf_counter() - started))
+    tell(simulation_view(results, source, time.perf_counter() - started))
 
 
 def _show_verification(
@@ -92,9 +79,9 @@ def _show_verification(
 ) -> None:
     if args.output == "json":
         listed = [{"gate": one.gate.name, "differs": list(one.what)} for one in found]
-        print(json.dumps({"gates": len(gates), "different": listed}, indent=2))  # noqa: T201  # for a pipe
+        print_json({"gates": len(gates), "different": listed})
         return
-    Console().print(verification_view(len(gates), found, time.perf_counter() - started), soft_wrap=True)
+    tell(verification_view(len(gates), found, time.perf_counter() - started))
 
 
 def _show_trials(
@@ -105,16 +92,16 @@ def _show_trials(
     started: float,
 ) -> None:
     different = {id(one.gate) for one in found}
-    trials = [trial(gate, terms) for gate in gates if id(gate) not in different]
+    others = [gate for gate in gates if id(gate) not in different]
+    trials = [trial(gate, terms) for gate in tracked(others, "Trying", len(others))]
     if args.output == "json":
         listed = [trial_as_json(one) for one in trials if one.differs]
         told = {"summary": summary(trials), "different": [one.gate.name for one in found], "gates": listed}
-        print(json.dumps(told, indent=2))  # noqa: T201  # for a pipe
+        print_json(told)
         return
-    console = Console()
     if found:
-        console.print(verification_view(len(gates), found, None), soft_wrap=True)
-    console.print(trials_view(trials, terms, time.perf_counter() - started))
+        tell(verification_view(len(gates), found, None))
+    tell(trials_view(trials, terms, time.perf_counter() - started))
 
 
 def _source(args: Namespace) -> Source:
@@ -123,32 +110,26 @@ def _source(args: Namespace) -> Source:
         different = {id(one.gate) for one in differences(gates)}
         return recorded_source([gate for gate in gates if id(gate) not in different])
     if args.file or args.dag_id or args.since:
-        raise _refused("--arrivals", "goes without --file, --dag-id and --since; leave them out")
+        raise refused("--arrivals", "goes without --file, --dag-id and --since; leave them out")
     return given_source(read_arrivals(Path(args.arrivals)))
 
 
 def _gates(args: Namespace) -> list[RecordedGate]:
     """Read the gates that were asked for, from the file or from the store."""
     if not args.file:
-        with OrchestrationHook(args.conn_id).store() as store:
+        with OrchestrationHook(args.conn_id).store() as store, at_work("Reading gates"):
             return [recorded_gate(gate) for gate in store.decided_gates(dag_id=args.dag_id, since=args.since)]
     if args.since:
-        raise _refused("--since", "asks the store; a file is taken as it is, leave it out")
+        raise refused("--since", "asks the store; a file is taken as it is, leave it out")
     path = Path(args.file)
     try:
         with path.open(encoding="utf-8") as lines:
             gates = gates_in(lines, subject=f"file {path.name}")
     except (OSError, UnicodeDecodeError) as error:
-        raise _refused("--file", f"{path} can't be read: {error}") from None
+        raise refused("--file", f"{path} can't be read: {error}") from None
     return [gate for gate in gates if args.dag_id in {None, gate.dag_id}]
 
 
 def _export(gates: Sequence[RecordedGate], path: Path) -> None:
-    try:
+    with writing("--export", path):
         path.write_text("".join(f"{line_of(gate)}\n" for gate in gates), encoding="utf-8")
-    except OSError as error:
-        raise _refused("--export", f"{path} can't be written: {error}") from None
-
-
-def _refused(subject: str, message: str) -> InputRefusedError:
-    return InputRefusedError(subject, [Problem(path="", message=message)])

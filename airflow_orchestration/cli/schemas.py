@@ -1,9 +1,10 @@
-"""Writes the JSON schemas of the pipeline file and of a run's conf: `python -m airflow_orchestration.cli.schemas DIR`."""
+"""Writes the JSON schemas of the pipeline file and of a run's conf, and the API's description: `python -m airflow_orchestration.cli.schemas DIR`."""
 
 from __future__ import annotations
 
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -24,6 +25,10 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in SCHEMAS:
         (folder / name).write_text(schema_text(name))
+    # by name: the API stands above the command line, and takes seconds to import
+    (folder / "openapi.json").write_text(
+        import_module("airflow_orchestration.plugins.web_app").openapi_text()
+    )
 
 
 if __name__ == "__main__":

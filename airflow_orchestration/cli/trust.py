@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,10 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from airflow_orchestration.cli.policy_trials import refusing
+from airflow_orchestration.cli.terminal import plain_table, print_json, refusing, tell
 from airflow_orchestration.domain.conf import RunConf
 from airflow_orchestration.domain.pipeline_file import read_pipeline_file
 from airflow_orchestration.domain.run_spec import Dataset, resolve
@@ -47,13 +43,12 @@ def trust(args: Namespace) -> None:
                 changes = _changes(store, spec.pipeline.id, dataset, runs)
                 shown.append((dataset.name, runs, trust_courses(runs, args.feed), changes))
     if args.output == "json":
-        print(json.dumps([_as_json(*one) for one in shown], indent=2))  # noqa: T201  # for other programs
+        print_json([_as_json(*one) for one in shown])
         return
-    console = Console()
     if not shown:
-        console.print("No dataset of this pipeline is merged by trust.")
+        tell("No dataset of this pipeline is merged by trust.")
     for one in shown:
-        _show(console, *one)
+        _show(*one)
 
 
 @refusing
@@ -67,9 +62,9 @@ def try_claims(args: Namespace) -> None:
         seed=args.seed,
     )
     if args.output == "json":
-        print(json.dumps(verdict.as_json(), indent=2))  # noqa: T201  # for other programs
+        print_json(verdict.as_json())
     else:
-        _show_verdict(Console(), verdict)
+        _show_verdict(verdict)
 
 
 def _changes(store: Store, dag_id: str, dataset: Dataset, runs: Sequence[TaughtRun]) -> Changes | str:
@@ -109,50 +104,41 @@ def _as_json(
 
 
 def _show(
-    console: Console,
     name: str,
     runs: Sequence[TaughtRun],
     courses: Sequence[TrustCourse],
     changes: Changes | str,
 ) -> None:
-    table = Table(
-        title=f"{name}: how often each feed is right", title_justify="left", box=None, pad_edge=False
-    )
-    for heading in ("feed", "attribute"):
-        table.add_column(heading)
-    for run in runs[-SHOWN_RUNS:]:
-        table.add_column(f"{run.started_at.astimezone(UTC):%m-%d %H:%M}", justify="right")
-    table.add_column("last run", justify="right")
+    days = [f" {run.started_at.astimezone(UTC):%m-%d %H:%M}" for run in runs[-SHOWN_RUNS:]]
+    title = f"{name}: how often each feed is right"
+    table = plain_table("feed", "attribute", *days, " last run", title=title)
     for course in courses:
         figures = ("" if one is None else f"{one:.3f}" for one in course.accuracy[-SHOWN_RUNS:])
         settled = f"{course.right:,.0f} of {course.total:,.0f}"
         table.add_row(course.feed_id, course.attribute, *figures, settled)
-    console.print(table)
+    tell(table)
     if isinstance(changes, str):
-        console.print(changes, soft_wrap=True)
+        tell(changes)
         return
     for attribute, (count, cells) in changes.items():
-        console.print(f"{attribute}: {count:,} values of the last run are not what a vote would have chosen")
+        tell(f"{attribute}: {count:,} values of the last run are not what a vote would have chosen")
         for cell in cells:
-            line = f"  {', '.join(cell.key)}: {cell.value} instead of {cell.other}"
-            console.print(line, markup=False, soft_wrap=True)
+            tell(f"  {', '.join(cell.key)}: {cell.value} instead of {cell.other}")
 
 
-def _show_verdict(console: Console, verdict: Verdict) -> None:
-    console.print(
+def _show_verdict(verdict: Verdict) -> None:
+    tell(
         f"{verdict.judged:,} cells judged, {verdict.probes:,} labelled cells learned from, way: {verdict.model.method}\n"
         f"vote  {verdict.vote_accuracy:.3f}\n"
         f"trust {verdict.trust_accuracy:.3f} (no choice is right more often than {verdict.best_possible:.3f})\n"
         f"expected calibration error {verdict.calibration_error:.3f}"
     )
-    table = Table(title="How often each source is right", title_justify="left", box=None, pad_edge=False)
-    for heading in ("source", *verdict.model.accuracy):
-        table.add_column(heading)
+    table = plain_table("source", *verdict.model.accuracy, title="How often each source is right")
     for source in sorted({name for feeds in verdict.model.accuracy.values() for name in feeds}):
         figures = [feeds.get(source) for feeds in verdict.model.accuracy.values()]
         table.add_row(source, *("" if one is None else f"{one:.3f}" for one in figures))
-    console.print(table)
+    tell(table)
     for copier, originals in sorted(verdict.model.copying.items()):
         for other, share in sorted(originals.items()):
             if copier < other:
-                console.print(f"{copier} and {other} share {share:.0%} beyond what both being right explains")
+                tell(f"{copier} and {other} share {share:.0%} beyond what both being right explains")

@@ -121,10 +121,14 @@ def test_work_as_json_has_every_candidate(conn_id: str, capsys: pytest.CaptureFi
     assert MOST_CANDIDATES + 1 == len(found["agents"][0]["choice"]["candidates"])
 
 
-def test_a_run_without_agents_is_told(conn_id: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A run that the store does not know has none either."""
-    command("work", "other/run", "--conn-id", conn_id)
-    assert ["other/run has no agents."] == lines(capsys)
+def test_a_run_that_is_not_there_is_no_run_without_agents(
+    conn_id: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is refused, and what the store knows is told."""
+    with pytest.raises(SystemExit) as ended:
+        command("work", "other/run", "--conn-id", conn_id)
+    assert 2 == ended.value.code
+    assert "the store knows no run 'run' of other; it knows none of this Dag" in capsys.readouterr().err
 
 
 def test_a_name_that_is_none_is_refused(conn_id: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,7 +136,7 @@ def test_a_name_that_is_none_is_refused(conn_id: str, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as ended:
         command("work", "monday", "--conn-id", conn_id)
     assert 2 == ended.value.code
-    assert "'monday' names no run; write it as dag_id/run_id" in capsys.readouterr().out
+    assert "'monday' names no run; write it as dag_id/run_id" in capsys.readouterr().err
 
 
 def test_the_leaderboard_is_a_tenants_own(conn_id: str, capsys: pytest.CaptureFixture[str]) -> None:

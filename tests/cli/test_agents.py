@@ -59,8 +59,9 @@ def run(database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
             with pytest.raises(SystemExit) as ended:
                 arguments.func(arguments)
             assert expected == ended.value.code
-        else:
-            arguments.func(arguments)
+            refused = capsys.readouterr()
+            return refused.err or refused.out
+        arguments.func(arguments)
         return capsys.readouterr().out
 
     return command

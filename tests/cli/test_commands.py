@@ -63,7 +63,7 @@ def test_try_prints_plan_verdict_and_manifest(
 
 def test_try_publishes_to_a_named_connection(pipeline: Path, connection: str, database: str) -> None:
     """With a connection, the rows are published there by the same exactly-once protocol."""
-    handlers.migrate(Namespace(conn_id=connection))
+    handlers.migrate(Namespace(conn_id=connection, output="table"))
     with psycopg.connect(database) as opened:
         opened.execute("CREATE SCHEMA reference")
     handlers.try_pipeline(arguments(pipeline, publish_to=connection))
@@ -82,7 +82,7 @@ def test_try_exits_1_when_nothing_is_published(pipeline: Path, tmp_path: Path) -
     with pytest.raises(SystemExit) as ended:
         handlers.try_pipeline(arguments(pipeline, output=str(tmp_path / "out")))
 
-    assert handlers.NOT_PUBLISHED == ended.value.code
+    assert 1 == ended.value.code
     assert {"manifest.json", "quarantine-vega.parquet"} <= {
         path.name for path in (tmp_path / "out").iterdir()
     }
@@ -103,8 +103,8 @@ def test_try_refuses_bad_conf(
     with pytest.raises(SystemExit) as ended:
         handlers.try_pipeline(arguments(pipeline, conf=conf))
 
-    assert handlers.REFUSED == ended.value.code
-    assert message in capsys.readouterr().out
+    assert 2 == ended.value.code
+    assert message in capsys.readouterr().err
 
 
 def test_target_is_refused_before_anything_runs(
@@ -114,8 +114,8 @@ def test_target_is_refused_before_anything_runs(
     with pytest.raises(SystemExit) as ended:
         handlers.try_pipeline(arguments(pipeline, publish_to=connection))
 
-    assert handlers.REFUSED == ended.value.code
-    assert "airflow orchestration migrate" in capsys.readouterr().out
+    assert 2 == ended.value.code
+    assert "airflow orchestration migrate" in capsys.readouterr().err
 
 
 def test_missing_connection_is_named(pipeline: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,8 +123,8 @@ def test_missing_connection_is_named(pipeline: Path, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as ended:
         handlers.try_pipeline(arguments(pipeline, publish_to="nowhere"))
 
-    assert handlers.REFUSED == ended.value.code
-    assert "connection nowhere" in capsys.readouterr().out
+    assert 2 == ended.value.code
+    assert "connection nowhere" in capsys.readouterr().err
 
 
 def test_connection_extras_are_refused(
@@ -134,8 +134,8 @@ def test_connection_extras_are_refused(
     document = {"conn_type": "postgres", "host": "db", "extra": {"host": "evil", "options": "-c x=S3CRET"}}
     monkeypatch.setenv("AIRFLOW_CONN_EXTRAS", json.dumps(document))
     with pytest.raises(SystemExit):
-        handlers.migrate(Namespace(conn_id="extras"))
-    printed = capsys.readouterr().out
+        handlers.migrate(Namespace(conn_id="extras", output="table"))
+    printed = capsys.readouterr().err
 
     assert "extra.host" in printed
     assert "extra.options" in printed
@@ -144,8 +144,8 @@ def test_connection_extras_are_refused(
 
 def test_migrate_is_idempotent(connection: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The second migration has nothing to do."""
-    handlers.migrate(Namespace(conn_id=connection))
-    handlers.migrate(Namespace(conn_id=connection))
+    handlers.migrate(Namespace(conn_id=connection, output="table"))
+    handlers.migrate(Namespace(conn_id=connection, output="table"))
 
     assert "Nothing to do" in capsys.readouterr().out
 
@@ -154,10 +154,11 @@ def test_commands_are_airflows() -> None:
     """The provider adds one group with its commands to Airflow's command line."""
     group = get_cli_commands()[0]
     parser = ArgumentParser()
-    for argument in group.subcommands[0].args:
+    for argument in next(command for command in group.subcommands if command.name == "try").args:
         argument.add_to_parser(parser)
 
-    names = ["try", "migrate", "trust", "try-trust", "agents", "replay", "simulate"]
+    names = ["validate", "plan", "try", "migrate", "explain", "manifest", "quarantine", "reconcile"]
+    names += ["trust", "try-trust", "agents", "replay", "simulate"]
     assert ("orchestration", names) == (
         group.name,
         [command.name for command in group.subcommands],

@@ -71,7 +71,7 @@ def test_claims_without_a_column_are_refused(
     files[0].write_text("source,key,value\na,b,c\n")
     with pytest.raises(SystemExit):
         trust.try_claims(arguments(*files))
-    assert "lacks the column attribute" in capsys.readouterr().out
+    assert "lacks the column attribute" in capsys.readouterr().err
 
 
 def test_a_tolerance_lets_near_numbers_agree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,114 @@
+"""`quarantine`: which rows of a run were put aside, by feed and rule; with `--csv` all of them."""
+
+from __future__ import annotations
+
+import csv
+import os
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from airflow_orchestration.cli.runs import known_run
+from airflow_orchestration.cli.terminal import (
+    at_work,
+    plain_table,
+    print_json,
+    refused,
+    refusing,
+    tell,
+    tracked,
+    writing,
+)
+from airflow_orchestration.domain.quarantined_row import QuarantinedRow
+from airflow_orchestration.hooks.orchestration import OrchestrationHook, publisher_of
+from airflow_orchestration.hooks.outside import staging_area
+from airflow_orchestration.insights.quarantine import NO_LIMITS, all_rows_of, quarantine_of
+from airflow_orchestration.storage.postgres import PostgresStore
+from airflow_orchestration.storage.store import RunKey
+
+COLUMNS = ("feed", "rule", "origin", "position", "column", "reason", "raw")
+"""The columns of the CSV."""
+
+
+@refusing
+def quarantine(args: Namespace) -> None:
+    """Show counts and samples, or write every row to a file."""
+    chosen = {"feed": args.feed, "rule": args.rule}
+    with OrchestrationHook(args.conn_id).store() as store:
+        key = known_run(store, args.run)
+        if not store.readings.run(key).run["spec"]:
+            raise refused("RUN", f"{args.run} was refused before it read anything; `explain` tells why")
+        if args.csv:
+            _export(store, key, chosen, Path(args.csv), as_json=args.output == "json")
+            return
+        with at_work("Reading samples"):
+            found = quarantine_of(
+                store, publisher_of, staging_area, key, samples=args.limit, limits=NO_LIMITS, **chosen
+            )
+    if args.output == "json":
+        print_json(found)
+    else:
+        tell(quarantine_view(found))
+
+
+def quarantine_view(found: Mapping[str, Any]) -> Group:
+    """Return counts, then samples, as a person reads them in a terminal."""
+    counts = plain_table("feed", "rule", " rows")
+    samples = plain_table("feed", "rule", "origin", " position", "column", "reason", "raw")
+    for one in found["rules"]:
+        counts.add_row(one["feed"], one["rule"], f"{one['rows']:,}")
+        for row in one["samples"]:
+            position = "" if row["position"] is None else str(row["position"])
+            told = (row["origin"], position, row["column"], row["reason"], row["raw"])
+            samples.add_row(one["feed"], one["rule"], *(_in_a_line(it or "") for it in told))
+    total = sum(one["rows"] for one in found["rules"])
+    shown: list[Text | Table] = [Text(f"{total:,} rows were put aside", style="bold")]
+    shown += [counts] if found["rules"] else []
+    shown += [Text(""), samples] if samples.row_count else []
+    shown += [Text(found["note"], style="yellow")] if found["note"] else []
+    return Group(*shown)
+
+
+def _in_a_line(text: str) -> str:
+    return text.replace("\n", "\\n")
+
+
+def _export(
+    store: PostgresStore, key: RunKey, chosen: Mapping[str, str | None], path: Path, *, as_json: bool
+) -> None:
+    counted = quarantine_of(store, publisher_of, staging_area, key, samples=0, limits=NO_LIMITS, **chosen)
+    total = sum(one["rows"] for one in counted["rules"])
+    rows = all_rows_of(store, publisher_of, staging_area, key, **chosen)
+    with writing("--csv", path):
+        written = write_csv(tracked(rows, "Writing rows", total), path)
+    if as_json:
+        print_json({"file": str(path), "rows": written})
+    else:
+        tell(f"{written:,} rows are written to {path}")
+
+
+def write_csv(rows: Iterable[QuarantinedRow], path: Path) -> int:
+    """Write rows below a header, whole or not at all, over what may be there; return how many."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            written = _write_all(writer.writerow, rows)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return written
+
+
+def _write_all(write: Callable[[Iterable[Any]], Any], rows: Iterable[QuarantinedRow]) -> int:
+    written = 0
+    for row in rows:
+        write((row.feed_id, row.rule, row.origin, row.position, row.column_name, row.reason, row.raw))
+        written += 1
+    return written

@@ -1,0 +1,102 @@
+"""What `validate` finds in files, before there is any data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import pytest
+
+from tests.cli.commands import command, exit_code
+
+REPOSITORY = Path(__file__).parents[2]
+QUERY = """
+    quality:
+      - {name: sums, type: sql, query: 'SELECT sum(no_such) FROM ${object}', mustBe: 1}
+      - {name: texts, type: sql, query: 'SELECT max(name) FROM ${object}', mustBe: 1}
+      - {name: fine, type: sql, query: 'SELECT count(*) FROM ${object}', mustBeGreaterThan: 1}
+"""
+
+
+@pytest.fixture
+def dags(tmp_path: Path) -> Path:
+    """Copies of the demo's pipeline files."""
+    return Path(copytree(REPOSITORY / "dags", tmp_path / "dags"))
+
+
+def changed(path: Path, before: str, after: str) -> None:
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after, 1))
+
+
+def problems(capsys: pytest.CaptureFixture[str], *files: Path) -> list[tuple[str, str, str]]:
+    assert 2 == exit_code("validate", *map(str, files), "--output", "json")
+    told: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    assert [str(file) for file in files] == [one["file"] for one in told]
+    return [tuple(problem.values()) for one in told for problem in one["problems"]]  # type: ignore[misc]
+
+
+def test_good_files_have_nothing_wrong(dags: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 0, and a line for each."""
+    files = [str(dags / "airport_reference.yaml"), str(dags / "flights.yaml")]
+    command("validate", *files)
+    lines = capsys.readouterr().out.splitlines()
+    assert [(file, True) for file in files] == [
+        (line.split()[0], "nothing is wrong" in line) for line in lines[1:]
+    ]
+    command("validate", *files, "--output", "json")
+    assert [{"file": file, "problems": []} for file in files] == json.loads(capsys.readouterr().out)
+
+
+def test_every_problem_of_every_file_is_told(dags: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a file that is refused the contract is looked at too, and of a bad contract its file."""
+    airports, flights = dags / "airport_reference.yaml", dags / "flights.yaml"
+    changed(airports, "deadline: 25", "deadline: -1")
+    changed(dags / "airport_reference.odcs.yaml", "apiVersion: v3.1.0", "apiVersion: v2.0.0")
+    found = problems(capsys, airports, flights, dags / "nowhere.yaml")
+    assert ("pipeline file airport_reference.yaml", "sync.deadline") in {one[:2] for one in found}
+    assert ("dataset contract airport_reference.odcs.yaml", "apiVersion") in {one[:2] for one in found}
+    assert ("file nowhere.yaml", "", "can't be read (No such file or directory); check the path") == found[-1]
+    assert not [one for one in found if "flights" in one[0]]
+
+
+def test_file_and_contract_are_held_against_each_other(
+    dags: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A column that the contract does not have stands with its path."""
+    changed(dags / "airport_reference.yaml", "elevation_ft:", "elevation_yards:")
+    [found] = problems(capsys, dags / "airport_reference.yaml")
+    assert "pipeline file airport_reference.yaml" == found[0]
+    assert found[1].endswith("columns.elevation_yards")
+
+
+def test_sql_of_a_contract_is_checked(dags: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A query of an unknown column and one that gives no number are told by the rule's name; a good one is not."""
+    contract = dags / "airport_reference.odcs.yaml"
+    contract.write_text(contract.read_text().rstrip() + QUERY)
+    found = problems(capsys, dags / "airport_reference.yaml")
+    assert ["airport: rule 'sums'", "airport: rule 'texts'"] == [path for _, path, _ in found]
+    assert "no_such" in found[0][2]
+    assert "gives a VARCHAR; write one that gives a number" in found[1][2]
+
+
+def test_expressions_of_a_pipeline_are_checked(dags: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no expression, and what may not be one, stands with its path."""
+    changed(dags / "airport_reference.yaml", "city: city", "city: {expression: read_text(city)}")
+    [found] = problems(capsys, dags / "airport_reference.yaml")
+    assert found[1].endswith("columns.city.expression")
+    assert "read_text" in found[2]
+
+
+def test_names_of_strangers_do_nothing_to_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Keys of a file are data."""
+    file = tmp_path / "evil.yaml"
+    file.write_text('"\\e[2J[red]x": 1\n')
+    assert 2 == exit_code("validate", str(file))
+    printed = capsys.readouterr().out
+    assert r"\x1b[2J[red]x" in printed
+    assert "\x1b" not in printed
