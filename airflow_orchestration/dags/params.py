@@ -1,82 +1,237 @@
-"""The trigger form of a pipeline Dag, made from the models that check a run's conf."""
+"""The trigger form of a pipeline Dag: as strict as the models that check a run's conf, and in their words.
+
+Airflow checks each field by its JSON schema when a run is triggered. Its refusal quotes that schema, so the
+schema carries `description_md`, the bounds in words: a person reads them in the form and in the refusal.
+What fields say about one another, such as a batch that leaves out a required feed, the first task refuses.
+"""
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow.sdk import Param
 
-from airflow_orchestration.domain.conf import RunConf
+from airflow_orchestration.domain.batch import ModeChoice, Priority
+from airflow_orchestration.domain.deadline import MAX_SECONDS
+from airflow_orchestration.domain.defaults import MAX_FEEDS
+from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.pipeline import Pipeline
+from airflow_orchestration.domain.run_terms import (
+    longest_deadline,
+    lowest_floor,
+    lowest_quality,
+    shortest_grace_period,
+)
+from airflow_orchestration.domain.strict import IDENTIFIER
+from airflow_orchestration.insights.evidence import quoted
 
 LISTED_FEEDS = 200
-"""A form with more feeds than this starts empty, which means all of them."""
-SECTION = "Waiting and quality"
+"""Ours: a form with more feeds than this starts empty, which means all of them."""
+WAITING, QUALITY, ADVANCED = "Waiting", "Quality", "Advanced"
+"""Sections; what has none stands open at the top of the form."""
+END = r"$(?!\n)"
+"""The end of a text: Python's `$` alone would let a newline follow."""
+LETTER = r"(?:\{date\}|[^/\\{}\x00-\x1f\x7f"
+BELOW_ROOT = rf"(?:/(?!\.\.?(?:/|$)){LETTER}*?])+)*/(?!\.\.?$){LETTER}])+"
+"""What `domain.feed.checked_uri` takes behind a root."""
+MODES = {
+    ModeChoice.AUTO: "Auto: the analysis chooses",
+    ModeChoice.PARALLEL: "Parallel",
+    ModeChoice.SEQUENTIAL: "Sequential",
+    ModeChoice.ADAPTIVE: "Adaptive",
+}
+BATCHES = (
+    "The feeds of this run as a JSON list. Remove a line to leave a feed out, add keys to change it. "
+    "Cleared: those of the preset, or all of them."
+)
+KEYS = """
+| key | what it does |
+|---|---|
+| `id` | the feed; the only key that must be there |
+| `uri` | read another file this time, `<root>/<path>` below one of: {roots} |
+| `required` | `true`: publish nothing without it |
+| `priority` | `high`, `medium` or `low` this time |
+"""
 
 
 def trigger_params(pipeline: Pipeline) -> dict[str, Param]:
-    """Return the form's fields. Airflow checks the same JSON schema again when a run is triggered."""
-    schema = _conf_schema()
-    fields: dict[str, Any] = schema["properties"]
-    feeds = [{"id": feed.id} for feed in pipeline.feeds] if len(pipeline.feeds) <= LISTED_FEEDS else None
-    modes = schema["$defs"]["ModeChoice"]["enum"]
-    default = pipeline.params.model_dump(mode="json", exclude_none=True)
+    """Return the form's fields, one for each that a conf may have.
+
+    A field that a preset sets starts empty: what the form sends would win over the preset.
+    """
+    fields = dict(_fields(pipeline))
+    defaults = pipeline.params.model_dump(mode="json", exclude_none=True)
+    if "batches" not in defaults and len(pipeline.feeds) <= LISTED_FEEDS:
+        defaults["batches"] = [{"id": feed.id} for feed in pipeline.feeds]
+    set_by_presets = {name for preset in pipeline.presets.values() for name in preset.said()}
     return {
-        "batches": Param(
-            default.get("batches", feeds),
-            **_field(fields["batches"], schema),
-            title="Batches",
-            description_md=_batches_help(pipeline),
-        ),
-        "workflow_mode": Param(
-            default.get("workflow_mode"),
-            type=["null", "string"],
-            enum=[None, *modes],
-            title="Workflow mode",
-            description="Empty: what the pipeline file says.",
-        ),
-        **{
-            name: Param(
-                default.get(name),
-                **_field(fields[name], schema),
-                title=name.replace("_", " ").capitalize(),
-                section=SECTION,
-            )
-            for name in ("sync_deadline", "sync_floor", "sync_grace_period", "quality_approve_at")
+        name: Param(None if name in set_by_presets else defaults.get(name), schema=schema)
+        for name, schema in fields.items()
+    }
+
+
+def _fields(pipeline: Pipeline) -> Iterator[tuple[str, dict[str, Any]]]:
+    if pipeline.presets:
+        yield "preset", _preset(pipeline)
+    yield "batches", _batches(pipeline)
+    yield "sync_deadline", _deadline(pipeline)
+    yield "sync_floor", _floor(pipeline)
+    yield "sync_grace_period", _grace_period(pipeline)
+    yield "quality_approve_at", _approve_at(pipeline)
+    yield "workflow_mode", _mode(pipeline)
+
+
+def _preset(pipeline: Pipeline) -> dict[str, Any]:
+    titles = {name: preset.title or name for name, preset in pipeline.presets.items()}
+    rows = "\n".join(
+        f"| {quoted(titles[name])} | `{name}` | {_settings(preset.model_dump(mode='json', exclude_none=True))} |"
+        for name, preset in pipeline.presets.items()
+    )
+    return _choice(
+        "Preset",
+        "Terms that go together. What you fill in below wins over them.\n\n"
+        f"| preset | in conf | sets |\n|---|---|---|\n{rows}",
+        dict([(None, "None"), *titles.items()]),
+    )
+
+
+def _settings(said: dict[str, Any]) -> str:
+    batches = said.pop("batches", None)
+    said.pop("title", None)
+    words = [
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in said.items()
+    ]
+    return quoted(", ".join([*words, *([f"{len(batches)} batches"] if batches else [])]))
+
+
+def _batches(pipeline: Pipeline) -> dict[str, Any]:
+    ids = [feed.id for feed in pipeline.feeds]
+    some = len(ids) <= LISTED_FEEDS
+    roots = "|".join(pipeline.roots)
+    properties = {
+        "id": {"enum": ids} if some else {"type": "string", "pattern": IDENTIFIER.removesuffix("$") + END},
+        "uri": {
+            "type": ["null", "string"],
+            "minLength": 3,
+            "maxLength": 1000,
+            "pattern": f"^(?:{roots}){BELOW_ROOT}{END}",
+        },
+        "required": {"enum": [None, True]},
+        "priority": {"enum": [None, *(priority.value for priority in Priority)]},
+    }
+    if not pipeline.roots:
+        properties["uri"] = {"type": "null"}
+    return {
+        "description_md": _batches_help(pipeline),
+        "title": "Batches",
+        "type": ["null", "array"],
+        "minItems": 1,
+        "maxItems": MAX_FEEDS,
+        "items": {
+            "type": "object",
+            "properties": properties,
+            "required": ["id"],
+            "additionalProperties": False,
         },
     }
 
 
-@cache
-def _conf_schema() -> dict[str, Any]:
-    return RunConf.model_json_schema()
-
-
-def _field(declared: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Turn pydantic's `anyOf [X, null]` into the one typed field that the form can show."""
-    options = [_inlined(option, schema) for option in declared["anyOf"]]
-    chosen = next(option for option in options if option.get("type") != "null")
-    return {**chosen, "type": ["null", chosen["type"]], "description": declared.get("description")}
-
-
-def _inlined(value: Any, schema: dict[str, Any]) -> Any:
-    """Replace references by what they refer to: a param's schema stands alone."""
-    if isinstance(value, list):
-        return [_inlined(item, schema) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "$ref" in value:
-        return _inlined(schema["$defs"][value["$ref"].rsplit("/", 1)[1]], schema)
-    return {name: _inlined(item, schema) for name, item in value.items()}
-
-
 def _batches_help(pipeline: Pipeline) -> str:
-    rows = "\n".join(
-        f"| {feed.id} | {feed.type.value} | {feed.weight:g} | {'yes' if feed.required else ''} |"
-        for feed in pipeline.feeds[:LISTED_FEEDS]
+    more = len(pipeline.feeds) - LISTED_FEEDS
+    return "\n".join(
+        [
+            BATCHES,
+            KEYS.format(roots=", ".join(f"`{root}`" for root in pipeline.roots) or "none is declared"),
+            "| feed | type | weight | |",
+            "|---|---|---|---|",
+            *map(_feed_row, pipeline.feeds[:LISTED_FEEDS]),
+            *([f"\n… and {more:,} more feeds."] if more > 0 else []),
+        ]
     )
-    return (
-        "The feeds of this run. Remove a line to leave a feed out; add `priority`, `uri` or `required` "
-        "to change it.\n\n| feed | type | weight | required |\n|---|---|---|---|\n" + rows
+
+
+def _feed_row(feed: Feed) -> str:
+    needs = ", ".join(f"`{needed}`" for needed in feed.depends_on[:LISTED_FEEDS])
+    notes = [*(["must be there"] if feed.required else []), *([f"needs {needs}"] if needs else [])]
+    return f"| `{feed.id}` | {feed.type.value} | {feed.weight:g} | {'; '.join(notes)} |"
+
+
+def _deadline(pipeline: Pipeline) -> dict[str, Any]:
+    longest, usual = longest_deadline(pipeline), pipeline.params.sync_deadline or pipeline.sync.deadline
+    title, what = "Deadline", "Seconds from the start of a round until the gate decides with what is there"
+    if isinstance(longest, str):
+        return _fixed(title, f"{what}. The author waits until {longest}, and a run can't change that.")
+    most = min(longest, MAX_SECONDS)
+    otherwise = f"until {usual}" if isinstance(usual, str) else f"{usual:g}"
+    words = f"{what}: more than 0, at most {most:g}. {_empty(pipeline, otherwise)}"
+    return _number(title, words, WAITING, exclusiveMinimum=0, maximum=most)
+
+
+def _floor(pipeline: Pipeline) -> dict[str, Any]:
+    lowest, usual = lowest_floor(pipeline), pipeline.params.sync_floor or pipeline.sync.floor
+    what = f"The share of the feeds' weight that is good enough: at least {lowest:g}, at most 1."
+    return _number("Floor", f"{what} {_empty(pipeline, f'{usual:g}')}", WAITING, minimum=lowest, maximum=1)
+
+
+def _grace_period(pipeline: Pipeline) -> dict[str, Any]:
+    shortest, usual = shortest_grace_period(pipeline), pipeline.params.sync_grace_period
+    usual = pipeline.sync.grace_period if usual is None else usual
+    title, what = "Grace period", "Seconds to wait for the others once the floor is reached"
+    if shortest is None:
+        return _fixed(title, f"{what}. The author holds to the deadline, and a run can't change that.")
+    otherwise = "the gate holds to the deadline" if usual is None else f"{usual:g}"
+    words = f"{what}: at least {shortest:g}, at most {MAX_SECONDS}. {_empty(pipeline, otherwise)}"
+    return _number(title, words, WAITING, minimum=shortest, maximum=MAX_SECONDS)
+
+
+def _approve_at(pipeline: Pipeline) -> dict[str, Any]:
+    lowest, usual = lowest_quality(pipeline), pipeline.params.quality_approve_at
+    usual = pipeline.quality.approve_at if usual is None else usual
+    what = f"A feed below this score is run again: at least {lowest:g}, at most 1."
+    return _number(
+        "Approve at", f"{what} {_empty(pipeline, f'{usual:g}')}", QUALITY, minimum=lowest, maximum=1
     )
+
+
+def _mode(pipeline: Pipeline) -> dict[str, Any]:
+    usual = pipeline.params.workflow_mode or pipeline.workflow_mode
+    words = f"How many branches share the work. {_empty(pipeline, MODES[usual])}"
+    labels: dict[str | None, str] = {
+        None: "Not chosen here",
+        **{mode.value: label for mode, label in MODES.items()},
+    }
+    return _choice("Workflow mode", words, labels, section=ADVANCED)
+
+
+def _empty(pipeline: Pipeline, otherwise: str) -> str:
+    """Say what an empty field means."""
+    return f"Empty: {'as the preset says, or else ' if pipeline.presets else ''}{otherwise}."
+
+
+def _number(title: str, words: str, section: str, **bounds: float) -> dict[str, Any]:
+    return {
+        "description_md": words,
+        "title": title,
+        "section": section,
+        "type": ["null", "number"],
+        **bounds,
+    }
+
+
+def _choice(title: str, words: str, labels: Mapping[str | None, str], **more: str) -> dict[str, Any]:
+    """A list to choose from; Airflow looks the label of nothing up under `null`."""
+    shown = {"null" if value is None else value: label for value, label in labels.items()}
+    return {
+        "description_md": words,
+        "title": title,
+        "type": ["null", "string"],
+        "enum": list(labels),
+        "values_display": shown,
+        **more,
+    }
+
+
+def _fixed(title: str, words: str) -> dict[str, Any]:
+    """A field that can only stay empty, so that the form says why."""
+    return _choice(title, words, {None: "As the pipeline file says"}, section=WAITING)

@@ -13,7 +13,9 @@ from typing import Any
 from airflow.sdk import DAG, Asset, TriggerRule
 from airflow.sdk.definitions.param import ParamsDict
 
+from airflow_orchestration.dags import names
 from airflow_orchestration.dags.arguments import dag_arguments
+from airflow_orchestration.dags.dag_doc import dag_doc
 from airflow_orchestration.dags.params import trigger_params
 from airflow_orchestration.dags.reconcile_dag import reconcile_dag
 from airflow_orchestration.dags.round_group import Round, round_group
@@ -46,7 +48,7 @@ def build_pipeline_dag(found: PipelineFile) -> DAG:
     with DAG(
         dag_id=pipeline.id,
         description=pipeline.description.strip().partition("\n")[0] or None,
-        doc_md=_doc(pipeline),
+        doc_md=dag_doc(pipeline),
         schedule=pipeline.schedule,
         **dag_arguments(pipeline),
     ) as dag:
@@ -58,11 +60,6 @@ def build_pipeline_dag(found: PipelineFile) -> DAG:
     return dag
 
 
-def _doc(pipeline: Pipeline) -> str | None:
-    """The description, with an end that is no file's: Airflow reads a text `x.md` from its disk."""
-    return f"{pipeline.description}\n" if pipeline.description else None
-
-
 def _build(dag: DAG, pipeline: Pipeline, found: PipelineFile) -> None:
     common: dict[str, Any] = {
         "orchestration_conn_id": pipeline.store_conn_id,
@@ -71,16 +68,18 @@ def _build(dag: DAG, pipeline: Pipeline, found: PipelineFile) -> None:
     exits: dict[str, Any] = {**common, "trigger_rule": TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS}
     analyze_batches = AnalyzeBatchesOperator(
         task_id="analyze_batches",
+        task_display_name=names.ANALYZE,
         pipeline_file=str(found.path.resolve()),
         tenancy=found.tenancy,
         **common,
     )
     rounds = [round_group(number, pipeline, common) for number in range(1, pipeline.max_rounds + 1)]
     assets = _assets(pipeline)
-    publish = PublishOperator(task_id="publish", assets=assets, **exits)
-    fail = FailOperator(task_id="fail", **{**exits, "retries": 0})
+    publish = PublishOperator(task_id="publish", task_display_name=names.PUBLISH, assets=assets, **exits)
+    fail = FailOperator(task_id="fail", task_display_name=names.FAIL, **{**exits, "retries": 0})
     close_out = CloseOutOperator(
         task_id="close_out",
+        task_display_name=names.CLOSE_OUT,
         assets=assets,
         late=pipeline.sync.late,
         **{**common, "trigger_rule": TriggerRule.ALL_DONE},

@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, Param
 
+from airflow_orchestration.dags import names
 from airflow_orchestration.dags.arguments import dag_arguments
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.operators.reconcile import (
@@ -41,9 +42,12 @@ def reconcile_dag(pipeline: Pipeline, assets: Sequence[Asset]) -> DAG:
         },
         **dag_arguments(pipeline),
     ) as dag:
-        find = FindLateOperator(task_id="find_late", pipeline_id=pipeline.id, **store)
+        find = FindLateOperator(
+            task_id="find_late", task_display_name=names.FIND_LATE, pipeline_id=pipeline.id, **store
+        )
         ReconcileOperator.partial(
             task_id="reconcile",
+            task_display_name=names.RECONCILE,
             pipeline_id=pipeline.id,
             assets=list(assets),
             outlets=[late_versions(asset) for asset in assets],

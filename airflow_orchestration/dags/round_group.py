@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.sdk import TaskGroup, TriggerRule
 
+from airflow_orchestration.dags import names
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.pipeline import Agents, AskWhen, Pipeline
 from airflow_orchestration.operators.ask import AskOperator
@@ -60,15 +61,18 @@ def group_id(number: int) -> str:
 def round_group(number: int, pipeline: Pipeline, defaults: Mapping[str, Any]) -> Round:
     """Build the tasks of one round. `defaults` are arguments of every task but those that process batches."""
     common = {**defaults, "round_number": number}
-    with TaskGroup(group_id(number)):
+    tooltip = names.round_tooltip(number, pipeline.max_rounds)
+    with TaskGroup(group_id(number), group_display_name=names.round_name(number), tooltip=tooltip):
         staff = _agents(number, pipeline, common) if pipeline.agents else _lanes(number, pipeline, common)
         gate = RoundGateSensor(
             task_id="gate",
+            task_display_name=names.GATE,
             tasks={name: task.task_id for name, task in staff.workers.items()},
             **{**common, "retries": WAITING_RETRIES},
         )
         plan = PlanRoundOperator(
             task_id="plan",
+            task_display_name=names.PLAN,
             always=[gate.task_id, *staff.always],
             routes={lane: task.task_id for lane, task in staff.routes.items()},
             **{**common, "trigger_rule": TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS},
@@ -76,8 +80,10 @@ def round_group(number: int, pipeline: Pipeline, defaults: Mapping[str, Any]) ->
         forks = _Forks(number=number, pipeline=pipeline, priority_weight=defaults["priority_weight"])
         round_ = Round(
             plan=plan,
-            decide=forks.fork("decide", decide_after_gate, Question.GATE),
-            quality=forks.fork("validate_quality", decide_after_quality, Question.QUALITY),
+            decide=forks.fork("decide", names.DECIDE, decide_after_gate, Question.GATE),
+            quality=forks.fork(
+                "validate_quality", names.VALIDATE_QUALITY, decide_after_quality, Question.QUALITY
+            ),
             ask_gate=forks.ask(Question.GATE),
             ask_quality=forks.ask(Question.QUALITY),
             workers=list(staff.workers.values()),
@@ -102,8 +108,13 @@ class _Staff:
 
 def _lanes(number: int, pipeline: Pipeline, common: Mapping[str, Any]) -> _Staff:
     """The binding in the Dag file: a task for each lane."""
-    with TaskGroup("route"):
-        routes = {lane: RouteLaneOperator(task_id=f"to_{lane.value}", lane=lane, **common) for lane in Lane}
+    with TaskGroup("route", group_display_name=names.ROUTES, tooltip=names.ROUTES_TOOLTIP):
+        routes = {
+            lane: RouteLaneOperator(
+                task_id=f"to_{lane.value}", task_display_name=names.route_name(lane), lane=lane, **common
+            )
+            for lane in Lane
+        }
     workers = {lane.value: _lane(lane, routes[lane], number, pipeline) for lane in Lane}
     return _Staff(workers=workers, first=list(routes.values()), routes=routes, always=())
 
@@ -111,9 +122,10 @@ def _lanes(number: int, pipeline: Pipeline, common: Mapping[str, Any]) -> _Staff
 def _agents(number: int, pipeline: Pipeline, common: Mapping[str, Any]) -> _Staff:
     """The binding at run time: agents are chosen for the batches, and one task is mapped over them."""
     terms = pipeline.agents or Agents()
-    create = CreateAgentsOperator(task_id="create_agents", **common)
+    create = CreateAgentsOperator(task_id="create_agents", task_display_name=names.CREATE_AGENTS, **common)
     agents = RunAgentOperator.partial(
         task_id=AGENTS,
+        task_display_name=names.AGENTS,
         round_number=number,
         orchestration_conn_id=pipeline.store_conn_id,
         map_index_template=BRANCH_NAME,
@@ -128,7 +140,9 @@ def _agents(number: int, pipeline: Pipeline, common: Mapping[str, Any]) -> _Staf
 def _tie(this: Round, gate: RoundGateSensor, common: Mapping[str, Any]) -> None:
     """Lead from the gate to the merge and from there to the quality gate, with a person at each if asked."""
     rule = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS if this.ask_gate else TriggerRule.ALL_SUCCESS
-    merge = MergeBranchesOperator(task_id="merge", **{**common, "trigger_rule": rule})
+    merge = MergeBranchesOperator(
+        task_id="merge", task_display_name=names.MERGE, **{**common, "trigger_rule": rule}
+    )
     gate >> this.decide >> merge >> this.quality
     if this.ask_gate:
         this.decide >> this.ask_gate >> merge
@@ -142,6 +156,7 @@ def _lane(lane: Lane, route: RouteLaneOperator, number: int, pipeline: Pipeline)
         LANE_OPERATORS[lane]
         .partial(
             task_id=lane.value,
+            task_display_name=names.LANES[lane],
             round_number=number,
             orchestration_conn_id=pipeline.store_conn_id,
             map_index_template=BRANCH_NAME,
@@ -168,7 +183,7 @@ class _Forks:
     pipeline: Pipeline
     priority_weight: int
 
-    def fork(self, task_id: str, decide: Callable[..., str], question: Question) -> ForkOperator:
+    def fork(self, task_id: str, name: str, decide: Callable[..., str], question: Question) -> ForkOperator:
         targets = self._targets(question)
         if self._is_asked(question):
             targets |= {Route.ASK.value: f"{group_id(self.number)}.ask_{question.value}"}
@@ -177,13 +192,20 @@ class _Forks:
             "round_number": self.number,
             "targets": targets,
         }
-        return ForkOperator(task_id=task_id, python_callable=decide, op_kwargs=arguments, **self._ends())
+        return ForkOperator(
+            task_id=task_id,
+            task_display_name=name,
+            python_callable=decide,
+            op_kwargs=arguments,
+            **self._ends(),
+        )
 
     def ask(self, question: Question) -> AskOperator | None:
         if not self._is_asked(question):
             return None
         return AskOperator(
             task_id=f"ask_{question.value}",
+            task_display_name=names.QUESTIONS[question],
             question=question,
             round_number=self.number,
             targets=self._targets(question),

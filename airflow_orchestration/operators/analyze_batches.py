@@ -50,6 +50,8 @@ class AnalyzeBatchesOperator(OrchestrationOperator):
                 free_left_records(step, publisher_of)
         except (InputRefusedError, StoreNotReadyError) as error:
             raise AirflowFailException(str(error)) from error
+        if spec.preset is not None:
+            self.log.info("The run has chosen the preset %s", spec.preset)
         self.log.info("%s", decision)
         context["ti"].xcom_push(key="decision", value=decision.as_json())
         return decision.as_json()

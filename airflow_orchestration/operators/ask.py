@@ -104,6 +104,12 @@ class AskOperator(HITLOperator, LeavesTheLoop):
         self.subject, self.body = asked.subject, asked.body
         self.options = [LABELS[choice] for choice in asked.offered]
         self.defaults = [LABELS[asked.otherwise]]
+        self.log.info(
+            "%s An answer is waited for until %s UTC; without one: %s",
+            asked.subject,
+            f"{asked.answer_by:%Y-%m-%d %H:%M:%S}",
+            LABELS[asked.otherwise],
+        )
         self.response_timeout = max(asked.answer_by - timezone.utcnow(), SHORTEST)
 
     def _take(self, context: Context, answer: Mapping[str, Any]) -> Any:

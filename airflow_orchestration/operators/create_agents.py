@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from airflow_orchestration.workflow.step import Step
 
 
+TOLD_AGENTS = 50
+"""Ours: agents that the log names."""
+
+
 class CreateAgentsOperator(OrchestrationOperator):
     """Decides which agents are needed, chooses and specifies them, and hands on their ids (SEED 22 to 27).
 
@@ -64,7 +68,9 @@ class CreateAgentsOperator(OrchestrationOperator):
                 agents = staff_round(step, hiring)
             else:
                 agents = self._staff_queue(step, hiring, self.batch_queue)
-        self.log.info("Agents: %s", ", ".join(agent.agent_id for agent in agents) or "none")
+        for agent in agents[:TOLD_AGENTS]:
+            self.log.info("Agent %s %s", agent.agent_id, _told(agent))
+        self.log.info("%d agents are made", len(agents))
         return [agent.agent_id for agent in agents if agent.position != NO_TASK]
 
     def _staff_queue(self, step: Step, hiring: Hiring, queue: BatchQueue) -> tuple[AssignedAgent, ...]:
@@ -73,3 +79,13 @@ class CreateAgentsOperator(OrchestrationOperator):
             return staff_queue(step, hiring, queue, self.tenant)
         except NobodyHiredError as nobody:
             raise AirflowFailException(str(nobody)) from None
+
+
+def _told(agent: AssignedAgent) -> str:
+    """Say what an agent is there for."""
+    work = agent.work
+    if "batch" in work:
+        return f"works on batch {work['batch']['id']}"
+    if "feeds" in work:
+        return f"works on branch {work['branch_id']} in lane {work['lane']}: {', '.join(work['feeds'])}"
+    return "coordinates the others"

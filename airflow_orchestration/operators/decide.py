@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from airflow.sdk import get_current_context
 
+from airflow_orchestration.insights.completeness import percent
 from airflow_orchestration.operators.base import open_step
 from airflow_orchestration.policies.quorum_gate import GateAction
 from airflow_orchestration.workflow.asking import ask_after_gate, ask_after_quality
@@ -29,7 +30,14 @@ def decide_after_gate(conn_id: str, round_number: int, targets: Mapping[str, str
         route = after_gate(step, GateAction(verdict["action"]))
         if Route.ASK in targets:
             route = ask_after_gate(step, verdict, route)
-    log.info("%s because %s: next is %s", verdict["action"], verdict["reason"], route.value)
+    log.info(
+        "%s because %s: %s of the weight arrived, the floor is %s; next: %s",
+        verdict["action"],
+        verdict["reason"],
+        percent(verdict["evidence"]["progress"]),
+        percent(verdict["evidence"]["floor"]),
+        route.value.replace("_", " "),
+    )
     return targets[route]
 
 
@@ -44,6 +52,6 @@ def decide_after_quality(conn_id: str, round_number: int, targets: Mapping[str, 
         route = after_quality(step, decision.action)
         if Route.ASK in targets:
             route = ask_after_quality(step, decision, route)
-    log.info("%s: next is %s", decision, route.value)
+    log.info("%s; next: %s", decision, route.value.replace("_", " "))
     context["ti"].xcom_push(key="decision", value=decision.as_json())
     return targets[route]

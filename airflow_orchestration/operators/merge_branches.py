@@ -20,11 +20,14 @@ class MergeBranchesOperator(OrchestrationOperator):
             records = merge_round(step)
         for record in records:
             self.log.info(
-                "Merged %d rows of %s from %d feeds",
-                record.staged.rows,
+                "Merged %s: %s rows from %d feeds (%s)",
                 record.dataset,
+                f"{record.staged.rows:,}",
                 len(record.published),
+                ", ".join(f"{feed} {rows:,}" for feed, rows in record.published.items()),
             )
+        if not records:
+            self.log.info("Nothing was merged: no feed of the round has rows")
         context["ti"].xcom_push(key="decision", value={one.dataset: dict(one.decision) for one in records})
         return {
             "rows": sum(record.staged.rows for record in records),

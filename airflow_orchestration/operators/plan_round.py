@@ -14,6 +14,11 @@ from airflow_orchestration.workflow.plan import lane_payloads, plan_round
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_orchestration.storage.store import StoredRound
+
+TOLD_BRANCHES = 50
+"""Ours: branches that the log names."""
+
 
 class PlanRoundOperator(OrchestrationOperator, BranchMixIn):
     """Allocates batches to branches and opens the gate; lanes without work are skipped (SEED 8 to 10).
@@ -35,11 +40,27 @@ class PlanRoundOperator(OrchestrationOperator, BranchMixIn):
         """Return the feeds of each branch."""
         with self.step(context, "plan") as step:
             stored = plan_round(step)
+        self._tell(stored)
         taken = [task_id for lane, task_id in self.routes.items() if stored.plan.branches_in(lane)]
         self.do_branch(context, [*self.always, *taken])
         return {
             branch.branch_id: [batch.feed_id for batch in branch.batches] for branch in stored.plan.branches
         }
+
+    def _tell(self, stored: StoredRound) -> None:
+        plan = stored.plan
+        self.log.info(
+            "Round %d has %d feeds on %d branches; its gate decides at %s UTC at the latest",
+            self.round_number,
+            sum(len(branch.batches) for branch in plan.branches),
+            len(plan.branches),
+            f"{stored.deadline_at:%Y-%m-%d %H:%M:%S}",
+        )
+        for branch in plan.branches[:TOLD_BRANCHES]:
+            batches = ", ".join(f"{batch.feed_id} in {batch.lane.value}" for batch in branch.batches)
+            self.log.info("Branch %s, cost %.3g: %s", branch.branch_id, branch.cost, batches)
+        if len(plan.branches) > TOLD_BRANCHES:
+            self.log.info("The other %d branches are on the page", len(plan.branches) - TOLD_BRANCHES)
 
 
 class RouteLaneOperator(OrchestrationOperator):
@@ -60,4 +81,8 @@ class RouteLaneOperator(OrchestrationOperator):
             plan = step.store.rounds(step.run_key)[self.round_number - 1].plan
             payloads = lane_payloads(step.spec, plan, self.lane)
         context["ti"].xcom_push(key="payload", value=payloads)
-        return list(plan.branches_in(self.lane))
+        branches = list(plan.branches_in(self.lane))
+        self.log.info(
+            "Lane %s has work on %d branches: %s", self.lane.value, len(branches), ", ".join(branches)
+        )
+        return branches

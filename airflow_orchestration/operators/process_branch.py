@@ -9,18 +9,30 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.operators.base import OrchestrationOperator
+from airflow_orchestration.operators.instance_name import cut, show_now
+from airflow_orchestration.operators.lineage import branch_lineage
 from airflow_orchestration.operators.quality_results import with_quality_results
+from airflow_orchestration.storage.store import RunKey
 from airflow_orchestration.triggers.branch_wait import BranchWaitTrigger
 from airflow_orchestration.workflow.branch import Waiting, WaitsFor, failed_feeds, run_branch
 from airflow_orchestration.workflow.stopping import apart
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
     from airflow_orchestration.workflow.step import Step
 
 BRANCH_NAME = "{{ branch_name }}"
 """Shows a mapped task by its branch and feeds, which the task itself puts into its context."""
+
+
+AWAITED = {
+    WaitsFor.FILE: "the file",
+    WaitsFor.FEED: "the feed",
+    WaitsFor.TURN: "its turn behind",
+    WaitsFor.NOTHING: "nothing",
+}
 
 
 class BatchesOperator(OrchestrationOperator):
@@ -45,12 +57,14 @@ class BatchesOperator(OrchestrationOperator):
         self._end(waiting, failed)
 
     def name_in(self, context: Context, name: str, feeds: Iterable[str]) -> None:
-        """Let the mapped task show who works on what."""
-        context["branch_name"] = f"{name}: {', '.join(feeds)}"  # type: ignore[typeddict-unknown-key]  # read by map_index_template
+        """Let the mapped task show who works on what, from now on."""
+        shown = cut(f"{name}: {', '.join(feeds)}")
+        show_now(context, shown)
+        context["branch_name"] = shown  # type: ignore[typeddict-unknown-key]  # read by map_index_template
 
     def _wait(self, waiting: tuple[Waiting, ...]) -> None:
         for obstacle in waiting:
-            self.log.info("Feed %s waits for %s %s", obstacle.feed_id, obstacle.kind, obstacle.on)
+            self.log.info("Feed %s waits for %s %s", obstacle.feed_id, AWAITED[obstacle.kind], obstacle.on)
         self.defer(
             trigger=BranchWaitTrigger(
                 orchestration_conn_id=self.orchestration_conn_id,
@@ -101,6 +115,11 @@ class ProcessBranchOperator(BatchesOperator):
             waiting = run_branch(informed, self.branch_id, self.lane, last_try=last_try, worker=apart(step))
             failed = failed_feeds(step, self.branch_id, self.lane)
         self.end_or_wait(waiting, failed)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Tell OpenLineage what was read and which rules were broken, if Airflow's provider for it is there."""
+        run = RunKey(dag_id=task_instance.dag_id, run_id=task_instance.run_id)
+        return branch_lineage(self.orchestration_conn_id, run, self.round_number, self.branch_id, self.lane)
 
     def _feeds(self, step: Step) -> Sequence[str]:
         plan = step.store.rounds(step.run_key)[step.round - 1].plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -16,14 +17,20 @@ from airflow_orchestration.exceptions import (
 )
 from airflow_orchestration.hooks.orchestration import publisher_of
 from airflow_orchestration.insights.completeness import DAG_RUN_NOTE, manifest_note
+from airflow_orchestration.insights.page_path import page_path
 from airflow_orchestration.operators.base import OrchestrationOperator, run_key
+from airflow_orchestration.operators.lineage import Told, run_lineage
 from airflow_orchestration.operators.reconcile import Reconciler, late_versions
+from airflow_orchestration.operators.run_metrics import measure_run, tell_metrics, tell_refused
 from airflow_orchestration.storage.store import RunKey, RunState
 from airflow_orchestration.workflow.close_out import close_out
 from airflow_orchestration.workflow.publish import histories, manifest_of, publish, sentence_of
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Asset, Context
+
+    from airflow_orchestration.storage.publication import Published
 
 NOT_STARTED = "The run did not start: see the log of analyze_batches."
 FINAL = (InputRefusedError, LedgerMismatchError, NotPublishedError, PublishConflictError)
@@ -39,23 +46,40 @@ class PublishOperator(OrchestrationOperator):
     def __init__(self, *, assets: Sequence[Asset], **kwargs: Any) -> None:
         super().__init__(outlets=list(assets), **kwargs)
         self.assets = list(assets)
+        self._lineage: Told | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return what the publish transactions counted."""
         with self.step(context, "publish") as step:
             try:
-                published = publish(step, publisher_of).values()
+                published = publish(step, publisher_of)
             except FINAL as error:
                 raise AirflowFailException(str(error)) from error
             manifest = manifest_of(step, published=True, known=histories(step, publisher_of))
+            self._lineage = Told(spec=step.spec, manifest=manifest)
         for asset in self.assets:
             context["outlet_events"][asset].extra = manifest
         counted = {
-            "rows_in": sum(one.rows_in for one in published),
-            "rows_published": sum(one.rows_published for one in published),
+            "rows_in": sum(one.rows_in for one in published.values()),
+            "rows_published": sum(one.rows_published for one in published.values()),
         }
-        self.log.info("Published %(rows_published)d rows of %(rows_in)d", counted)
+        for dataset, one in published.items():
+            self.log.info(
+                "%s %s: %s", "Found published" if one.already_published else "Published", dataset, _told(one)
+            )
         return counted
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Tell OpenLineage what was read, what was written and what is missing, if Airflow's provider for it is there."""
+        return run_lineage(self._lineage)
+
+
+def _told(one: Published) -> str:
+    return (
+        f"{one.rows_in:,} rows in = {one.rows_published:,} published + {one.rows_superseded:,} superseded + "
+        f"{one.rows_quarantined:,} quarantined; {one.rows_inserted:,} inserted, {one.rows_updated:,} updated, "
+        f"{one.rows_unchanged:,} as they were"
+    )
 
 
 class FailOperator(OrchestrationOperator):
@@ -84,6 +108,7 @@ class CloseOutOperator(OrchestrationOperator):
         super().__init__(outlets=[late_versions(asset) for asset in assets], **kwargs)
         self.assets = list(assets)
         self.late = late
+        self._lineage: Told | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the completeness manifest."""
@@ -92,17 +117,33 @@ class CloseOutOperator(OrchestrationOperator):
                 step.store.run(step.run_key)
             except KeyError:
                 context["ti"].xcom_push(key=DAG_RUN_NOTE, value=NOT_STARTED)
+                tell_refused(step.run_key.dag_id)
                 raise AirflowFailException(NOT_STARTED) from None
             manifest = close_out(step, publisher_of)
+            self._lineage = Told(spec=step.spec, manifest=manifest, wrote=False)
+            measured = measure_run(step, manifest)
         self._tell(context, manifest)
         if manifest["state"] == RunState.NOT_PUBLISHED:
+            tell_metrics(measured)
+            self._lead_to_the_page(context)
             raise AirflowFailException(f"{NotPublishedError()} {manifest['why']}")
         repaired = self._with_late_feeds(context, manifest)
         if repaired is not manifest:
+            self._lineage = replace(self._lineage, manifest=repaired, wrote=True)
             self._tell(context, repaired)
+        tell_metrics(measured)
         missing = ", ".join(f"{line['feed']} ({line['why']})" for line in repaired["missing"])
         self.log.info("The run ended %s. Missing: %s", repaired["state"], missing or "nothing")
+        self._lead_to_the_page(context)
         return repaired
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Tell OpenLineage how the run ended, and what a later version brought, if Airflow's provider for it is there."""
+        return run_lineage(self._lineage)
+
+    def _lead_to_the_page(self, context: Context) -> None:
+        own = run_key(context)
+        self.log.info("Every decision of the run, with its reason: /%s", page_path(own.dag_id, own.run_id))
 
     def _tell(self, context: Context, manifest: dict[str, Any]) -> None:
         """Leave the manifest, and the note of a run that is not complete."""

@@ -17,6 +17,7 @@ from airflow_orchestration.exceptions import (
 from airflow_orchestration.hooks.orchestration import OrchestrationHook, publisher_of
 from airflow_orchestration.insights.completeness import DAG_RUN_NOTE
 from airflow_orchestration.operators.base import OrchestrationOperator, open_step, run_key
+from airflow_orchestration.operators.instance_name import cut, show_now
 from airflow_orchestration.operators.quality_results import with_quality_results
 from airflow_orchestration.storage.store import RunKey
 from airflow_orchestration.workflow.reconcile import LOOK_BACK, read_late_files, reconcile
@@ -110,11 +111,20 @@ class FindLateOperator(OrchestrationOperator):
         named = context["params"].get(RUN_ID)
         with OrchestrationHook(self.orchestration_conn_id).store() as store:
             if named is None:
-                return [key.run_id for key in store.degraded_runs(self.pipeline_id, LOOK_BACK)]
+                found = [key.run_id for key in store.degraded_runs(self.pipeline_id, LOOK_BACK)]
+                self.log.info(
+                    "%d runs of %s lack feeds and began in the last %d days: %s",
+                    len(found),
+                    self.pipeline_id,
+                    LOOK_BACK.days,
+                    ", ".join(found) or "nothing to repair",
+                )
+                return found
             if not store.rounds(RunKey(dag_id=self.pipeline_id, run_id=named)):
                 raise AirflowFailException(
                     f"{RUN_ID}: the store knows no run {named!r} of {self.pipeline_id} that came to its feeds"
                 )
+        self.log.info("Asked for run %s alone; feeds of it that failed are read again too", named)
         return [named]
 
 
@@ -137,7 +147,8 @@ class ReconcileOperator(OrchestrationOperator):
 
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Return the run's new manifest, or None when nothing new has come."""
-        context["repaired_run"] = self.late_run_id  # type: ignore[typeddict-unknown-key]  # read by map_index_template
+        show_now(context, cut(self.late_run_id))
+        context["repaired_run"] = cut(self.late_run_id)  # type: ignore[typeddict-unknown-key]  # read by map_index_template
         reconciler = Reconciler(context, conn_id=self.orchestration_conn_id, assets=self.assets)
         key = RunKey(dag_id=self.pipeline_id, run_id=self.late_run_id)
         try:

@@ -125,7 +125,13 @@ class RunAgentOperator(BatchesOperator):
         if decision is not None:
             context["ti"].xcom_push(key="decision", value=decision)
             score, candidates = decision["evidence"]["score"], decision["evidence"]["suitable"]
-            self.log.info("Chosen for %s: score %g, %d suitable", decision["reason"], score, candidates)
+            self.log.info(
+                "%s was chosen because %s: score %.3f, of %d suitable types",
+                self.agent_id,
+                decision["reason"],
+                score,
+                candidates,
+            )
 
     def _at_work(self, step: Step) -> AgentAtWork:
         assigned = assigned_agent(step, self.agent_id)

@@ -148,7 +148,17 @@ def test_a_description_names_no_file(tmp_path: Path) -> None:
     dag = AgentFactoryHook(tmp_path / "agents", data="/data").dag("north", "airports")
 
     assert "deployer" not in json.dumps(DagSerialization.to_dict(dag))
-    assert f"{secret}\n" == dag.doc_md
+    assert f"```text\n{secret}\n```\n" in (dag.doc_md or "")
+
+
+def test_a_description_is_text_and_no_markup(tmp_path: Path) -> None:
+    """What a tenant writes stands in the docs of the Dag as it was written, and ends no block of text."""
+    hostile = "[press](https://north.example)\n```\n![x](y) <img src=x>"
+    write_job(tmp_path, "north", "airports", description=hostile)
+    dag = AgentFactoryHook(tmp_path / "agents", data="/data").dag("north", "airports")
+    block = (dag.doc_md or "").split("```")[1]
+
+    assert f"text\n{hostile.replace('`', chr(39))}\n" == block
 
 
 def test_ten_thousand_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

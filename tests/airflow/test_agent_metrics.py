@@ -1,9 +1,8 @@
-"""Metrics of agents reach whatever collects Airflow's own, and the page says what they are."""
+"""Metrics of agents reach whatever collects Airflow's own."""
 
 from __future__ import annotations
 
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -20,7 +19,6 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from airflow_orchestration.workflow.agent_metrics import METRICS
 
 REPOSITORY = Path(__file__).parents[2]
-PAGE = REPOSITORY / "docs" / "metrics.md"
 OURS = "airflow.orchestration.agent."
 """Airflow tells of itself as well."""
 LARGEST_DATAGRAM = 65_536
@@ -92,25 +90,6 @@ def test_a_server_that_is_away_stops_no_work() -> None:
         closed.bind(("127.0.0.1", 0))
         port = str(closed.getsockname()[1])
     tell({"statsd_on": "true", "statsd_host": "127.0.0.1", "statsd_port": port})
-
-
-def test_the_page_lists_every_metric_and_no_other() -> None:
-    """Name, type, unit, tags and meaning are those of the code."""
-    rows = [
-        tuple(cell.strip() for cell in line.strip("|").split("|"))
-        for line in PAGE.read_text().splitlines()
-        if re.match(r"\| `orchestration\.", line)
-    ]
-    assert [
-        (
-            f"`{metric.name}`",
-            metric.kind.value,
-            metric.unit,
-            ", ".join(f"`{tag}`" for tag in metric.tags),
-            metric.meaning,
-        )
-        for metric in METRICS
-    ] == rows
 
 
 def tagged(tags: Mapping[str, str]) -> str:

@@ -10,7 +10,12 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_orchestration.agents.agent import Agent
-from airflow_orchestration.agents.templates import AgentTemplate, built_in_templates, register_template
+from airflow_orchestration.agents.templates import (
+    AgentTemplate,
+    AgentTemplates,
+    built_in_templates,
+    register_template,
+)
 from airflow_orchestration.agents.work import Work, WorkResult
 from airflow_orchestration.domain.agent import Capability, ResourceRequirements
 from airflow_orchestration.exceptions import InputRefusedError
@@ -68,7 +73,7 @@ def told(store: PostgresStore, event: str = EVENT) -> list[Any]:
 
 
 def test_seed_27_the_agents_of_a_queue(store: PostgresStore) -> None:
-    """Three specialists come of the queue, alike and so in its order, each for its batch, and a coordinator that has no task."""
+    """Each batch has an agent, alike and so in the queue's order, the one that demands nothing too; a coordinator has no task."""
     ids = execute(QUEUE)
     coordinator, *agents = store.agents.assigned(RUN, 0)
 
@@ -77,13 +82,14 @@ def test_seed_27_the_agents_of_a_queue(store: PostgresStore) -> None:
         ("own_data_ingestion", "stream", 0),
         ("own_data_validation", "batch_2", 1),
         ("own_data_validation", "batch_3", 2),
+        ("own_data_ingestion", "batch_4", 3),
     ] == [(one.specification.agent_type, one.work["batch"]["id"], one.position) for one in agents]
     assert ("pipeline_coordinator", -1, {}) == (
         coordinator.specification.agent_type,
         coordinator.position,
         coordinator.work,
     )
-    assert 4 == len({one.agent_id for one in (coordinator, *agents)})
+    assert 5 == len({one.agent_id for one in (coordinator, *agents)})
     assert {"things/1"} == {
         one.specification.specialization_parameters["task_context"]["workflow_id"]  # type: ignore[call-overload, index]
         for one in agents
@@ -95,11 +101,13 @@ def test_seed_27_the_event_and_the_decisions_are_kept(store: PostgresStore) -> N
     execute(QUEUE)
     decisions = [decision for _, decision in store.decisions(RUN)]
 
-    assert [(4, [])] == [(event["active_count"], event["failures"]) for event in told(store)]
-    assert ["agent_requirements", *["agent_selection"] * 4, "agent_order"] == [
+    assert [(5, [])] == [(event["active_count"], event["failures"]) for event in told(store)]
+    assert ["agent_requirements", *["agent_selection"] * 5, "agent_order"] == [
         it["policy"] for it in decisions
     ]
-    assert {"general": 1} == decisions[0]["evidence"]["without_agent"]
+    assert (3, 1, {}) == tuple(
+        decisions[0]["evidence"][name] for name in ("specialists", "general", "without_agent")
+    )
 
 
 def test_templates_in_the_queue_stay_text(store: PostgresStore) -> None:
@@ -120,8 +128,8 @@ def test_a_queue_is_never_given_to_a_type_that_needs_a_lane(store: PostgresStore
         if decision["policy"] == "agent_selection"
     ]
 
-    assert [[template.name for template in OWN]] * 3 == tables[:3]
-    assert "pipeline_coordinator" in tables[3]
+    assert [[template.name for template in OWN]] * 4 == tables[:4]
+    assert "pipeline_coordinator" in tables[4]
 
 
 def test_a_queue_that_nobody_can_work_on_fails_with_every_reason(
@@ -131,14 +139,14 @@ def test_a_queue_that_nobody_can_work_on_fails_with_every_reason(
     monkeypatch.setattr(create_agents, "registered_templates", built_in_templates)
     words = (
         "nobody could be had for any batch of the queue\n"
-        "stream, batch_2, batch_3: NoSuitableAgentError: no type of agent with a run() of its own has all the "
+        "stream, batch_2, batch_3, batch_4: NoSuitableAgentError: no type of agent with a run() of its own has all the "
         "capabilities; a queue has no lane that would do the work: register a template whose class has one"
     )
     with pytest.raises(AirflowFailException, match=re.escape(words)):
         execute(QUEUE)
     (event,) = told(store)
 
-    assert (0, ["NoSuitableAgentError"] * 3) == (
+    assert (0, ["NoSuitableAgentError"] * 4) == (
         event["active_count"],
         [failure["error_type"] for failure in event["failures"]],
     )
@@ -157,10 +165,49 @@ def test_a_cleared_task_chooses_anew_where_nobody_could_be_had(store: PostgresSt
 
 
 @pytest.mark.usefixtures("store")
-@pytest.mark.parametrize("queue", [[], [{}]])
-def test_a_queue_that_needs_nobody_has_no_agents(queue: list[dict[str, Any]]) -> None:
+def test_an_empty_queue_has_no_agents() -> None:
     """That is no failure: there was nothing to do for any."""
-    assert [] == execute(queue)
+    assert [] == execute([])
+
+
+def test_no_batch_of_a_queue_is_left_undone(store: PostgresStore) -> None:
+    """Whoever puts a batch into a queue wants it done: one of a type that nobody knows has an agent beside the others."""
+    execute([{"id": "stars", "type": "validation"}, {"id": "moons", "type": "nightly"}])
+
+    assert ["stars", "moons"] == [one.work["batch"]["id"] for one in store.agents.assigned(RUN, 0)]
+
+
+@pytest.mark.usefixtures("store")
+def test_a_batch_that_demands_nothing_goes_to_whoever_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks for what a type of the author's own can do, whatever that is."""
+    only = AgentTemplates([*built_in_templates().all(), OWN[1]])
+    monkeypatch.setattr(create_agents, "registered_templates", lambda: only)
+
+    assert "own_data_validation" == execute([{}])[0].rpartition("_")[0]
+
+
+@pytest.mark.usefixtures("store")
+def test_a_batch_that_nobody_works_on_is_told_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+    """The others work on, so the log is where a person looks; and no decision is told without what it is about."""
+    caplog.set_level("INFO")
+    execute([{"id": "sums", "capabilities": ["data_aggregation"]}, {"id": "stars", "type": "validation"}])
+    told = [record.getMessage() for record in caplog.records]
+
+    assert [True] == [
+        "lacks data_aggregation" in line
+        for line in told
+        if line.startswith("Nobody works on batch sums: NoSuitableAgentError: ")
+    ]
+    assert any(
+        line.endswith("(batches 2, specialists 2, general 0, coordinators 0, coordinate_above 2)")
+        for line in told
+    )
+    assert any(
+        line.endswith(
+            "no_suitable_agent because capability_missing (required data_aggregation, candidates 2, suitable 0)"
+        )
+        for line in told
+    )
 
 
 def test_agents_are_their_tenant_s(store: PostgresStore) -> None:

@@ -8,12 +8,13 @@ import pytest
 import yaml
 from airflow.sdk import DAG
 from airflow.sdk.definitions.param import ParamsDict
-from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
+from airflow_orchestration.dags.dag_doc import dag_doc
 from airflow_orchestration.dags.pipeline_dag import pipeline_dag
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.conf import read_conf
+from airflow_orchestration.domain.pipeline_file import read_pipeline_file
 from airflow_orchestration.exceptions import InputRefusedError
 from airflow_orchestration.operators.process_branch import LANE_OPERATORS
 
@@ -143,23 +144,69 @@ def test_form_offers_the_feeds_of_the_file(dag: DAG) -> None:
     assert 6 == len(read_conf(defaults).batches or ())
 
 
-@pytest.mark.parametrize(
-    "conf",
-    [
-        {"batches": []},
-        {"batches": [{"id": "../x"}]},
-        {"batches": [{"id": "vega", "sql": "x"}]},
-        {"workflow_mode": "fastest"},
-        {"sync_deadline": -1},
-        {"sync_floor": 75},
-        {"quality_approve_at": "high"},
-    ],
-    ids=str,
-)
-def test_form_refuses_what_the_models_refuse(dag: DAG, conf: dict[str, Any]) -> None:
-    """Airflow refuses a bad conf when a run is triggered, by the schema of the same models."""
-    (name, value), *_ = conf.items()
-    with pytest.raises(ParamValidationError):
-        dag.params.get_param(name).resolve(value)
-    with pytest.raises(InputRefusedError):
-        read_conf(conf)
+def test_tasks_have_names_for_people(dag: DAG) -> None:
+    """Every task and group is called by words, and a name stands for one task of a round."""
+    for task in dag.tasks:
+        assert task.task_id != task.task_display_name
+        assert task.task_display_name[0].isupper()
+    first = [task.task_display_name for task in dag.tasks if task.task_id.startswith("round_1.")]
+    groups = dag.task_group.get_task_group_dict()
+
+    assert len(first) == len(set(first))
+    assert ("Round 2", "Only what failed, is missing or is below standard after round 1") == (
+        groups["round_2"].group_display_name,
+        groups["round_2"].tooltip,
+    )
+    assert groups["round_3"].tooltip.endswith("; the last one")
+
+
+def test_docs_of_the_dag_are_made_from_the_file(dag: DAG) -> None:
+    """A person reads which feeds there are, what the gate waits for, and what is published where."""
+    doc = dag.doc_md or ""
+
+    assert doc.startswith("One trustworthy table of airports")
+    assert "| `airportsdata` | data_ingestion | csv | 3 | yes |  |" in doc
+    assert (
+        "* The gate waits for 6 feeds for at most 25 s, then goes on with 75 % of the weight or more, "
+        "never without `airportsdata`." in doc
+    )
+    assert "quality below 0.8 is run again, in at most 3 rounds; below 0.5 the table is a failure" in doc
+    assert "* Publishes to `reference.airport` by upsert" in doc
+    assert "(orchestration/page?dag_id=airport_reference)" in doc
+    assert "├─ beta               airportsdata, ourairports" in doc
+
+
+def test_docs_of_a_dag_of_all_terms(tmp_path: Path) -> None:
+    """Sync points, deadlines of feeds, a grace period, questions and agents stand there too."""
+    document = yaml.safe_load(DEMO.read_text())
+    document["sync"] |= {
+        "deadline": "06:00 Europe/Berlin",
+        "grace_period": 5,
+        "points": {"core": {"feeds": ["vega"], "floor": 1.0, "deadline": 9}},
+        "late": "discard",
+    }
+    document["conf_bounds"] = {}
+    document["feeds"][1]["deadline"] = 7
+    document |= {"ask_when": ["near_miss"], "agents": {}, "max_rounds": 1}
+    path = tmp_path / "all.yaml"
+    path.write_text(yaml.safe_dump(document))
+    doc = pipeline_dag(path).doc_md or ""
+
+    assert "waits for 6 feeds until 06:00 Europe/Berlin; once that is there" not in doc
+    assert "until 06:00 Europe/Berlin, and only 5 s more once 75 % of the weight is there" in doc
+    assert "* `core` waits for at most 9 s, and wants 100 % of `vega`." in doc
+    assert "| `ourairports` | data_ingestion | json | 2 |  | for at most 7 s |" in doc
+    assert "* A feed that comes later stays outside." in doc
+    assert "* A person is asked when it is `near_miss`, for 900 s." in doc
+    assert "├─ agents             6 feeds" in doc
+
+
+def test_docs_of_many_feeds_stay_small() -> None:
+    """A pipeline of ten thousand feeds has docs that a page can show."""
+    pipeline = read_pipeline_file(DEMO).pipeline
+    feeds = tuple(pipeline.feeds[1].model_copy(update={"id": f"feed_{number}"}) for number in range(10_000))
+    doc = dag_doc(pipeline.model_copy(update={"feeds": feeds}))
+
+    assert len(doc) < 20_000
+    assert "… and 9,800 more feeds." in doc
+    assert "├─ beta               10,000 feeds: feed_0, feed_1" in doc
