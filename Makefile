@@ -30,7 +30,7 @@ airflow: $(READY)  ## Run an airflow command against the stack (ARGS="orchestrat
 	@$(BIN)/python -m demo airflow $(ARGS)
 
 ##@ Work on it
-.PHONY: setup test check mutants format schemas bench constraints clean help
+.PHONY: setup test check mutants format schemas docs bench constraints clean help
 setup: $(READY)  ## Create .venv with everything that is needed (PYTHON=python3)
 
 test: $(READY)  ## Run all tests
@@ -52,6 +52,11 @@ format: $(READY)  ## Format the code, and repair what the linter can
 
 schemas: $(READY)  ## Write the JSON schemas to docs/schemas
 	@$(BIN)/python -m airflow_orchestration.cli.schemas docs/schemas
+
+docs: $(READY)  ## Build the documentation as a site (into .orchestration/docs)
+	@$(BIN)/python -m docs.site_pages.policies
+	@$(BIN)/sphinx-build -E -W --keep-going -n -q -d $(STATE)/docs/read docs $(STATE)/docs/site
+	@echo "The site is $(STATE)/docs/site/index.html"
 
 bench: $(READY)  ## Measure
 	@$(BIN)/python -m benchmarks

@@ -15,7 +15,7 @@ from airflow.sdk import DAG
 from airflow_orchestration.cli.commands import get_cli_commands
 from airflow_orchestration.hooks.agent_registry import registry_terms
 from airflow_orchestration.operators.register_job import RegisterJobOperator
-from airflow_orchestration.plugins.jobs_api import app
+from airflow_orchestration.plugins.web_app import app
 from tests.airflow.agent_tasks import CONN_ID, context, store_for_tasks
 
 REPOSITORY = Path(__file__).parents[1]

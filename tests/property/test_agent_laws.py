@@ -243,16 +243,18 @@ def test_one_day_never_costs_more_than_ten_failures(days: list[WorkDay], size: i
     assert rate([*days, bad]) >= rate([*days, replace(bad, failures=10)]) - ALMOST
 
 
-@given(batches=queues)
+@given(batches=queues, general=st.sampled_from([None, Capability.DATA_INGESTION]))
 def test_a_queue_needs_at_most_one_agent_per_batch_and_a_coordinator(
-    batches: tuple[QueuedBatch, ...],
+    batches: tuple[QueuedBatch, ...], general: Capability | None
 ) -> None:
     """There is a coordinator exactly when there are more than two specialists, and every batch is accounted for."""
-    decision = AgentRequirements().evaluate(AgentRequirementsFacts(batches=batches))
-    specialists, coordinators = (int(str(decision.evidence[it])) for it in ("specialists", "coordinators"))
+    decision = AgentRequirements().evaluate(AgentRequirementsFacts(batches=batches, general=general))
+    names = ("specialists", "general", "coordinators")
+    specialists, besides, coordinators = (int(str(decision.evidence[it])) for it in names)
     without = decision.evidence["without_agent"]
 
     assert isinstance(without, dict)
-    assert len(batches) == specialists + sum(without.values())
-    assert coordinators == int(specialists > 2)
-    assert len(decision.requirements) == specialists + coordinators
+    assert len(batches) == specialists + besides + sum(without.values())
+    assert general is None or not without
+    assert coordinators == int(specialists + besides > 2)
+    assert len(decision.requirements) == specialists + besides + coordinators
