@@ -10,7 +10,12 @@ class OrchestrationError(Exception):
     """Something that this package was asked to do can't be done."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+        super().__init__(message or self.in_general())
+
+    @classmethod
+    def in_general(cls) -> str:
+        """What such an error means and what helps, without the names and places of this one."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +35,15 @@ class InputRefusedError(OrchestrationError):
     def __init__(self, subject: str, problems: Sequence[Problem]) -> None:
         self.subject = subject
         self.problems = tuple(problems)
+        super().__init__(self._told("; nothing was changed."))
+
+    def to_who_looks(self) -> str:
+        """The same words for who only wanted to see something, and could have changed nothing."""
+        return self._told(".")
+
+    def _told(self, end: str) -> str:
         count = f"{len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}"
-        super().__init__("\n  ".join([f"{subject}: {count}; nothing was changed.", *map(str, self.problems)]))
+        return "\n  ".join([f"{self.subject}: {count}{end}", *map(str, self.problems)])
 
 
 class FeedError(OrchestrationError):
@@ -52,6 +64,12 @@ class StreamTakenError(OrchestrationError):
 
 class StoreNotReadyError(OrchestrationError):
     """The store's schema is not the one of this package; run `airflow orchestration migrate`."""
+
+
+class UnknownRunError(OrchestrationError, KeyError):
+    """The store knows no such run."""
+
+    __str__ = Exception.__str__  # a `KeyError` would put it into quotes
 
 
 class StagedFileError(OrchestrationError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -22,8 +23,19 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 INTERRUPTED = 128 + signal.SIGINT
 PARTLY_UP, DOWN = 1, 3
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(highlight=False, soft_wrap=True, stderr=True)
+PIPE_WIDTH = 1_000
+"""Ours: columns where nobody looks, for a table loses what does not fit."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that is as wide as its terminal, or as a table may be where there is none."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    return Console(highlight=False, soft_wrap=True, stderr=stderr, width=width)
+
+
+out = console()
+err = console(stderr=True)
 
 
 def up(stack: Stack, _: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from rich.console import Console
 from airflow_orchestration.cli.manifest_view import manifest_view
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.insights.narrative import sentence
-from airflow_orchestration.insights.open_gate import evaluate_sync_points
+from airflow_orchestration.storage.gate_facts import evaluate_sync_points
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import RunKey, RunState
 from airflow_orchestration.workflow.reconcile import POLICY as RECONCILING

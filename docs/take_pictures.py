@@ -1,4 +1,4 @@
-"""Takes the pictures of the docs from a demo that has run: `python docs/take_pictures.py [airports | agents]`.
+"""Takes the pictures of the docs from a demo that has run: `python docs/take_pictures.py [airports | agents | page]`.
 
 Needs Playwright from PyPI and a Chromium: `CHROMIUM=/usr/bin/chromium`.
 """
@@ -20,7 +20,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 
 
 def main() -> None:
-    """Log in, and take the pictures of a demo that has run: `airports` or `agents`."""
+    """Log in, and take the pictures of a demo that has run: `airports`, `agents` or `page`."""
     repository = HERE.parent
     stack = Stack(repository / ".orchestration", dags_folders=[repository / "dags"])
     take(stack, *sys.argv[1:])
@@ -35,7 +35,7 @@ def take(stack: Stack, demo: str = "airports") -> None:
         page = browser.new_page(viewport={"width": 2100, "height": 640}, device_scale_factor=1.5)
         log_in(page, stack)
         page.evaluate("localStorage.setItem('theme', 'light')")
-        {"airports": take_airports, "agents": take_agents}[demo](page, stack)
+        {"airports": take_airports, "agents": take_agents, "page": take_page}[demo](page, stack)
         browser.close()
 
 
@@ -60,11 +60,34 @@ def take_agents(page: Page, stack: Stack) -> None:
     page.locator(".react-flow").first.screenshot(path=HERE / "pictures" / "agents.png")
 
 
+def take_page(page: Page, stack: Stack) -> None:
+    """Take the page of the newest run in light and in dark, all runs, and the form by which runs are triggered."""
+    page.set_viewport_size({"width": 1400, "height": 1250})
+    open_newest_run(page, stack, DAG_ID)
+    page.goto(f"{page.url}/plugin/orchestration")
+    for theme, name in (("dark", "page_dark"), ("light", "page")):
+        page.evaluate("(theme) => localStorage.setItem('theme', theme)", theme)
+        page.reload()
+        page.frame_locator("iframe").locator(f"[data-theme={theme}] #branches").wait_for()
+        page.wait_for_timeout(1000)
+        page.screenshot(path=HERE / "pictures" / f"{name}.png")
+    page.goto(f"{stack.url}/plugin/orchestration_runs")
+    page.frame_locator("iframe").locator("#feeds table").wait_for()
+    page.wait_for_timeout(1000)
+    page.screenshot(path=HERE / "pictures" / "browse.png")
+    page.goto(f"{stack.url}/dags/{DAG_ID}")
+    page.get_by_role("button", name="Trigger").click()
+    dialog = page.get_by_role("dialog")
+    dialog.locator(".view-line").first.wait_for()
+    page.wait_for_timeout(1000)
+    dialog.screenshot(path=HERE / "pictures" / "form.png")
+
+
 def open_newest_run(page: Page, stack: Stack, dag_id: str) -> None:
     """Go to the page of the newest run."""
     runs = stack.api.get(f"/api/v2/dags/{dag_id}/dagRuns?order_by=-start_date&limit=1")["dag_runs"]
     page.goto(f"{stack.url}/dags/{dag_id}/runs/{quote(runs[0]['dag_run_id'], safe='')}")
-    page.wait_for_selector("text=close_out")
+    page.wait_for_selector("text=Close out")
     page.wait_for_timeout(2000)
 
 

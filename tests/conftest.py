@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from shutil import copytree
 from tempfile import TemporaryDirectory
 
+import psycopg
 import pytest
 from hypothesis import settings
 from psycopg import sql
 
+from airflow_orchestration.storage.migrating import migrate
 from demo.ports import free_port
 from demo.postgres import EmbeddedPostgres
 from demo.stack import Stack
@@ -52,6 +54,29 @@ def database(postgres: EmbeddedPostgres) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     postgres.create_database(name)
     yield postgres.dsn(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def create_migrated(postgres: EmbeddedPostgres) -> Callable[[str], str]:
+    """Creates databases that have the schema, by name, and returns their conninfo strings: copies of one that was migrated."""
+    postgres.create_database("migrated")
+    with psycopg.connect(postgres.dsn("migrated")) as connection:
+        migrate(connection)
+
+    def create(name: str) -> str:
+        copy = sql.SQL("CREATE DATABASE {} TEMPLATE migrated").format(sql.Identifier(name))
+        postgres.execute(copy)
+        return postgres.dsn(name)
+
+    return create
+
+
+@pytest.fixture
+def migrated(postgres: EmbeddedPostgres, create_migrated: Callable[[str], str]) -> Iterator[str]:
+    """The conninfo string of a fresh database that has the schema."""
+    name = f"test_{next(_numbers)}"
+    yield create_migrated(name)
     postgres.drop_database(name)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import configparser
 import re
 import textwrap
+from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from airflow.cli.cli_config import GroupCommand
 from airflow.sdk import DAG
 
+from airflow_orchestration.cli.agents import check
 from airflow_orchestration.cli.commands import get_cli_commands
 from airflow_orchestration.hooks.agent_registry import registry_terms
 from airflow_orchestration.operators.register_job import RegisterJobOperator
@@ -47,14 +50,38 @@ def test_the_dag_file_makes_a_dag_of_the_job(tmp_path: Path) -> None:
     assert ["north__airports"] == list(dags)
 
 
+def test_the_job_passes_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page's job and contract, beside each other, are what `agents check` calls good; the page says what it takes."""
+    folder = tmp_path / "north"
+    folder.mkdir()
+    (folder / "airports.odcs.yaml").write_text(block("yaml", "kind: DataContract"))
+    job, own = block("yaml", "north.airport"), ", conn_id: north__warehouse"
+    assert own in job
+    checks = {
+        "own": (job, ()),
+        "default": (job.replace(own, ""), ()),
+        "shared": (job.replace(own, ""), ("orchestration_default",)),
+    }
+    told = {}
+    for name, (text, shared) in checks.items():
+        (folder / "airports.yaml").write_text(text)
+        args = Namespace(folder=tmp_path, data="/data", shared_conn_id=shared, output="table")
+        with nullcontext() if name != "default" else pytest.raises(SystemExit):
+            check(args)
+        told[name] = capsys.readouterr().out
+
+    assert told["own"] == told["shared"] == "1 job, 0 refused\n"
+    assert "none is written, so it is orchestration_default" in told["default"]
+
+
 def test_the_readme_shows_the_same_dag_file() -> None:
     """Whoever copies the lines of the README copies those that are run here."""
     assert block("python", "generate_dags()") in (REPOSITORY / "README.md").read_text()
 
 
-def test_the_queue_works_as_it_stands(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_queue_works_as_it_stands(migrated: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's Dag file has agents and a task mapped over them, and run on a store they do the work."""
-    with store_for_tasks(database, monkeypatch) as store:
+    with store_for_tasks(migrated, monkeypatch) as store:
         dag = run(block("python", "batch_queue=queue"), Path("queue.py"))["dag"]
         create, work = dag.tasks
         create.orchestration_conn_id = CONN_ID

@@ -18,6 +18,7 @@ from airflow_orchestration.agents.estimation import (
 from airflow_orchestration.agents.specialization import specialize
 from airflow_orchestration.agents.templates import AgentTemplate, AgentTemplates
 from airflow_orchestration.domain.agent import (
+    NO_TENANT,
     AgentRequirement,
     AgentSpecification,
     Capability,
@@ -40,7 +41,7 @@ from airflow_orchestration.policies.agent_selection import (
     AgentSelectionFacts,
 )
 from airflow_orchestration.policies.agent_success import NEWCOMER, Experience
-from airflow_orchestration.policies.leasing import beyond
+from airflow_orchestration.policies.leasing import beyond, raising
 
 NO_CONTEXT = TaskContext()
 Experiences = Callable[[str, Collection[Capability]], Experience]
@@ -65,6 +66,8 @@ class AgentFactory:
     experiences: Experiences = no_experience
     capacities: Sequence[ResourceRequirements] = ()
     """What could be lent to an agent at all, when nobody else works: it has to fit into each of these."""
+    tenant: str = NO_TENANT
+    """Whose capacities these are."""
     alone: bool = False
     """Whether its agents have no lane behind them: then only a type with a `run` of its own is chosen."""
     refine: Refine = lambda _, made: made
@@ -190,18 +193,21 @@ class AgentFactory:
             ),
         )
         for capacity in self.capacities:
-            _refuse_too_large(parameters.agent_id, specification.resource_requirements, capacity)
+            _refuse_too_large(parameters.agent_id, specification.resource_requirements, capacity, self.tenant)
         return specification
 
 
-def _refuse_too_large(agent_id: str, needed: ResourceRequirements, capacity: ResourceRequirements) -> None:
+def _refuse_too_large(
+    agent_id: str, needed: ResourceRequirements, capacity: ResourceRequirements, tenant: str
+) -> None:
     too_much = [
         f"{getattr(needed, name)} of {getattr(capacity, name)} {name}" for name in beyond(needed, capacity)
     ]
     if too_much:
+        whose = f" that tenant {tenant} may have" if tenant else ""
         raise ResourceUnavailableError(
-            f"{agent_id} needs {', '.join(too_much)}: waiting can't help; raise the capacity with "
-            "`airflow orchestration agents capacity`, or give it smaller batches"
+            f"{agent_id} needs {', '.join(too_much)}{whose}: waiting can't help; raise the capacity with "
+            f"`{raising(tenant, needed, capacity)}`, or give it smaller batches"
         )
 
 

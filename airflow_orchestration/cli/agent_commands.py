@@ -38,7 +38,7 @@ def agent_commands() -> GroupCommand:
     """Return the group `agents`."""
     return GroupCommand(
         name="agents",
-        help="The job registry: what agents do for tenants, and what they may use",
+        help="Agents: the jobs that they do for tenants, what they did and may use, and who is good at what",
         subcommands=(
             *_registry_commands(),
             *_registry_views(),
@@ -64,7 +64,7 @@ def _registry_commands() -> tuple[ActionCommand, ...]:
         ),
         action(
             "remove",
-            "Take a job away: runs that have begun stop; to let them finish, pause the Dag, wait, remove",
+            "Take a job away: runs that have begun stop; to let them finish, put it without a schedule and wait",
             f"{_AGENTS}.remove",
             TENANT,
             JOB,

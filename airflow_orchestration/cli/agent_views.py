@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from airflow_orchestration.cli.runs import known_run, named_run
-from airflow_orchestration.cli.terminal import plain_table, print_json, refusing, tell
+from airflow_orchestration.cli.terminal import looking, plain_table, print_json, tell
 from airflow_orchestration.domain.agent import NO_TENANT
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
+from airflow_orchestration.insights.agent_targets import MARKS
 from airflow_orchestration.insights.agents import (
     AgentSeen,
     AgentState,
@@ -24,11 +25,10 @@ from airflow_orchestration.insights.agents import (
 
 MOST_CANDIDATES = 5
 """Ours: candidates for each agent that a person is shown; JSON has them all."""
-MARKS: Mapping[bool | None, str] = {True: "met", False: "missed", None: "not measured"}
 _STYLES: Mapping[AgentState, str] = {AgentState.FAILED: "red", AgentState.WAITING: "yellow"}
 
 
-@refusing
+@looking
 def work(args: Namespace) -> None:
     """Show a run's agents by round: what each was made for, the candidates, what came of it."""
     with OrchestrationHook(args.conn_id).store() as store:
@@ -44,7 +44,7 @@ def work(args: Namespace) -> None:
     tell(*map(round_view, rounds))
 
 
-@refusing
+@looking
 def board(args: Namespace) -> None:
     """Show what the agents of a tenant have shown, the most reliable type of each kind of work first."""
     tenant = args.tenant or NO_TENANT

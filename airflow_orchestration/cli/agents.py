@@ -12,6 +12,7 @@ from pathlib import Path
 
 from airflow_orchestration.cli.terminal import (
     REFUSED,
+    looking,
     plain_table,
     print_json,
     printable,
@@ -23,6 +24,7 @@ from airflow_orchestration.cli.terminal import (
 from airflow_orchestration.dags.agent_factory import AgentFactoryHook
 from airflow_orchestration.domain.agent import ResourceRequirements
 from airflow_orchestration.domain.job_file import FoundJob, find_jobs
+from airflow_orchestration.domain.tenancy import tenant_problems
 from airflow_orchestration.domain.yaml_file import read_yaml
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 from airflow_orchestration.hooks.agent_registry import (
@@ -38,6 +40,7 @@ from airflow_orchestration.workflow.registering import (
     JobTexts,
     RegistryTerms,
     no_such_job,
+    removal_warning,
     unregister,
 )
 
@@ -69,19 +72,14 @@ def remove(args: Namespace) -> None:
     who = _who(args)
     with _registry() as (registry, _):
         gone = unregister(registry, args.tenant, args.job, changed_by=who)
-    terminal(stderr=True).print(
-        f"Runs of {gone.dag_id} that have begun stop when its Dag goes. If there are any: put the job again, pause its "
-        "Dag, wait until they have ended, and remove it then.",
-        style="yellow",
-        soft_wrap=True,
-    )
+    terminal(stderr=True).print(removal_warning(gone), style="yellow", soft_wrap=True)
     if args.output == "json":
         print_json(change_as_json(gone))
     else:
         tell(f"{gone.dag_id} is removed with revision {gone.revision}; its history stays.")
 
 
-@refusing
+@looking
 def list_jobs(args: Namespace) -> None:
     """Show the jobs of a revision."""
     with _registry() as (registry, _), _refusing_unknown():
@@ -89,7 +87,7 @@ def list_jobs(args: Namespace) -> None:
     _show_revisions(args, jobs, empty="There are no jobs.")
 
 
-@refusing
+@looking
 def show(args: Namespace) -> None:
     """Show the files of a job, as they are or as they were."""
     with _registry() as (registry, _), _refusing_unknown():
@@ -104,7 +102,7 @@ def show(args: Namespace) -> None:
         print(printable(told) if sys.stdout.isatty() else told)  # noqa: T201  # as it is, to be put into a file
 
 
-@refusing
+@looking
 def history(args: Namespace) -> None:
     """Show who changed what and when."""
     with _registry() as (registry, _):
@@ -112,10 +110,13 @@ def history(args: Namespace) -> None:
     _show_revisions(args, changes, empty="Nothing was ever registered.")
 
 
-@refusing
+@looking
 def check(args: Namespace) -> None:
     """Read every job of a folder, and say what is wrong with each; nothing is kept."""
-    hook = AgentFactoryHook(args.folder, data=args.data, shared_conn_ids=args.shared_conn_id or ())
+    try:
+        hook = AgentFactoryHook(args.folder, data=args.data, shared_conn_ids=args.shared_conn_id or ())
+    except ValueError as error:
+        raise refused("--data", str(error)) from None
     found = find_jobs(hook.folder)
     checked = {f"{job.tenant}/{job.path.name}": _problems(hook, job) for job in found}
     by_name = {name: problems for name, problems in checked.items() if problems}
@@ -124,16 +125,20 @@ def check(args: Namespace) -> None:
     else:
         for name, problems in by_name.items():
             tell("\n  ".join([ascii(name)[1:-1], *problems]))
-        tell(f"{len(found)} jobs, {len(by_name)} refused")
+        tell(f"{len(found)} {'job' if len(found) == 1 else 'jobs'}, {len(by_name)} refused")
     if by_name:
         raise SystemExit(REFUSED)
 
 
 def _problems(hook: AgentFactoryHook, job: FoundJob) -> list[str]:
+    contract = ""
     try:
-        hook.read(job).read_contracts()
+        found = hook.read(job)
+        contract = found.contract_path.name
+        found.read_contracts()
     except InputRefusedError as error:
-        return list(map(str, error.problems))
+        is_contract = contract and error.subject.endswith(f" {contract}")
+        return [f"{contract} {problem}" if is_contract else str(problem) for problem in error.problems]
     return []
 
 
@@ -142,6 +147,8 @@ def capacity(args: Namespace) -> None:
     """Set what may be lent to a tenant or to all together, and show it; of a tenant what it could be lent at all."""
     asked = (args.cpu, args.memory_mb, args.connections)
     _refuse_half(args, asked)
+    if args.tenant is not None and (problems := list(tenant_problems(args.tenant))):
+        raise InputRefusedError("agents capacity", problems)
     with OrchestrationHook(args.conn_id).store() as store:
         if args.none or None not in asked:
             store.leases.set_capacity(args.tenant or EVERYBODY, None if args.none else _requirements(*asked))
@@ -214,7 +221,11 @@ def _named_contract(specification: Path) -> Path:
     if not isinstance(named, str) or not named or "/" in named:
         message = "names no contract file beside it; correct it, or give --contract"
         raise InputRefusedError(f"file {specification.name}", [Problem(path="contract", message=message)])
-    return specification.parent / named
+    contract = specification.parent / named
+    if not contract.exists():
+        message = f"{named} is not beside the job's file; put it there, or give --contract"
+        raise InputRefusedError(f"file {specification.name}", [Problem(path="contract", message=message)])
+    return contract
 
 
 def _text(path: Path) -> str:

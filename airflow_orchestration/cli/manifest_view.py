@@ -43,6 +43,8 @@ def headline(manifest: Mapping[str, Any]) -> str:
     'PUBLISHED: 3 rows from 2 of 2 feeds (100.0 % of the weight) after 1 round'
     """
     state = str(manifest["state"]).replace("_", " ").upper()
+    if manifest["feeds_expected"] is None:
+        return f"{state}: the run was refused before it began"
     rounds = f"{manifest['rounds']} round{'' if manifest['rounds'] == 1 else 's'}"
     sentence = (
         f"{state}: {manifest['rows']} rows from {manifest['feeds_in']} of {manifest['feeds_expected']} feeds "

@@ -16,7 +16,7 @@ from airflow.sdk import timezone
 from rich.console import Group
 from rich.text import Text
 
-from airflow_orchestration.cli.terminal import REFUSALS, plain_table, print_json, refused, refusing, tell
+from airflow_orchestration.cli.terminal import looking, plain_table, print_json, refused, tell
 from airflow_orchestration.domain.conf import read_conf
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.pipeline_file import read_pipeline_file
@@ -24,6 +24,7 @@ from airflow_orchestration.domain.run_spec import RunSpec, resolve
 from airflow_orchestration.exceptions import InputRefusedError
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.hooks.outside import AirflowOutside, staging_area
+from airflow_orchestration.storage.faults import MENDABLE
 from airflow_orchestration.storage.memory import MemoryStore
 from airflow_orchestration.storage.store import Attempt, RunKey, Store, StoredRound, WorkUnit
 from airflow_orchestration.workflow.analyze import analyze_batches
@@ -114,7 +115,7 @@ class Planned:
         }
 
 
-@refusing
+@looking
 def plan(args: Namespace) -> None:
     """Say how a run with this conf would be done if it began now."""
     spec = spec_of(args.pipeline, args.conf, timezone.utcnow().date())
@@ -165,7 +166,7 @@ def _past_of(spec: RunSpec) -> Iterator[tuple[Store | None, str | None]]:
     with OrchestrationHook(spec.pipeline.store_conn_id).store() as store:
         try:
             store.observed_seconds(spec.pipeline.id, [])
-        except REFUSALS as error:
+        except MENDABLE as error:
             yield None, _in_a_line(error)
         else:
             yield store, None

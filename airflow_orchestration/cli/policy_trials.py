@@ -14,9 +14,9 @@ from airflow_orchestration.cli.simulation_view import simulation_view
 from airflow_orchestration.cli.terminal import (
     NO,
     at_work,
+    looking,
     print_json,
     refused,
-    refusing,
     tell,
     tracked,
     writing,
@@ -32,7 +32,7 @@ from airflow_orchestration.insights.what_if import Terms, summary, trial, trial_
 MAX_POLICIES = 50
 
 
-@refusing
+@looking
 def replay(args: Namespace) -> None:
     """Decide recorded gates again; without other terms, on the recorded facts and by the recorded policy."""
     started = time.perf_counter()
@@ -49,7 +49,7 @@ def replay(args: Namespace) -> None:
         raise SystemExit(NO)
 
 
-@refusing
+@looking
 def simulate(args: Namespace) -> None:
     """Draw many runs, and print how each policy does on them."""
     started = time.perf_counter()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import os
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from airflow_orchestration.cli.terminal import (
     writing,
 )
 from airflow_orchestration.domain.quarantined_row import QuarantinedRow
-from airflow_orchestration.hooks.orchestration import OrchestrationHook, publisher_of
+from airflow_orchestration.hooks.orchestration import OrchestrationHook, reader_of
 from airflow_orchestration.hooks.outside import staging_area
 from airflow_orchestration.insights.quarantine import NO_LIMITS, all_rows_of, quarantine_of
 from airflow_orchestration.storage.postgres import PostgresStore
@@ -33,6 +35,10 @@ from airflow_orchestration.storage.store import RunKey
 
 COLUMNS = ("feed", "rule", "origin", "position", "column", "reason", "raw")
 """The columns of the CSV."""
+AT_ONCE = 1_000
+"""Rows that are read before they are written."""
+PATIENT_READER = partial(reader_of, statement_limit=None)
+"""Who asks for all rows may wait for them, and can end it."""
 
 
 @refusing
@@ -48,7 +54,7 @@ def quarantine(args: Namespace) -> None:
             return
         with at_work("Reading samples"):
             found = quarantine_of(
-                store, publisher_of, staging_area, key, samples=args.limit, limits=NO_LIMITS, **chosen
+                store, PATIENT_READER, staging_area, key, samples=args.limit, limits=NO_LIMITS, **chosen
             )
     if args.output == "json":
         print_json(found)
@@ -81,11 +87,13 @@ def _in_a_line(text: str) -> str:
 def _export(
     store: PostgresStore, key: RunKey, chosen: Mapping[str, str | None], path: Path, *, as_json: bool
 ) -> None:
-    counted = quarantine_of(store, publisher_of, staging_area, key, samples=0, limits=NO_LIMITS, **chosen)
+    counted = quarantine_of(store, PATIENT_READER, staging_area, key, samples=0, limits=NO_LIMITS, **chosen)
     total = sum(one["rows"] for one in counted["rules"])
-    rows = all_rows_of(store, publisher_of, staging_area, key, **chosen)
-    with writing("--csv", path):
+    rows = all_rows_of(store, PATIENT_READER, staging_area, key, **chosen)
+    try:
         written = write_csv(tracked(rows, "Writing rows", total), path)
+    except OSError as error:
+        raise refused("RUN", f"its rows can't be read: {error.strerror or error}") from error
     if as_json:
         print_json({"file": str(path), "rows": written})
     else:
@@ -93,22 +101,42 @@ def _export(
 
 
 def write_csv(rows: Iterable[QuarantinedRow], path: Path) -> int:
-    """Write rows below a header, whole or not at all, over what may be there; return how many."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Write rows below a header, and return how many.
+
+    A file is written whole or not at all, over what was there; a link stays, and what it leads to is replaced. What
+    is there and no file, as a pipe or a device, gets the rows as they come. Raises `InputRefusedError` for a path
+    that can't be written, and what reading the rows raises.
+    """
+    if path.exists() and not path.is_file():
+        return _write_to(path, rows, told=path)
+    with writing("--csv", path):
+        target = path.resolve()
+    draft = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            written = _write_all(writer.writerow, rows)
-        partial.replace(path)
+        written = _write_to(draft, rows, told=path)
+        with writing("--csv", path):
+            draft.replace(target)
     finally:
-        partial.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
     return written
 
 
-def _write_all(write: Callable[[Iterable[Any]], Any], rows: Iterable[QuarantinedRow]) -> int:
+def _write_to(path: Path, rows: Iterable[QuarantinedRow], *, told: Path) -> int:
+    """Write to a path that the person knows as `told`; what goes wrong in reading the rows is not blamed on it."""
+    lines = (
+        (row.feed_id, row.rule, row.origin, row.position, row.column_name, row.reason, row.raw)
+        for row in rows
+    )
+    with writing("--csv", told):
+        file = path.open("w", newline="", encoding="utf-8")
+        csv.writer(file).writerow(COLUMNS)
     written = 0
-    for row in rows:
-        write((row.feed_id, row.rule, row.origin, row.position, row.column_name, row.reason, row.raw))
-        written += 1
+    try:
+        while some := list(islice(lines, AT_ONCE)):
+            with writing("--csv", told):
+                csv.writer(file).writerows(some)
+            written += len(some)
+    finally:
+        with writing("--csv", told):
+            file.close()
     return written

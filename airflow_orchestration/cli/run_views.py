@@ -12,11 +12,12 @@ from rich.text import Text
 
 from airflow_orchestration.cli.manifest_view import headline, manifest_view, reasons
 from airflow_orchestration.cli.runs import known_run
-from airflow_orchestration.cli.terminal import NO, print_json, refusing, tell, terminal
+from airflow_orchestration.cli.terminal import NO, looking, print_json, tell, terminal
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.insights.run_facts import decision_shown
-from airflow_orchestration.insights.run_view import run_view
+from airflow_orchestration.insights.run_view import view_of
 from airflow_orchestration.storage.postgres import PostgresStore
+from airflow_orchestration.storage.readings import MOST_BESIDES, MOST_DECISIONS
 from airflow_orchestration.storage.store import RunKey
 from airflow_orchestration.workflow.publish import sentence_of
 
@@ -41,10 +42,15 @@ MATTERS: Mapping[str, Sequence[str]] = {
 MOST_NAMES = 8
 """Ours: names and shares of a list that a person is shown; JSON has them all."""
 
+OLDER = (
+    f"There may be older decisions than these: the newest {MOST_DECISIONS:,} about rounds and {MOST_BESIDES} about "
+    "single feeds are told; all of them stand in the table orchestration.decision."
+)
 
-@refusing
+
+@looking
 def explain(args: Namespace) -> None:
-    """Tell every decision of a run in order, and why it ended as it did."""
+    """Tell the decisions of a run in order, and why it ended as it did."""
     with OrchestrationHook(args.conn_id).store() as store:
         told = explanation(store, known_run(store, args.run))
     if args.output == "json":
@@ -53,7 +59,7 @@ def explain(args: Namespace) -> None:
         tell(explanation_view(told))
 
 
-@refusing
+@looking
 def manifest(args: Namespace) -> None:
     """Show a run's completeness manifest; a run that has not ended has none yet."""
     with OrchestrationHook(args.conn_id).store() as store:
@@ -68,12 +74,16 @@ def manifest(args: Namespace) -> None:
 
 
 def explanation(store: PostgresStore, key: RunKey) -> dict[str, Any]:
-    """Return the recorded decisions, each as a sentence with what mattered, and the end, as plain data.
+    """Return the newest decisions, each as a sentence with what mattered, and the end, as plain data.
 
-    Decisions about agents are not among them: `agents work` tells these.
+    Decisions about agents are not among them: `agents work` tells these. `older` says that there are older ones
+    than are told.
     """
-    view = run_view(store, key)
-    recorded = [decision_shown(row) for row in store.readings.run(key).decisions]
+    read = store.readings.run(key)
+    view = view_of(store, read)
+    recorded = [
+        decision_shown(row) for row in sorted((*read.decisions, *read.besides), key=lambda row: row["id"])
+    ]
     decisions = [*([view["mode"]] if view["mode"] else []), *recorded]
     return {
         "dag_id": key.dag_id,
@@ -83,6 +93,7 @@ def explanation(store: PostgresStore, key: RunKey) -> dict[str, Any]:
             {**decision, "sentence": sentence_of(decision), "mattered": mattered(decision)}
             for decision in decisions
         ],
+        "older": len(read.decisions) == MOST_DECISIONS or len(read.besides) == MOST_BESIDES,
         "end": list(_end(view)),
         "agents": view["agents"],
     }
@@ -103,6 +114,8 @@ def explanation_view(told: Mapping[str, Any]) -> Group:
     lines = [
         Text(f"{told['dag_id']}/{told['run_id']}: {told['state'].replace('_', ' ')}", style="bold"),
     ]
+    if told["older"]:
+        lines.append(Text(OLDER, style="yellow"))
     for decision in told["decisions"]:
         at = datetime.fromisoformat(decision["at"])
         place = f"round {decision['round']}" if decision["round"] else ""

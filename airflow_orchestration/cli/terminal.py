@@ -1,6 +1,7 @@
 """What all commands share: how they print, refuse, and show that they are still at work.
 
-Exit codes: 0 done, 1 done and the answer is no (not published, nothing to merge, a decision differs), 2 refused.
+Exit codes: 0 done, 1 done and the answer is no (not published, nothing to merge, a decision differs), 2 refused,
+3 a mistake of ours.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
+from traceback import format_exc
 from typing import Any, TypeVar
 
-import psycopg
-from psycopg import errors
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.progress import (
     BarColumn,
@@ -29,11 +29,10 @@ from rich.progress import (
 from rich.segment import Segment
 from rich.table import Table
 
-from airflow_orchestration.exceptions import InputRefusedError, OrchestrationError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.storage.faults import MENDABLE
 
-NO, REFUSED = 1, 2
-REFUSALS = (OrchestrationError, psycopg.OperationalError, errors.InsufficientPrivilege)
-"""What a person can mend: told in a sentence, without a traceback."""
+NO, REFUSED, BROKEN = 1, 2, 3
 UNFOLDED = 1_000
 """Ours: columns where nobody looks: a pipe gets lines as long as they are."""
 
@@ -86,14 +85,27 @@ def printable(text: str) -> str:
 
 def refusing(command: Command) -> Command:
     """Print what is wrong with an input to standard error, and end with an exit code of its own."""
+    return _ending(command, str)
 
+
+def looking(command: Command) -> Command:
+    """Refuse as `refusing` does, for a command that only shows something: nothing is said of changes."""
+    return _ending(
+        command, lambda error: error.to_who_looks() if isinstance(error, InputRefusedError) else str(error)
+    )
+
+
+def _ending(command: Command, words: Callable[[Exception], str]) -> Command:
     @wraps(command)
     def run(args: Namespace) -> None:
         try:
             command(args)
-        except REFUSALS as error:
-            terminal(stderr=True).print(str(error), style="red", soft_wrap=True)
+        except MENDABLE as error:
+            terminal(stderr=True).print(words(error), style="red", soft_wrap=True)
             raise SystemExit(REFUSED) from error
+        except Exception as error:  # Python would end with 1, which says that the answer is no
+            terminal(stderr=True).print(format_exc(), soft_wrap=True)
+            raise SystemExit(BROKEN) from error
 
     return run
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from airflow_orchestration.cli.terminal import plain_table, print_json, refusing, tell
+from airflow_orchestration.cli.terminal import looking, plain_table, print_json, tell
 from airflow_orchestration.domain.conf import RunConf
 from airflow_orchestration.domain.pipeline_file import read_pipeline_file
 from airflow_orchestration.domain.run_spec import Dataset, resolve
@@ -30,7 +30,7 @@ SHOWN_RUNS = 8
 Changes = Mapping[str, tuple[int, list[DifferingCell]]]
 
 
-@refusing
+@looking
 def trust(args: Namespace) -> None:
     """Show, for each dataset merged by trust, how feeds' reliability moved and what the last run owes to it."""
     found = read_pipeline_file(Path(args.pipeline))
@@ -51,7 +51,7 @@ def trust(args: Namespace) -> None:
         _show(*one)
 
 
-@refusing
+@looking
 def try_claims(args: Namespace) -> None:
     """Learn from a share of the labels, and show how vote and trust do on the others."""
     verdict = try_trust(

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
-from airflow_orchestration.cli.terminal import REFUSED, plain_table, print_json, refusing, tell
+from airflow_orchestration.cli.terminal import REFUSED, looking, plain_table, print_json, tell
 from airflow_orchestration.domain.conf import RunConf
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.odcs import read_contracts
@@ -50,7 +50,7 @@ class Checked:
         return {"file": self.file, "problems": told}
 
 
-@refusing
+@looking
 def validate(args: Namespace) -> None:
     """Check each file with its contract, and print every problem with its path."""
     checked = [check(file) for file in args.pipelines]

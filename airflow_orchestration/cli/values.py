@@ -52,7 +52,9 @@ def cpus(text: str) -> float:
     >>> cpus("0.5")
     0.5
     """
-    return _number(text, f"a number of CPUs, at most {MAX_COUNT}", least=0, most=MAX_COUNT)
+    return _number(
+        text, f"a number of CPUs, 0.001 or more and at most {MAX_COUNT}", least=0.001, most=MAX_COUNT
+    )
 
 
 def moment(text: str) -> datetime:

@@ -22,7 +22,7 @@ from airflow_orchestration.dags.round_group import Round, round_group
 from airflow_orchestration.domain.pipeline import Late, Pipeline
 from airflow_orchestration.domain.pipeline_file import PipelineFile, read_pipeline_file
 from airflow_orchestration.domain.publish import Publish
-from airflow_orchestration.operators.analyze_batches import AnalyzeBatchesOperator
+from airflow_orchestration.operators.analyze_batches import ANALYZE_BATCHES, AnalyzeBatchesOperator
 from airflow_orchestration.operators.publish import CloseOutOperator, FailOperator, PublishOperator
 
 AHEAD_OF_WORK = 100
@@ -67,7 +67,7 @@ def _build(dag: DAG, pipeline: Pipeline, found: PipelineFile) -> None:
     }
     exits: dict[str, Any] = {**common, "trigger_rule": TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS}
     analyze_batches = AnalyzeBatchesOperator(
-        task_id="analyze_batches",
+        task_id=ANALYZE_BATCHES,
         task_display_name=names.ANALYZE,
         pipeline_file=str(found.path.resolve()),
         tenancy=found.tenancy,

@@ -12,6 +12,7 @@ from airflow.sdk import TaskGroup, TriggerRule
 from airflow_orchestration.dags import names
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.pipeline import Agents, AskWhen, Pipeline
+from airflow_orchestration.domain.task_ids import ask_task, asking_task_id, group_id
 from airflow_orchestration.operators.ask import AskOperator
 from airflow_orchestration.operators.create_agents import CreateAgentsOperator
 from airflow_orchestration.operators.decide import decide_after_gate, decide_after_quality
@@ -51,11 +52,6 @@ class Round:
     def after_quality(self) -> list[ForkOperator | AskOperator]:
         """The forks behind the quality gate."""
         return [self.quality, self.ask_quality] if self.ask_quality else [self.quality]
-
-
-def group_id(number: int) -> str:
-    """Name the task group of a round."""
-    return f"round_{number}"
 
 
 def round_group(number: int, pipeline: Pipeline, defaults: Mapping[str, Any]) -> Round:
@@ -186,7 +182,7 @@ class _Forks:
     def fork(self, task_id: str, name: str, decide: Callable[..., str], question: Question) -> ForkOperator:
         targets = self._targets(question)
         if self._is_asked(question):
-            targets |= {Route.ASK.value: f"{group_id(self.number)}.ask_{question.value}"}
+            targets |= {Route.ASK.value: asking_task_id(self.number, question)}
         arguments = {
             "conn_id": self.pipeline.store_conn_id,
             "round_number": self.number,
@@ -204,7 +200,7 @@ class _Forks:
         if not self._is_asked(question):
             return None
         return AskOperator(
-            task_id=f"ask_{question.value}",
+            task_id=ask_task(question),
             task_display_name=names.QUESTIONS[question],
             question=question,
             round_number=self.number,

@@ -7,7 +7,7 @@ a class path, and rules, formats and sources are names, never expressions.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -15,8 +15,10 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue, field_validator
 
+from airflow_orchestration.domain.conf import validated
 from airflow_orchestration.domain.defaults import MAX_CONCURRENT_BATCHES, RETRY_ATTEMPTS, TIMEOUT_SECONDS
 from airflow_orchestration.domain.strict import IDENTIFIER, Share, Strict, WholeSeconds
+from airflow_orchestration.exceptions import InputRefusedError, Problem
 
 NO_TENANT = ""
 """Whose work it is that belongs to no tenant."""
@@ -91,19 +93,41 @@ class BatchQueue(Strict):
     @field_validator("batches")
     @classmethod
     def _ids_of_their_own(cls, batches: tuple[QueuedBatch, ...]) -> tuple[QueuedBatch, ...]:
-        places: dict[str, list[int]] = {}
-        for place, batch in enumerate(batches):
-            places.setdefault(batch.id or f"batch_{place + 1}", []).append(place)
-        shared = [
-            f"{' and '.join(f'batches[{place}]' for place in found)} share the id {name!r}"
-            for name, found in places.items()
-            if len(found) > 1
-        ]
-        if shared:
-            raise ValueError(f"{'; '.join(shared)}; give each batch an id of its own")
+        names = _names([batch.id for batch in batches])
+        if shared := _shared(names):
+            raise ValueError(shared)
         return tuple(
-            batch.model_copy(update={"id": name}) for batch, name in zip(batches, places, strict=True)
+            batch.model_copy(update={"id": name}) for batch, name in zip(batches, names, strict=True)
         )
+
+
+def read_queue(batches: Sequence[object], *, subject: str) -> BatchQueue:
+    """Check a queue as it came; raises `InputRefusedError` with every problem, shared ids beside what else is wrong."""
+    try:
+        return validated(BatchQueue, {"batches": batches}, subject=subject)
+    except InputRefusedError as error:
+        shared = _shared(
+            _names([batch.get("id") if isinstance(batch, Mapping) else None for batch in batches])
+        )
+        told = [*error.problems, *([Problem(path="batches", message=shared)] if shared else [])]
+        raise InputRefusedError(subject, list(dict.fromkeys(told))) from None
+
+
+def _names(given: Sequence[object]) -> list[str]:
+    return [name if isinstance(name, str) else f"batch_{place + 1}" for place, name in enumerate(given)]
+
+
+def _shared(names: Sequence[str]) -> str:
+    """Which of the names stand twice, and what to do about it; nothing where none does."""
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    shared = [
+        f"{' and '.join(f'batches[{place}]' for place in found)} share the id {name!r}"
+        for name, found in places.items()
+        if len(found) > 1
+    ]
+    return f"{'; '.join(shared)}; give each batch an id of its own" if shared else ""
 
 
 class ResourceRequirements(Strict):

@@ -32,6 +32,9 @@ class PipelineFile:
 
     def read_contracts(self) -> tuple[Contract, ...]:
         """Read the contract's schema objects and check the pipeline against them; raises `InputRefusedError`."""
+        if self.tenancy is not None and not self.contract_path.exists():
+            message = f"{self.contract_path.name} is not beside the job's file"
+            raise InputRefusedError(_subject(self.path), [Problem(path="contract", message=message)])
         contracts = read_contracts(self.contract_path)
         _raise_all(contract_problems(self.pipeline, contracts), self.path)
         return contracts

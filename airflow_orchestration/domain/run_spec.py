@@ -20,6 +20,7 @@ from airflow_orchestration.domain.output import output_problems
 from airflow_orchestration.domain.pipeline import ALL_FEEDS, DatasetTerms, Late, Pipeline, Sync
 from airflow_orchestration.domain.publish import Publish
 from airflow_orchestration.domain.run_terms import (
+    asked_by,
     names_of,
     preset_problems,
     terms_of_run,
@@ -51,6 +52,8 @@ class RunSpec(Strict):
     """The declared feeds that conf did not choose: this run does without them, and must say so."""
     preset: str | None = None
     """The preset that conf chose."""
+    asked: RunTerms = RunTerms()
+    """What conf asked for itself, where that is not what the preset or the pipeline's `params` say already."""
     home: str | None = None
     """The folder of the run's tenant; None where an author may name any folder."""
 
@@ -143,6 +146,7 @@ def resolve(pipeline: Pipeline, contracts: tuple[Contract, ...], conf: RunConf, 
         run_date=run_date,
         left_out=left_out,
         preset=conf.preset,
+        asked=asked_by(pipeline, conf),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from airflow_orchestration.domain.conf import RunConf, RunTerms
+from airflow_orchestration.domain.conf import BatchConf, RunConf, RunTerms
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.exceptions import Problem
@@ -16,8 +16,22 @@ MAX_NAMES = 20
 
 def terms_of_run(pipeline: Pipeline, conf: RunConf) -> RunTerms:
     """Return what a run does: what conf says, over its preset, over the pipeline's `params`."""
+    return _without(pipeline, conf).model_copy(update=conf.said())
+
+
+def asked_by(pipeline: Pipeline, conf: RunConf) -> RunTerms:
+    """Return what conf says itself that makes a difference; a form that nobody filled in asks for nothing."""
+    usual = _without(pipeline, conf)
+    batches = usual.batches or tuple(BatchConf(id=feed.id) for feed in pipeline.feeds)
+    same = usual.model_copy(update={"batches": batches})
+    said = {name: value for name, value in conf.said().items() if value != getattr(same, name)}
+    return RunTerms.model_construct(**said)
+
+
+def _without(pipeline: Pipeline, conf: RunConf) -> RunTerms:
+    """What a run does whose conf says nothing itself."""
     preset = pipeline.presets.get(conf.preset or "", RunTerms())
-    return pipeline.params.model_copy(update={**preset.said(), **conf.said()})
+    return pipeline.params.model_copy(update=preset.said())
 
 
 def longest_deadline(pipeline: Pipeline) -> float | str:

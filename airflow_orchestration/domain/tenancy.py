@@ -14,6 +14,7 @@ from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.location import REMOTE
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.publish import Publish
+from airflow_orchestration.domain.source import Database, Kafka, Outbox
 from airflow_orchestration.exceptions import Problem
 
 SEPARATOR = "__"
@@ -78,14 +79,8 @@ def name_problems(tenant: str, job: str) -> Iterator[Problem]:
     >>> [str(problem) for problem in name_problems("north", "Airports")]
     ["job: 'Airports' is no name; write lower case letters, digits and single underscores, as daily_airports"]
     """
-    for path, name in (("tenant", tenant), ("job", job)):
-        if not _NAME.fullmatch(name):
-            message = "is no name; write lower case letters, digits and single underscores, as daily_airports"
-            yield Problem(path=path, message=f"{name!a} {message}")
-    if tenant in RESERVED or tenant.startswith(RESERVED_PREFIX):
-        yield Problem(
-            path="tenant", message=f"{tenant!a} is the name of a schema or pool of others; choose another"
-        )
+    yield from tenant_problems(tenant)
+    yield from _spelling_problems("job", job)
     if job == RESERVED_JOB:
         yield Problem(path="job", message=f"{job!a} is what Dags that repair runs are called; choose another")
     length = len(tenant) + len(SEPARATOR) + len(job)
@@ -94,6 +89,21 @@ def name_problems(tenant: str, job: str) -> Iterator[Problem]:
             f"the Dag's id would have {length} letters, at most {MAX_DAG_ID} are allowed; shorten a name"
         )
         yield Problem(path="job", message=message)
+
+
+def tenant_problems(tenant: str) -> Iterator[Problem]:
+    """What is wrong with the name of a tenant."""
+    yield from _spelling_problems("tenant", tenant)
+    if tenant in RESERVED or tenant.startswith(RESERVED_PREFIX):
+        yield Problem(
+            path="tenant", message=f"{tenant!a} is the name of a schema or pool of others; choose another"
+        )
+
+
+def _spelling_problems(path: str, name: str) -> Iterator[Problem]:
+    if not _NAME.fullmatch(name):
+        message = "is no name; write lower case letters, digits and single underscores, as daily_airports"
+        yield Problem(path=path, message=f"{name!a} {message}")
 
 
 def tenancy_problems(pipeline: Pipeline, tenancy: Tenancy) -> Iterator[Problem]:
@@ -135,7 +145,7 @@ def _folder_problems(path: str, named: str, tenancy: Tenancy) -> Iterator[Proble
 
 
 def _target_problems(path: str, publish: Publish, tenancy: Tenancy) -> Iterator[Problem]:
-    yield from _connection_problems(f"{path}.conn_id", publish.conn_id, tenancy)
+    yield from _connection_problems(f"{path}.conn_id", publish, tenancy)
     yield from _table_problems(f"{path}.table", publish.table, tenancy)
 
 
@@ -144,25 +154,35 @@ def _source_problems(path: str, feed: Feed, tenancy: Tenancy) -> Iterator[Proble
     shared = tenancy.shared_conn_ids
     for name, source in (("database", feed.database), ("outbox", feed.outbox)):
         if source is not None:
-            yield from _connection_problems(f"{path}.{name}.conn_id", source.conn_id, tenancy)
+            yield from _connection_problems(f"{path}.{name}.conn_id", source, tenancy)
             if source.table is not None and source.conn_id in shared:
                 yield from _table_problems(f"{path}.{name}.table", source.table, tenancy)
     if feed.database is not None and feed.database.query is not None and feed.database.conn_id in shared:
         message = "a query may read what is another tenant's; name a table, or use a connection of your own"
         yield Problem(path=f"{path}.database.query", message=message)
     if feed.kafka is not None:
-        yield from _connection_problems(f"{path}.kafka.conn_id", feed.kafka.conn_id, tenancy)
+        yield from _connection_problems(f"{path}.kafka.conn_id", feed.kafka, tenancy)
         own = (f"{tenancy.tenant}.", f"{tenancy.tenant}{SEPARATOR}")
         if feed.kafka.conn_id in shared and not feed.kafka.topic.startswith(own):
             message = f"must begin with {' or '.join(own)}: the connection is shared with other tenants"
             yield Problem(path=f"{path}.kafka.topic", message=message)
 
 
-def _connection_problems(path: str, conn_id: str, tenancy: Tenancy) -> Iterator[Problem]:
-    if not _is_own(conn_id, tenancy.tenant) and conn_id not in tenancy.shared_conn_ids:
-        shared = f", or one of {', '.join(tenancy.shared_conn_ids)}" if tenancy.shared_conn_ids else ""
-        message = f"must be a connection that begins with {tenancy.tenant}{SEPARATOR}{shared}"
-        yield Problem(path=path, message=message)
+def _connection_problems(
+    path: str, named: Publish | Database | Outbox | Kafka, tenancy: Tenancy
+) -> Iterator[Problem]:
+    """A connection that the job did not write is told with the deployer's remedy too: the author meant none."""
+    conn_id = named.conn_id
+    if _is_own(conn_id, tenancy.tenant) or conn_id in tenancy.shared_conn_ids:
+        return
+    shared = f", or one of {', '.join(tenancy.shared_conn_ids)}" if tenancy.shared_conn_ids else ""
+    message = f"must be a connection that begins with {tenancy.tenant}{SEPARATOR}{shared}"
+    if "conn_id" not in named.model_fields_set:
+        message += (
+            f"; none is written, so it is {conn_id}: name one, or have it shared with all tenants, by "
+            f"shared_conn_ids=[{conn_id!a}] where the jobs are read (for `agents check`: --shared-conn-id {conn_id})"
+        )
+    yield Problem(path=path, message=message)
 
 
 def _table_problems(path: str, table: str, tenancy: Tenancy) -> Iterator[Problem]:

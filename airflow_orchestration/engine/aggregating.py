@@ -22,7 +22,7 @@ from airflow_orchestration.domain.source import Aggregate, AggregateFunction, Me
 from airflow_orchestration.engine.checking import SQL_TYPES
 from airflow_orchestration.engine.expressions import checked_condition
 from airflow_orchestration.engine.part import PARQUET
-from airflow_orchestration.engine.sandbox import MEMORY_MB, sandbox
+from airflow_orchestration.engine.sandbox import MEMORY_MB, kind_of, sandbox
 from airflow_orchestration.engine.sqltext import identifier, identifiers, literal
 from airflow_orchestration.exceptions import ExpressionError, FeedError
 
@@ -71,8 +71,8 @@ def aggregate(
             connection.execute(f"COPY ({grouping.query}) TO {literal(target)} {PARQUET}")
         except _ROW_ERRORS as error:
             raise FeedError(
-                f"{feed.id}: a row can't be aggregated: {str(error).splitlines()[0]}; "
-                "change the where of the measure, or the rules of the rows that it reads."
+                f"{feed.id}: a row can't be aggregated ({kind_of(error)}); change the where of "
+                f"{_conditioned(feed.aggregate)}, with try_cast for instance, or the rules of the rows that it reads."
             ) from None
     return target
 
@@ -179,6 +179,11 @@ def _selected(made: Aggregate, sources: Sequence[CheckedRows]) -> str:
     names = [name for name in known if wanted is None or name in wanted]
     paths = ", ".join(literal(source.path.resolve()) for source in sources)
     return f"SELECT {identifiers(names)} FROM read_parquet([{paths}], union_by_name = true)"
+
+
+def _conditioned(made: Aggregate) -> str:
+    """The measures whose condition may be what can't be computed."""
+    return ", ".join(name for name, measure in made.measures.items() if measure.where) or "no measure"
 
 
 def _is_median(measure: Measure) -> bool:

@@ -21,6 +21,7 @@ from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.quality_rule import Metric, QualityRule, RuleResult, Severity
 from airflow_orchestration.engine.checking import MARKED, SQL_TYPES, marked
 from airflow_orchestration.engine.expressions import Expression, checked_query
+from airflow_orchestration.engine.sandbox import kind_of
 from airflow_orchestration.engine.sqltext import identifier, identifiers, literal
 from airflow_orchestration.engine.value_rules import is_broken
 from airflow_orchestration.exceptions import ExpressionError, FeedError
@@ -200,9 +201,8 @@ def _run_alone(connection: duckdb.DuckDBPyConnection, feed_id: str, rule: Qualit
     try:
         connection.execute(query)
     except (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException) as error:
-        said = str(error).splitlines()[0].split(":")[0]
         raise FeedError(
-            f"{feed_id}: the contract's rule {rule.name!r} can't be computed on these rows ({said}); use "
+            f"{feed_id}: the contract's rule {rule.name!r} can't be computed on these rows ({kind_of(error)}); use "
             "try_cast or try_strptime in its query, or leave rows out in WHERE."
         ) from None
 

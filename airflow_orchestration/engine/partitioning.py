@@ -7,6 +7,8 @@ name when they are complete. DuckDB escapes the values, so that none of them lea
 # ruff: noqa: S608  # names and values become SQL through `sqltext` only
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ import duckdb
 
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.feed import Feed, Output
-from airflow_orchestration.engine.sandbox import MEMORY_MB, sandbox
+from airflow_orchestration.engine.sandbox import MEMORY_MB, kind_of, sandbox
 from airflow_orchestration.engine.sqltext import identifiers, literal
 from airflow_orchestration.exceptions import FeedError
 
@@ -23,6 +25,10 @@ MAX_PARTITIONS = 1000
 """More make files so small that reading them takes longer than reading all rows."""
 THREADS = 1
 """Each thread would write a file of its own into each partition."""
+
+
+_REASONS = tuple(os.strerror(number) for number in errno.errorcode)
+"""What an operating system says of files, without their names: a folder's name is a value of a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +79,7 @@ def write_partitions(
             connection.execute(_statement(feed.output, rows, draft, contract))
         except duckdb.IOException as error:
             raise FeedError(
-                f"{feed.id}: output can't be written: {str(error).splitlines()[0]}; look at the values of "
+                f"{feed.id}: output can't be written: {_reason(error)}; look at the values of "
                 f"{', '.join(feed.output.partition_by) or 'no column'} and at the folder's rights."
             ) from None
     return draft
@@ -116,6 +122,11 @@ def _check_partitions(connection: duckdb.DuckDBPyConnection, feed: Feed, output:
             f"{feed.id}: output would have {row[0]:,} partitions, {MAX_PARTITIONS:,} are allowed; "
             "partition by columns with fewer values."
         )
+
+
+def _reason(error: duckdb.IOException) -> str:
+    said = str(error).splitlines()[0]
+    return next((reason for reason in _REASONS if said.endswith(f": {reason}")), kind_of(error))
 
 
 def _statement(output: Output, rows: Path, draft: Path, contract: Contract) -> str:

@@ -35,6 +35,11 @@ def sandbox(
             connection.close()
 
 
+def kind_of(error: duckdb.Error) -> str:
+    """Say what kind of error the engine told, and no more: its sentences repeat values of rows."""
+    return str(error).split(":", 1)[0].splitlines()[0]
+
+
 def _settings(
     readable: Sequence[Path], scratch: Path, spill: Path, memory_mb: int, threads: int
 ) -> Iterator[str]:

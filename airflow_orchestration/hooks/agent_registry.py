@@ -43,14 +43,14 @@ def registry_terms() -> RegistryTerms:
 
 
 @contextmanager
-def open_store(terms: RegistryTerms) -> Iterator[PostgresStore]:
-    """Open the store that the registry is a part of.
+def open_store(terms: RegistryTerms, *, soon: bool = False) -> Iterator[PostgresStore]:
+    """Open the store that the registry is a part of; `soon` for a request, see `OrchestrationHook.store_soon`.
 
     Raises `InputRefusedError` at once when Airflow has no connection that can be used for it.
     """
     hook = OrchestrationHook(terms.orchestration_conn_id)
     hook.provider_hook  # noqa: B018  # asks Airflow for the connection
-    with hook.store() as store:
+    with hook.store_soon(read_only=False) if soon else hook.store() as store:
         yield store
 
 

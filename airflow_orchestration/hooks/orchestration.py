@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from copy import copy
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +14,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.publishing import Publisher
+from airflow_orchestration.storage.reading_session import only_read
 
 if TYPE_CHECKING:
     import psycopg
@@ -36,6 +40,20 @@ ACCEPTED_EXTRAS = frozenset(
 """Anything else in a connection's extra could send its password elsewhere, or split a transaction."""
 
 
+SOON = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 5_000,
+    "connect_timeout": 2,
+}
+"""Ours: when a connection for somebody who waits gives up, in the words and units of libpq.
+
+A request holds one of the api-server's threads, which answer everything else, too."""
+STATEMENT_LIMIT = timedelta(seconds=5)
+"""Ours: how long the server may work on a statement that somebody waits for."""
+
+
 class OrchestrationHook(BaseHook):
     """Opens the store, and target databases to publish to.
 
@@ -55,6 +73,14 @@ class OrchestrationHook(BaseHook):
         """Open a connection; raises `InputRefusedError` when the Airflow connection can't be used for it."""
         opened: Any = self.provider_hook.get_conn()
         return opened  # type: ignore[no-any-return]  # psycopg 3 under SQLAlchemy 2, which Airflow 3.3 needs
+
+    def get_conn_soon(self) -> psycopg.Connection[Any]:
+        """Open a connection for somebody who waits: a server that does not answer in time is told as `OperationalError`."""
+        hook = copy(self.provider_hook)
+        hook.connection = copy(hook.connection)
+        hook.connection.extra = json.dumps({**hook.connection.extra_dejson, **SOON})
+        opened: Any = hook.get_conn()
+        return opened  # type: ignore[no-any-return]
 
     @cached_property
     def provider_hook(self) -> PostgresHook:
@@ -84,6 +110,16 @@ class OrchestrationHook(BaseHook):
         """Return the store behind this connection; it connects when it is first used."""
         return PostgresStore(self.get_conn)
 
+    def store_soon(self, *, read_only: bool) -> PostgresStore:
+        """Return the store for one request: it gives up after `SOON` and `STATEMENT_LIMIT`."""
+
+        def connect() -> psycopg.Connection[Any]:
+            connection = self.get_conn_soon()
+            connection.read_only = read_only
+            return connection
+
+        return PostgresStore(connect, statement_limit=STATEMENT_LIMIT)
+
     def publisher(self) -> Publisher:
         """Return a publisher to the database behind this connection."""
         return Publisher(self.get_conn)
@@ -92,3 +128,12 @@ class OrchestrationHook(BaseHook):
 def publisher_of(conn_id: str) -> Publisher:
     """Return a publisher to the database behind an Airflow connection."""
     return OrchestrationHook(conn_id).publisher()
+
+
+def reader_of(conn_id: str, *, statement_limit: timedelta | None = STATEMENT_LIMIT) -> Publisher:
+    """Return what only reads in the database behind an Airflow connection, and gives up soon.
+
+    :param statement_limit: None for somebody who has asked for all rows, and may end it.
+    """
+    hook = OrchestrationHook(conn_id)
+    return Publisher(lambda: only_read(hook.get_conn_soon(), statement_limit=statement_limit))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from functools import cache
@@ -22,6 +23,8 @@ from airflow_orchestration.sources.outside import RemotePath
 
 if TYPE_CHECKING:
     import psycopg
+
+log = logging.getLogger(__name__)
 
 
 class AirflowOutside:
@@ -71,8 +74,8 @@ def staging_area(root: str) -> StagingArea:
 def remote_path(uri: str) -> Any:
     """Name a place in an object store, and forget what is known of it: files come and go.
 
-    Raises `InputRefusedError` when Airflow has no connection of the URI's name: without one, its provider would
-    go on with whatever rights the worker has. A forked process that asks for a place of the same connection as its
+    Raises `InputRefusedError` when Airflow has no connection of the URI's name (without one, its provider would
+    go on with whatever rights the worker has), and when nothing here opens such a place. A forked process that asks for a place of the same connection as its
     parent did gets it without asking Airflow.
     """
     from airflow.sdk import ObjectStoragePath  # noqa: PLC0415  # half a second that local roots don't pay
@@ -82,6 +85,7 @@ def remote_path(uri: str) -> Any:
     if conn_id is not None:
         _require_connection(conn_id)
     store = attach(urlsplit(uri).scheme, conn_id)
+    _require_file_system(store, urlsplit(uri).scheme)
     if store.fs._pid != os.getpid():  # noqa: SLF001  # fsspec refuses to work for another process than this one
         store.fs = type(store.fs)(*store.fs.storage_args, **store.fs.storage_options)
     store.fs.invalidate_cache()
@@ -95,3 +99,16 @@ def _require_connection(conn_id: str) -> None:
     except AirflowNotFoundException:
         problem = Problem(path="", message="is not defined; add it under Admin, Connections")
         raise InputRefusedError(f"connection {conn_id}", [problem]) from None
+
+
+def _require_file_system(store: Any, scheme: str) -> None:
+    """Refuse a place whose file system can't be made here: providers tell that in errors of any class."""
+    try:
+        _ = store.fs
+    except Exception as error:
+        log.warning("places that begin with %s:// can't be opened", scheme, exc_info=True)
+        message = (
+            f"can't be opened here ({type(error).__name__}); install the provider of such places with its extra "
+            "for file systems, and look at the connection"
+        )
+        raise InputRefusedError(f"{scheme}://", [Problem(path="", message=message)]) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,6 +14,8 @@ from airflow_orchestration.storage.agent_records import AssignedAgent
 RESPONSE_TIME, THROUGHPUT, QUALITY = "response_time", "throughput", "quality"
 """What targets are about."""
 NO_TIME = timedelta(0)
+MARKS: Mapping[bool | None, str] = {True: "met", False: "missed", None: "not measured"}
+"""What is said of a target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,18 @@ def targets(specification: AgentSpecification, work: WorkDone | None) -> tuple[T
         shown = QUALITY if name == OVERALL else f"{QUALITY}_{name}"
         found.append(Target(name=shown, wanted=threshold, measured=known.get(name)))
     return tuple(found)
+
+
+def summary(outcome: AgentOutcome, specification: AgentSpecification) -> str:
+    """Say in one line what came of a batch, and which of its agent's targets were met."""
+    work = work_done([outcome])
+    if work is None:
+        return f"Batch {outcome.batch}: {'done' if outcome.succeeded else 'failed'}, nothing was measured"
+    found = ", ".join(f"{one.name} {MARKS[one.met]}" for one in targets(specification, work))
+    return (
+        f"Batch {outcome.batch}: {work.records:,} {'record' if work.records == 1 else 'records'} in "
+        f"{work.elapsed.total_seconds():.3f} s, quality {work.quality_score:.3f}; targets: {found}"
+    )
 
 
 def batches_of(agent: AssignedAgent) -> tuple[str, ...]:

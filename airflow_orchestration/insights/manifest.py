@@ -24,6 +24,10 @@ AFTERWARDS = {
     Late.DISCARD: "it stays outside",
 }
 """What becomes of a feed that arrived too late."""
+GATE = "quorum_gate"
+"""The policy whose verdict counts feeds, and does not know what ailed them."""
+MOST_ERRORS = 3
+"""Ours: errors that the reason of a run repeats; every feed's own stands with the feed."""
 SHORT_BELOW = 0.5
 """A feed that brings less than this share of its usual rows makes a run degraded."""
 
@@ -103,12 +107,41 @@ def completeness_manifest(facts: ManifestFacts) -> dict[str, Any]:
     }
 
 
+def refused_manifest(why: str) -> dict[str, Any]:
+    """Return the manifest of a run that never began: it has no feeds, and nobody knows how many it would have had."""
+    unknown = ("feeds_expected", "feeds_in", "weight_share", "usual_rows_missing_share", "gate")
+    return {
+        "state": RunState.NOT_PUBLISHED.value,
+        "version": 0,
+        "rounds": 0,
+        "why": why,
+        "rows": 0,
+        **dict.fromkeys(unknown),
+        **{name: [] for name in ("missing", "feeds", "datasets", "versions")},
+    }
+
+
 def _why(facts: ManifestFacts) -> str | None:
     if facts.published:
         return None
     if not facts.unwritten:
-        return facts.last_word
+        return "; ".join([facts.last_word, *_failures(facts)])
     return f"{', '.join(facts.unwritten)} was not written; mend what the log of task publish says, and clear the task"
+
+
+def _failures(facts: ManifestFacts) -> list[str]:
+    """What a gate whose floor is out of reach does not say: the errors behind it, each with the first of its feeds."""
+    if not facts.last_word.startswith(GATE):
+        return []
+    feeds: dict[str, list[str]] = {}
+    for feed_id, outcome in facts.standing.items():
+        if outcome.error is not None:
+            feeds.setdefault(outcome.error.removeprefix(f"{feed_id}: "), []).append(feed_id)
+    told = [
+        f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {error}"
+        for error, names in feeds.items()
+    ]
+    return [*told[:MOST_ERRORS], *([f"{len(told) - MOST_ERRORS} more errors"] if told[MOST_ERRORS:] else [])]
 
 
 def _dataset_line(dataset: Dataset, facts: ManifestFacts) -> dict[str, Any]:

@@ -21,9 +21,15 @@ RESOURCES = ("cpu_millicores", "memory_mb", "connections")
 
 
 def sentence(event: Event) -> tuple[str, str]:
-    """Return what happened in a word, and the rest of the story."""
+    """Return what happened in a word, and the rest of the story.
+
+    An event whose detail is not what its teller expects, as an older version may have written it, is told by its name.
+    """
     teller = _TELLERS.get(event.event)
-    return teller(event.detail) if teller else (event.event, "")
+    try:
+        return teller(event.detail) if teller else (event.event, "")
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return event.event, ""
 
 
 def line(event: Event) -> str:

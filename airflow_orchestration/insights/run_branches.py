@@ -71,8 +71,8 @@ class _Seen:
 
     def __init__(self, facts: RoundFacts) -> None:
         self.facts = facts
-        self.arrived = frozenset(facts.evidence["arrived_ids"])
-        self.failed = frozenset(facts.evidence["failed_ids"])
+        self.arrived = frozenset(facts.evidence.get("arrived_ids", ()))
+        self.failed = frozenset(facts.evidence.get("failed_ids", ()))
         self.approve_at = facts.spec.pipeline.quality.approve_at - TOLERANCE
 
     def state(self, feed_id: str, waiting: Sequence[str]) -> FeedState:
@@ -98,7 +98,7 @@ class _Seen:
             return False
         opened, read = self.facts.opened, self.facts.read
         moment = deadline_at(feed.deadline, started=opened.opened_at, run_started=read.run["started_at"])
-        return (opened.decided_at or read.now) >= moment
+        return (self.facts.ended_at or read.now) >= moment
 
 
 def _branch(seen: _Seen, branch: Branch, lane: Lane) -> dict[str, Any]:
@@ -135,14 +135,15 @@ def _state(feeds: Mapping[str, FeedState], *, is_begun: bool) -> BranchState:
 
 def _feed(facts: RoundFacts, feed_id: str, state: FeedState) -> dict[str, Any]:
     feed, outcome = facts.spec.feeds[feed_id], facts.outcomes.get(feed_id)
-    told = {
+    known = {
         "feed": feed_id,
         "state": state.value,
+        "in_since_version": None if state is FeedState.IN else facts.in_since_version(feed_id),
         "weight": feed.weight,
         "required": feed.required,
         "usual_rows": facts.usual_rows.get(feed_id),
     }
-    return {**told, **(_UNKNOWN if outcome is None else _figures(outcome))}
+    return {**known, **(_UNKNOWN if outcome is None else _figures(outcome))}
 
 
 def _figures(outcome: Row) -> dict[str, Any]:

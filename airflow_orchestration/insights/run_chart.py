@@ -7,12 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from airflow_orchestration.insights.run_branches import OPEN, FeedState, began_at
-from airflow_orchestration.insights.run_facts import RoundFacts, iso
+from airflow_orchestration.insights.run_facts import FIRST, RoundFacts, iso
+from airflow_orchestration.insights.run_rounds import GateState
 from airflow_orchestration.storage.readings import RunRead
+from airflow_orchestration.storage.store import StoredRound
 
 MOST_BARS = 2_000
 """Ours: more can't be told apart in a picture."""
-GOING_ON, DONE = "going_on", "done"
+GOING_ON, DONE, UNANSWERED = "going_on", "done", "unanswered"
 
 Bar = dict[str, Any]
 
@@ -54,29 +56,46 @@ def _steps(facts: RoundFacts, shown: Mapping[str, Any]) -> Iterator[Bar]:
     # a plan that is made again by a task that was cleared finds its round open
     planned = min(begun.get((number, "plan"), opened.opened_at), opened.opened_at)
     yield _bar(number, "plan", "plan", planned, opened.opened_at, DONE)
-    action = opened.verdict["action"] if opened.verdict else GOING_ON
-    ended = opened.decided_at or facts.read.run["finished_at"]
-    yield _bar(number, "gate", "gate", opened.opened_at, ended, action)
+    yield _bar(number, "gate", "gate", opened.opened_at, facts.ended_at, _gate_state(opened, shown))
     for row in facts.read.merges:
         if row["round"] == number:
             began = min(begun.get((number, "merge"), row["merged_at"]), row["merged_at"])
             yield _bar(number, "merge", row["dataset"], began, row["merged_at"], DONE)
     if shown["quality"]:
         decision = shown["quality"]["decision"]
-        began_at_ = iso(begun.get((number, "quality"))) or decision["at"]
-        yield _bar(
-            number, "quality", "quality", min(began_at_, decision["at"]), decision["at"], decision["action"]
-        )
+        began = min(iso(begun.get((number, "quality"))) or decision["at"], decision["at"])
+        yield _bar(number, "quality", "quality", began, decision["at"], decision["action"])
+    yield from _questions(facts, shown)
+
+
+def _gate_state(opened: StoredRound, shown: Mapping[str, Any]) -> str:
+    if opened.verdict is not None:
+        return str(opened.verdict["action"])
+    return GOING_ON if shown["gate"]["state"] == GateState.WAITING else str(shown["gate"]["state"])
+
+
+def _questions(facts: RoundFacts, shown: Mapping[str, Any]) -> Iterator[Bar]:
+    """What a person was asked; with the run, an open question is over."""
+    ended = iso(facts.read.finished_at)
     for asked in shown["questions"]:
-        state = asked["chosen"] or GOING_ON
-        yield _bar(number, "question", asked["question"], asked["asked_at"], asked["answered_at"], state)
+        state = asked["chosen"] or (UNANSWERED if ended else GOING_ON)
+        until = asked["answered_at"] or ended
+        yield _bar(facts.number, "question", asked["question"], asked["asked_at"], until, state)
 
 
 def _publishing(read: RunRead) -> Iterator[Bar]:
+    """The publication, and each repair that came after it; what ended with the run did not last until a repair."""
+    first = min((datetime.fromisoformat(line["published_at"]) for line in read.versions), default=None)
     began = read.begun.get((0, "publish"))
     if began is not None:
-        ended = read.run["finished_at"]
+        ended = first or read.finished_at
         yield _bar(0, "publish", "publish", min(began, ended or began), ended, read.run["state"] or GOING_ON)
+    several = len({line["dataset"] for line in read.versions}) > 1
+    for line in read.versions:
+        if line["version"] > FIRST:
+            label = f"version {line['version']}" + (f" of {line['dataset']}" if several else "")
+            moment = iso(datetime.fromisoformat(line["published_at"]))
+            yield _bar(0, "version", label, moment or "", moment, DONE)
 
 
 _Feed = tuple[RoundFacts, Mapping[str, Any], Mapping[str, Any]]
@@ -101,6 +120,7 @@ def _bar_of(one: _Feed) -> Bar:
     state, outcome = feed["state"], facts.outcomes.get(feed["feed"])
     if outcome is not None:
         return _bar(facts.number, "feed", feed["feed"], began_at(outcome), outcome["registered_at"], state)
-    began = branch["started_at"] or facts.opened.opened_at
-    ended = None if state in OPEN else facts.opened.decided_at or facts.read.run["finished_at"]
+    opened = iso(facts.opened.opened_at) or ""
+    ended = None if state in OPEN else iso(facts.ended_at)
+    began = min(branch["started_at"] or opened, ended or branch["started_at"] or opened)
     return _bar(facts.number, "feed", feed["feed"], began, ended, state)

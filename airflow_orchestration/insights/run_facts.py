@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.run_spec import RunSpec
-from airflow_orchestration.insights.open_gate import evaluate_sync_points
 from airflow_orchestration.policies.quorum_gate import together
+from airflow_orchestration.storage.gate_facts import evaluate_sync_points
 from airflow_orchestration.storage.readings import Row, RunRead
 from airflow_orchestration.storage.store import GateSnapshot, StoredRound
+
+FIRST = 1
+"""The version that the run itself publishes; later ones are repairs."""
+KEPT_SPECS = 8
+"""Ours: runs that are looked at in one process at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +43,23 @@ class RoundFacts:
         return self.opened.round
 
     @property
+    def ended_at(self) -> datetime | None:
+        """When the round had decided, or the run was over before it did; None while it goes on."""
+        return self.opened.decided_at or self.read.finished_at
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing is waited for any more."""
         return self.opened.verdict is not None or self.read.run["state"] is not None
+
+    def in_since_version(self, feed_id: str) -> int | None:
+        """The repair that brought in a feed which the run did without; None for one that no repair brought in."""
+        found = [
+            line["version"]
+            for line in self.read.versions
+            if line["version"] > FIRST and feed_id in line["feeds"]
+        ]
+        return min(found, default=None)
 
     def last_decision(self, policy: str, **evidence: str) -> dict[str, Any] | None:
         """The newest decision of a policy in this round, as it is shown; None when there is none."""
@@ -70,8 +90,8 @@ def rounds_of(read: RunRead, spec: RunSpec, usual_rows: Mapping[str, int | None]
     for opened in read.rounds:
         planned = opened.plan.feed_ids
         outcomes = {row["feed_id"]: row for row in read.feeds if row["round"] == opened.round}
-        again = set(planned)
-        standing = {name: row for name, row in standing.items() if name not in again} | outcomes
+        anew = set(planned)
+        standing = {name: row for name, row in standing.items() if name not in anew} | outcomes
         found.append(
             RoundFacts(
                 read=read,
@@ -86,6 +106,12 @@ def rounds_of(read: RunRead, spec: RunSpec, usual_rows: Mapping[str, int | None]
     return found
 
 
+@lru_cache(maxsize=KEPT_SPECS)
+def spec_of(text: str) -> RunSpec:
+    """What a run does, by what the store keeps as `run.spec`. A page asks often, and to check thousands of feeds is slow."""
+    return RunSpec.model_validate_json(text)
+
+
 def iso(moment: datetime | None) -> str | None:
     """A moment as the page gets it: ISO 8601, UTC."""
     return None if moment is None else moment.astimezone(UTC).isoformat()
@@ -97,11 +123,16 @@ def decision_shown(row: Row) -> dict[str, Any]:
 
 
 def _evidence(read: RunRead, spec: RunSpec, opened: StoredRound) -> Mapping[str, Any]:
+    """The verdict's; before it, what the gate's policy says of the store as it is, or was at the end of the run.
+
+    The gate itself learns from Airflow besides which tasks are over: a feed whose task Airflow gave up on is pending
+    here, and counts as failed when the gate looks next.
+    """
     if opened.verdict is not None:
         evidence: Mapping[str, Any] = opened.verdict["evidence"]
         return evidence
     snapshot = GateSnapshot(
-        now=read.now,
+        now=read.finished_at or read.now,
         run_started_at=read.run["started_at"],
         round=opened,
         outcomes=_newest(read.feeds),

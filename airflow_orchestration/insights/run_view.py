@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.insights.narrative import line
 from airflow_orchestration.insights.run_chart import chart_of
-from airflow_orchestration.insights.run_facts import RoundFacts, decision_shown, iso, rounds_of
+from airflow_orchestration.insights.run_facts import RoundFacts, decision_shown, iso, rounds_of, spec_of
 from airflow_orchestration.insights.run_rounds import round_shown
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.readings import MOST_COUNTED, Row, RunRead
+from airflow_orchestration.storage.shared import unknown_run
 from airflow_orchestration.storage.store import Event, RunKey
 
 RUNNING = "running"
 MOST_DECISIONS = 200
-"""Ours: decisions that are shown."""
+"""Ours: decisions about rounds that are shown, besides those about single feeds."""
+SEEN_AS_SAME_SECONDS = 30
+"""Ours: while a run goes on, time alone makes news: feeds come to deadlines of their own, and bars grow."""
 MOST_EVENTS = 200
 """Ours: events of one page of the timeline."""
 MOST_HISTORIES = 300
 """Ours: feeds whose earlier runs are looked at, every few seconds while a run goes on."""
-KEPT_SPECS = 8
-"""Ours: runs that are looked at in one process at a time."""
 
 
 def run_view(store: PostgresStore, key: RunKey) -> dict[str, Any]:
-    """Return everything that is shown of a run at once; raises `KeyError` for one that the store does not know.
+    """Return everything that is shown of a run at once; raises `UnknownRunError` for one that the store does not know.
 
     A gate that has not decided is shown as its policy sees it now; nothing of that is recorded.
     """
-    read = store.readings.run(key)
-    run = read.run
-    spec = None if run["spec"] is None else _spec(run["spec"])  # without one the run was refused
+    return view_of(store, store.readings.run(key))
+
+
+def view_of(store: PostgresStore, read: RunRead) -> dict[str, Any]:
+    """Return what `run_view` does, of a run that was read already."""
+    key, run = read.key, read.run
+    spec = None if run["spec"] is None else spec_of(run["spec"])  # without one the run was refused
     rounds = rounds_of(read, spec, _usual_rows(store, read, spec)) if spec else []
     shown = [round_shown(facts) for facts in rounds]
     return {
@@ -52,10 +56,30 @@ def run_view(store: PostgresStore, key: RunKey) -> dict[str, Any]:
         "agents": run["has_agents"],
         "quarantine": _quarantine(read, rounds),
         "manifest": run["manifest"],
-        "decisions": [decision_shown(row) for row in read.decisions[-MOST_DECISIONS:][::-1]],
+        "decisions": _decisions(read),
         "chart": chart_of(read, zip(rounds, shown, strict=True)),
         "events": {"count": min(read.events, MOST_COUNTED), "more": read.events > MOST_COUNTED},
     }
+
+
+def view_tag(store: PostgresStore, key: RunKey) -> str:
+    """Return a text that changes when `run_view` would tell something new; a handful of index look-ups.
+
+    Raises `UnknownRunError` for a run that the store does not know. What `now` alone changes of a run that goes on is new
+    every 30 seconds.
+    """
+    newest = store.readings.newest(key)
+    goes_on = newest["state"] is None
+    parts = [
+        newest["state"] or RUNNING,
+        newest["version"],
+        iso(newest["finished_at"]),
+        newest["event"],
+        newest["decision"],
+        newest["epoch"],
+        int(newest["now"].timestamp() // SEEN_AS_SAME_SECONDS) if goes_on else None,
+    ]
+    return "/".join("" if part is None else str(part) for part in parts)
 
 
 def timeline_page(
@@ -66,7 +90,7 @@ def timeline_page(
     round_number: int | None = None,
     limit: int = MOST_EVENTS,
 ) -> dict[str, Any]:
-    """Return a page of a run's timeline, newest first; raises `KeyError` for a run that the store does not know.
+    """Return a page of a run's timeline, newest first; raises `UnknownRunError` for a run that the store does not know.
 
     :param before: the `before` of the page of newer events; left out, the newest ones.
     :param round_number: 0 for what stands outside the rounds; left out, all of them.
@@ -75,7 +99,7 @@ def timeline_page(
     most = max(1, min(limit, MOST_EVENTS))
     found = store.readings.events(key, before=before, round_number=round_number, limit=most + 1)
     if not found and not store.readings.knows(key):
-        raise KeyError(f"run {key.run_id}")
+        raise unknown_run(key)
     return {
         "events": [_event(row) for row in found[:most]],
         "before": found[most - 1]["id"] if len(found) > most else None,
@@ -83,15 +107,9 @@ def timeline_page(
 
 
 def _chosen(spec: RunSpec) -> dict[str, Any]:
-    """What is known of a run's conf: its terms are recorded as those of the pipeline."""
-    chosen: dict[str, Any] = {} if spec.preset is None else {"preset": spec.preset}
-    return {**chosen, "batches": list(spec.feeds)} if spec.left_out else chosen
-
-
-@lru_cache(maxsize=KEPT_SPECS)
-def _spec(text: str) -> RunSpec:
-    """What a run does. A page asks every few seconds, and to check thousands of feeds takes longer than all else."""
-    return RunSpec.model_validate_json(text)
+    """What this run was asked for, other than what its pipeline's file says."""
+    preset = {} if spec.preset is None else {"preset": spec.preset}
+    return {**preset, **spec.asked.model_dump(mode="json", exclude_none=True)}
 
 
 def _usual_rows(store: PostgresStore, read: RunRead, spec: RunSpec) -> Mapping[str, int | None]:
@@ -103,6 +121,12 @@ def _usual_rows(store: PostgresStore, read: RunRead, spec: RunSpec) -> Mapping[s
         return declared
     known = store.usual_rows(read.key.dag_id, list(declared), read.run["started_at"])
     return {**declared, **known}
+
+
+def _decisions(read: RunRead) -> list[dict[str, Any]]:
+    """The newest about rounds, and the newest about single feeds, newest first."""
+    shown = [*read.decisions[-MOST_DECISIONS:], *read.besides]
+    return [decision_shown(row) for row in sorted(shown, key=lambda row: -row["id"])]
 
 
 def _mode(run: Row) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from airflow_orchestration.domain.job_file import read_job
 from airflow_orchestration.domain.pipeline_file import read_pipeline_file
 from airflow_orchestration.domain.run_spec import RunSpec, resolve
 from airflow_orchestration.domain.tenancy import Tenancy
+from airflow_orchestration.domain.wording import some_of
 from airflow_orchestration.exceptions import InputRefusedError, StoreNotReadyError
 from airflow_orchestration.hooks.orchestration import publisher_of
 from airflow_orchestration.operators.base import OrchestrationOperator
@@ -23,6 +24,14 @@ from airflow_orchestration.workflow.publish import check_targets
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+ANALYZE_BATCHES = "analyze_batches"
+"""The id of its task."""
+REFUSED = "refused"
+"""The XCom key of why a run can't begin, for the last task to record."""
+MOST_PROBLEMS = 10
+LONGEST_WHY = 4000
+"""Ours: the log has all problems, whatever their number."""
 
 
 class AnalyzeBatchesOperator(OrchestrationOperator):
@@ -49,6 +58,7 @@ class AnalyzeBatchesOperator(OrchestrationOperator):
                 decision = analyze_batches(step.store, step.fence, spec, step.outside)
                 free_left_records(step, publisher_of)
         except (InputRefusedError, StoreNotReadyError) as error:
+            context["ti"].xcom_push(key=REFUSED, value=_why(error))
             raise AirflowFailException(str(error)) from error
         if spec.preset is not None:
             self.log.info("The run has chosen the preset %s", spec.preset)
@@ -65,6 +75,14 @@ class AnalyzeBatchesOperator(OrchestrationOperator):
             spec = spec.model_copy(update={"home": self.tenancy.home})
         check_folders(spec)
         return spec
+
+
+def _why(error: InputRefusedError | StoreNotReadyError) -> str:
+    """The refusal in one line, not longer than a person reads."""
+    if isinstance(error, StoreNotReadyError):
+        return str(error)
+    told = some_of(map(str, error.problems), MOST_PROBLEMS, separator="; ")
+    return f"{error.subject} was refused: {told}"[:LONGEST_WHY]
 
 
 def _run_date(context: Context) -> date:

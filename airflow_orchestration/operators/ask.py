@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import timezone
 
+from airflow_orchestration.domain.task_ids import ask_task
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.insights.evidence import LABELS
 from airflow_orchestration.operators.base import open_step
@@ -72,7 +73,7 @@ class AskOperator(HITLOperator, LeavesTheLoop):
     def execute(self, context: Context) -> Any:
         """Put the question, and wait for an answer; a retry follows what was answered before."""
         kept: Any = context["task_state_store"]
-        with open_step(context, *self._where, f"ask_{self.question.value}") as step:
+        with open_step(context, *self._where, ask_task(self.question)) as step:
             # Airflow may lose a task that is answered while its first process still ends: apache/airflow#72716
             if (decided := earlier_answer(step, self.question)) is not None:
                 return self._follow(context, decided)

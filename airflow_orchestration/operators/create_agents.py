@@ -10,9 +10,10 @@ from airflow.sdk import timezone
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_orchestration.agents.templates import registered_templates
-from airflow_orchestration.domain.agent import NO_TENANT, BatchQueue
-from airflow_orchestration.domain.conf import validated
-from airflow_orchestration.exceptions import NobodyHiredError
+from airflow_orchestration.domain.agent import NO_TENANT, read_queue
+from airflow_orchestration.domain.tenancy import tenant_problems
+from airflow_orchestration.domain.wording import some_of
+from airflow_orchestration.exceptions import InputRefusedError, NobodyHiredError
 from airflow_orchestration.operators.base import OrchestrationOperator
 from airflow_orchestration.storage.agent_records import NO_TASK
 from airflow_orchestration.workflow.queue_staffing import staff_queue
@@ -21,6 +22,7 @@ from airflow_orchestration.workflow.staffing import Hiring, staff_round
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_orchestration.domain.agent import BatchQueue
     from airflow_orchestration.storage.agent_records import AssignedAgent
     from airflow_orchestration.workflow.step import Step
 
@@ -50,11 +52,9 @@ class CreateAgentsOperator(OrchestrationOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.batch_queue = (
-            None
-            if batch_queue is None
-            else validated(BatchQueue, {"batches": batch_queue}, subject="batch_queue")
-        )
+        if tenant != NO_TENANT and (problems := list(tenant_problems(tenant))):
+            raise InputRefusedError("agents of a queue", problems)
+        self.batch_queue = None if batch_queue is None else read_queue(batch_queue, subject="batch_queue")
         self.tenant = tenant
 
     def execute(self, context: Context) -> list[str]:
@@ -70,7 +70,7 @@ class CreateAgentsOperator(OrchestrationOperator):
                 agents = self._staff_queue(step, hiring, self.batch_queue)
         for agent in agents[:TOLD_AGENTS]:
             self.log.info("Agent %s %s", agent.agent_id, _told(agent))
-        self.log.info("%d agents are made", len(agents))
+        self.log.info("%d agent%s made", len(agents), " is" if len(agents) == 1 else "s are")
         return [agent.agent_id for agent in agents if agent.position != NO_TASK]
 
     def _staff_queue(self, step: Step, hiring: Hiring, queue: BatchQueue) -> tuple[AssignedAgent, ...]:
@@ -87,5 +87,5 @@ def _told(agent: AssignedAgent) -> str:
     if "batch" in work:
         return f"works on batch {work['batch']['id']}"
     if "feeds" in work:
-        return f"works on branch {work['branch_id']} in lane {work['lane']}: {', '.join(work['feeds'])}"
+        return f"works on branch {work['branch_id']} in lane {work['lane']}: {some_of(work['feeds'])}"
     return "coordinates the others"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_orchestration.domain.wording import some_of
 from airflow_orchestration.operators.base import OrchestrationOperator
 from airflow_orchestration.workflow.merge import merge_round
 
@@ -24,7 +25,7 @@ class MergeBranchesOperator(OrchestrationOperator):
                 record.dataset,
                 f"{record.staged.rows:,}",
                 len(record.published),
-                ", ".join(f"{feed} {rows:,}" for feed, rows in record.published.items()),
+                some_of(f"{feed} {rows:,}" for feed, rows in record.published.items()),
             )
         if not records:
             self.log.info("Nothing was merged: no feed of the round has rows")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.branch import BranchMixIn
 
 from airflow_orchestration.domain.batch import Lane
+from airflow_orchestration.domain.wording import MOST_NAMES, some_of
 from airflow_orchestration.operators.base import OrchestrationOperator
 from airflow_orchestration.workflow.plan import lane_payloads, plan_round
 
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_orchestration.storage.store import StoredRound
-
-TOLD_BRANCHES = 50
-"""Ours: branches that the log names."""
 
 
 class PlanRoundOperator(OrchestrationOperator, BranchMixIn):
@@ -56,11 +54,11 @@ class PlanRoundOperator(OrchestrationOperator, BranchMixIn):
             len(plan.branches),
             f"{stored.deadline_at:%Y-%m-%d %H:%M:%S}",
         )
-        for branch in plan.branches[:TOLD_BRANCHES]:
-            batches = ", ".join(f"{batch.feed_id} in {batch.lane.value}" for batch in branch.batches)
+        for branch in plan.branches[:MOST_NAMES]:
+            batches = some_of(f"{batch.feed_id} in {batch.lane.value}" for batch in branch.batches)
             self.log.info("Branch %s, cost %.3g: %s", branch.branch_id, branch.cost, batches)
-        if len(plan.branches) > TOLD_BRANCHES:
-            self.log.info("The other %d branches are on the page", len(plan.branches) - TOLD_BRANCHES)
+        if len(plan.branches) > MOST_NAMES:
+            self.log.info("The other %d branches are on the page", len(plan.branches) - MOST_NAMES)
 
 
 class RouteLaneOperator(OrchestrationOperator):
@@ -83,6 +81,6 @@ class RouteLaneOperator(OrchestrationOperator):
         context["ti"].xcom_push(key="payload", value=payloads)
         branches = list(plan.branches_in(self.lane))
         self.log.info(
-            "Lane %s has work on %d branches: %s", self.lane.value, len(branches), ", ".join(branches)
+            "Lane %s has work on %d branches: %s", self.lane.value, len(branches), some_of(branches)
         )
         return branches

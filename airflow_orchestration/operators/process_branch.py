@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_orchestration.domain.batch import Lane
+from airflow_orchestration.domain.wording import MOST_NAMES, some_of
 from airflow_orchestration.operators.base import OrchestrationOperator
 from airflow_orchestration.operators.instance_name import cut, show_now
 from airflow_orchestration.operators.lineage import branch_lineage
@@ -63,8 +64,10 @@ class BatchesOperator(OrchestrationOperator):
         context["branch_name"] = shown  # type: ignore[typeddict-unknown-key]  # read by map_index_template
 
     def _wait(self, waiting: tuple[Waiting, ...]) -> None:
-        for obstacle in waiting:
+        for obstacle in waiting[:MOST_NAMES]:
             self.log.info("Feed %s waits for %s %s", obstacle.feed_id, AWAITED[obstacle.kind], obstacle.on)
+        if len(waiting) > MOST_NAMES:
+            self.log.info("%d more feeds wait; the page names them", len(waiting) - MOST_NAMES)
         self.defer(
             trigger=BranchWaitTrigger(
                 orchestration_conn_id=self.orchestration_conn_id,
@@ -76,14 +79,14 @@ class BatchesOperator(OrchestrationOperator):
 
     def _end(self, waiting: tuple[Waiting, ...], failed: list[str]) -> None:
         if failed:
-            raise AirflowFailException(f"Failed: {', '.join(failed)}; the reasons stand in the log above.")
-        stopped = ", ".join(obstacle.feed_id for obstacle in waiting if obstacle.stopped)
+            raise AirflowFailException(f"Failed: {some_of(failed)}; the reasons stand in the log above.")
+        stopped = some_of(obstacle.feed_id for obstacle in waiting if obstacle.stopped)
         if stopped:
             raise AirflowSkipException(
                 f"Stopped: {stopped} was still being processed when the gate decided; nothing of it is kept."
             )
         if waiting:
-            late = ", ".join(obstacle.feed_id for obstacle in waiting)
+            late = some_of(obstacle.feed_id for obstacle in waiting)
             raise AirflowSkipException(f"Late: {late} had not arrived when the gate decided.")
 
 

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_orchestration.domain.pipeline import Late
+from airflow_orchestration.domain.wording import some_of
 from airflow_orchestration.exceptions import (
     InputRefusedError,
     LedgerMismatchError,
     NotPublishedError,
     PublishConflictError,
+    UnknownRunError,
 )
 from airflow_orchestration.hooks.orchestration import publisher_of
 from airflow_orchestration.insights.completeness import DAG_RUN_NOTE, manifest_note
 from airflow_orchestration.insights.page_path import page_path
+from airflow_orchestration.operators.analyze_batches import ANALYZE_BATCHES, REFUSED
 from airflow_orchestration.operators.base import OrchestrationOperator, run_key
 from airflow_orchestration.operators.lineage import Told, run_lineage
 from airflow_orchestration.operators.reconcile import Reconciler, late_versions
 from airflow_orchestration.operators.run_metrics import measure_run, tell_metrics, tell_refused
 from airflow_orchestration.storage.store import RunKey, RunState
-from airflow_orchestration.workflow.close_out import close_out
+from airflow_orchestration.workflow.close_out import close_out, refuse
 from airflow_orchestration.workflow.publish import histories, manifest_of, publish, sentence_of
 
 if TYPE_CHECKING:
@@ -31,8 +35,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
 
     from airflow_orchestration.storage.publication import Published
+    from airflow_orchestration.workflow.step import Step
 
-NOT_STARTED = "The run did not start: see the log of analyze_batches."
+NOT_STARTED = "the run did not begin: see the log of analyze_batches"
 FINAL = (InputRefusedError, LedgerMismatchError, NotPublishedError, PublishConflictError)
 """What no retry of the same task can change."""
 
@@ -115,10 +120,8 @@ class CloseOutOperator(OrchestrationOperator):
         with self.step(context, "close_out") as step:
             try:
                 step.store.run(step.run_key)
-            except KeyError:
-                context["ti"].xcom_push(key=DAG_RUN_NOTE, value=NOT_STARTED)
-                tell_refused(step.run_key.dag_id)
-                raise AirflowFailException(NOT_STARTED) from None
+            except UnknownRunError:
+                self._refused(context, step)
             manifest = close_out(step, publisher_of)
             self._lineage = Told(spec=step.spec, manifest=manifest, wrote=False)
             measured = measure_run(step, manifest)
@@ -132,7 +135,7 @@ class CloseOutOperator(OrchestrationOperator):
             self._lineage = replace(self._lineage, manifest=repaired, wrote=True)
             self._tell(context, repaired)
         tell_metrics(measured)
-        missing = ", ".join(f"{line['feed']} ({line['why']})" for line in repaired["missing"])
+        missing = some_of(f"{line['feed']} ({line['why']})" for line in repaired["missing"])
         self.log.info("The run ended %s. Missing: %s", repaired["state"], missing or "nothing")
         self._lead_to_the_page(context)
         return repaired
@@ -141,9 +144,21 @@ class CloseOutOperator(OrchestrationOperator):
         """Tell OpenLineage how the run ended, and what a later version brought, if Airflow's provider for it is there."""
         return run_lineage(self._lineage)
 
+    def _refused(self, context: Context, step: Step) -> NoReturn:
+        """Record why a run never began, and fail."""
+        ti = context["ti"]
+        told = ti.xcom_pull(task_ids=ANALYZE_BATCHES, key=REFUSED)
+        manifest = refuse(step, told if isinstance(told, str) else NOT_STARTED)
+        self._tell(context, manifest)
+        tell_refused(step.run_key.dag_id)
+        self._lead_to_the_page(context)
+        raise AirflowFailException(f"{NotPublishedError()} {manifest['why']}")
+
     def _lead_to_the_page(self, context: Context) -> None:
         own = run_key(context)
-        self.log.info("Every decision of the run, with its reason: /%s", page_path(own.dag_id, own.run_id))
+        base = conf.get("api", "base_url", fallback="") or ""
+        address = f"{base.rstrip('/')}/{page_path(own.dag_id, own.run_id)}"
+        self.log.info("Every decision of the run, with its reason: %s", address)
 
     def _tell(self, context: Context, manifest: dict[str, Any]) -> None:
         """Leave the manifest, and the note of a run that is not complete."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_orchestration.domain.wording import some_of
 from airflow_orchestration.exceptions import (
     InputRefusedError,
     LedgerMismatchError,
@@ -19,6 +20,7 @@ from airflow_orchestration.insights.completeness import DAG_RUN_NOTE
 from airflow_orchestration.operators.base import OrchestrationOperator, open_step, run_key
 from airflow_orchestration.operators.instance_name import cut, show_now
 from airflow_orchestration.operators.quality_results import with_quality_results
+from airflow_orchestration.operators.run_metrics import tell_versions
 from airflow_orchestration.storage.store import RunKey
 from airflow_orchestration.workflow.reconcile import LOOK_BACK, read_late_files, reconcile
 
@@ -63,8 +65,10 @@ class Reconciler:
                 informed = with_quality_results(self._context, step, step.spec.feeds)
                 read_late_files(informed, publisher_of, failed_too=failed_too)
             manifest = reconcile(step, publisher_of) or step.store.manifest(key)
+            run = step.run
         if manifest is None or manifest.get("version", 1) <= before:
             return None
+        tell_versions(run, rounds[-1], manifest, after=before)
         self._tell(key, manifest)
         return dict(manifest)
 
@@ -117,7 +121,7 @@ class FindLateOperator(OrchestrationOperator):
                     len(found),
                     self.pipeline_id,
                     LOOK_BACK.days,
-                    ", ".join(found) or "nothing to repair",
+                    some_of(found) or "nothing to repair",
                 )
                 return found
             if not store.rounds(RunKey(dag_id=self.pipeline_id, run_id=named)):
@@ -166,12 +170,12 @@ def _said(manifest: dict[str, Any] | None) -> str:
     if manifest is None:
         return "nothing new is merged; what was read and can't be used stands in the log above"
     newest = {line["dataset"]: line for line in manifest["versions"] if line["version"] > 1}
-    missing = ", ".join(line["feed"] for line in manifest["missing"]) or "nothing"
+    missing = some_of(line["feed"] for line in manifest["missing"]) or "nothing"
     return f"{'; '.join(map(_version_said, newest.values()))}; still missing: {missing}"
 
 
 def _version_said(line: Mapping[str, Any]) -> str:
     return (
-        f"version {line['version']} brings {', '.join(line['feeds'])}: {line['rows_added']} rows added, "
+        f"version {line['version']} brings {some_of(line['feeds'])}: {line['rows_added']} rows added, "
         f"{line['rows_changed']} changed, {line['rows_withdrawn']} withdrawn"
     )

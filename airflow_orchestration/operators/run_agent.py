@@ -17,6 +17,7 @@ from airflow_orchestration.agents.templates import registered_templates
 from airflow_orchestration.domain.defaults import LEASE_WAIT_SECONDS, RETRY_ATTEMPTS, TIMEOUT_SECONDS
 from airflow_orchestration.exceptions import AgentWorkError, OrchestrationError, ResourceUnavailableError
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
+from airflow_orchestration.insights.agent_targets import summary
 from airflow_orchestration.operators.agent_metrics import AirflowMeter
 from airflow_orchestration.operators.process_branch import BatchesOperator, is_last_try
 from airflow_orchestration.operators.quality_results import with_quality_results
@@ -171,6 +172,7 @@ class RunAgentOperator(BatchesOperator):
                 outcome = at_work.run_batch(agent)
         except AgentWorkError as refused:
             raise AirflowFailException(f"AgentWorkError: {refused}") from refused
+        self.log.info("%s", summary(outcome, at_work.assigned.specification))
         measured = outcome.performance.measures() if outcome.performance else {}
         return {"agent_id": outcome.agent_id, "batch": outcome.batch, "succeeded": True, **measured}
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import Any
 
-import psycopg
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from airflow_orchestration.exceptions import InputRefusedError, OrchestrationError
 
 REFUSED, FORBIDDEN, NOT_FOUND, TAKEN, UNSUPPORTED_MEDIA, INVALID, UNAVAILABLE = (
     400,
@@ -23,6 +19,8 @@ REFUSED, FORBIDDEN, NOT_FOUND, TAKEN, UNSUPPORTED_MEDIA, INVALID, UNAVAILABLE = 
     422,
     503,
 )
+NOT_MODIFIED, UNKNOWN_CALLER, BROKEN = 304, 401, 500
+TAG_DIGITS = 32
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -43,7 +41,19 @@ class PlainJson(JSONResponse):
 
     def render(self, content: Any) -> bytes:
         """Write the body."""
-        return json.dumps(content).encode("ascii")
+        return json.dumps(content, allow_nan=False).encode("ascii")
+
+
+def entity_tag(text: str, *, rows_shown: bool) -> str:
+    """Return an `ETag` for what a text stands for; who may see rows of data is told something else."""
+    digest = sha256(f"{rows_shown}/{text}".encode()).hexdigest()
+    return f'W/"{digest[:TAG_DIGITS]}"'
+
+
+def is_known(tag: str, if_none_match: str | None) -> bool:
+    """Whether the caller has what a tag stands for; a proxy that compresses may have weakened the tag."""
+    told = [one.strip().removeprefix("W/") for one in (if_none_match or "").split(",")]
+    return tag.removeprefix("W/") in told
 
 
 class Protected:
@@ -67,33 +77,3 @@ class Protected:
             await send(message)
 
         await self.app(scope, receive, protected)
-
-
-def tell_errors(app: FastAPI) -> None:
-    """Let an app answer errors in our words."""
-    app.exception_handler(RequestValidationError)(malformed)
-    app.exception_handler(InputRefusedError)(refused)
-    app.exception_handler(OrchestrationError)(unusable)
-    app.exception_handler(psycopg.OperationalError)(unreachable)
-
-
-def malformed(request: Request, error: RequestValidationError) -> JSONResponse:  # noqa: ARG001  # FastAPI's own signature
-    """Say what is wrong with a request, and repeat nothing of it but names."""
-    problems = [{"loc": found["loc"], "msg": found["msg"]} for found in error.errors()]
-    return PlainJson({"detail": problems}, INVALID)
-
-
-def refused(request: Request, error: InputRefusedError) -> JSONResponse:  # noqa: ARG001
-    """Answer with every problem and its place."""
-    problems = [{"path": problem.path, "message": problem.message} for problem in error.problems]
-    return PlainJson({"detail": {"subject": error.subject, "problems": problems}}, REFUSED)
-
-
-def unusable(request: Request, error: OrchestrationError) -> JSONResponse:  # noqa: ARG001
-    """Say what is wrong with the store."""
-    return PlainJson({"detail": str(error)}, UNAVAILABLE)
-
-
-def unreachable(request: Request, error: psycopg.OperationalError) -> JSONResponse:  # noqa: ARG001
-    """Say that the store does not answer, and not where it is."""
-    return PlainJson({"detail": "The store does not answer; try again, or ask who runs it"}, UNAVAILABLE)

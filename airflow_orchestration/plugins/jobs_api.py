@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,20 +30,41 @@ from airflow_orchestration.hooks.agent_registry import (
     registry_terms,
 )
 from airflow_orchestration.plugins.access import Method, User, allowed, check, may_create_dags, readable_dags
-from airflow_orchestration.plugins.answers import FORBIDDEN, NOT_FOUND, TAKEN, UNAVAILABLE, UNSUPPORTED_MEDIA
+from airflow_orchestration.plugins.answers import (
+    FORBIDDEN,
+    NOT_FOUND,
+    REFUSED,
+    TAKEN,
+    UNAVAILABLE,
+    UNSUPPORTED_MEDIA,
+)
+from airflow_orchestration.plugins.failures import ERRORS, RefusedInput, Told
 from airflow_orchestration.storage.registry import (
     JobRevision,
     Registry,
     change_as_json,
     dag_id_of,
 )
-from airflow_orchestration.workflow.registering import JobTexts, RegistryTerms, unregister
+from airflow_orchestration.workflow.registering import JobTexts, RegistryTerms, removal_warning, unregister
 
 NO_JOB = "There is no job of this name"
 OWN_SITE = frozenset({"same-origin", "none"})
 """What a browser says of requests of our own pages, and of a person's."""
 
-router = APIRouter(tags=["jobs"])
+NOT_THERE: dict[int | str, dict[str, Any]] = {
+    NOT_FOUND: {"model": Told, "description": "There is no such job, or no such revision"}
+}
+CHANGING: dict[int | str, dict[str, Any]] = {
+    REFUSED: {
+        "model": RefusedInput,
+        "description": "The job is refused, with everything that is wrong with it",
+    },
+    TAKEN: {"model": Told, "description": "Airflow has this Dag from elsewhere"},
+}
+UNSENT: dict[int | str, dict[str, Any]] = {
+    UNSUPPORTED_MEDIA: {"model": Told, "description": "It is not sent as application/json"}
+}
+router = APIRouter(tags=["jobs"], responses={**ERRORS})
 
 
 class JobBody(BaseModel):
@@ -78,10 +99,8 @@ class JobWithFiles(JobAnswer):
 class RemovedJob(JobAnswer):
     """The change that took a job away."""
 
-    warning: str = (
-        "Runs of this Dag that have begun stop when it goes. If there are any: put the job again, pause its Dag, wait "
-        "until they have ended, and remove it then."
-    )
+    warning: str
+    """What becomes of runs that have begun, and how to have them finished."""
 
 
 class JobsAnswer(BaseModel):
@@ -96,7 +115,9 @@ def authorized(method: Method) -> Callable[[str, str, Request, User], None]:
     """Make the check whether the user may do this with the Dag of the job that the path names."""
 
     def check_path(tenant: str, job: str, request: Request, user: User) -> None:
-        if any(name_problems(tenant, job)):
+        if problems := list(name_problems(tenant, job)):
+            if method == "PUT":
+                raise InputRefusedError(f"job {job!a} of tenant {tenant!a}", problems)
             raise HTTPException(NOT_FOUND, NO_JOB)
         check(method, dag_id_of(tenant, job), request, user)
 
@@ -117,7 +138,7 @@ def terms() -> RegistryTerms:
     try:
         return registry_terms()
     except InputRefusedError as error:
-        raise HTTPException(UNAVAILABLE, str(error)) from error
+        raise HTTPException(UNAVAILABLE, error.to_who_looks()) from error
 
 
 Terms = Annotated[RegistryTerms, Depends(terms)]
@@ -127,9 +148,9 @@ def registry(granted: Terms) -> Iterator[Registry]:
     """The registry, for one request; a connection that can't be used is the deployer's to mend."""
     with ExitStack() as opened:
         try:
-            store = opened.enter_context(open_store(granted))
+            store = opened.enter_context(open_store(granted, soon=True))
         except InputRefusedError as error:
-            raise HTTPException(UNAVAILABLE, str(error)) from error
+            raise HTTPException(UNAVAILABLE, error.to_who_looks()) from error
         yield store.registry
 
 
@@ -148,24 +169,26 @@ def list_jobs(request: Request, user: User, jobs: Jobs) -> JobsAnswer:
     return JobsAnswer(revision=jobs.revision(), jobs=[JobAnswer(**change_as_json(job)) for job in found])
 
 
-@router.get("/jobs/{tenant}/{job}", dependencies=[READ])
+@router.get("/jobs/{tenant}/{job}", dependencies=[READ], responses=NOT_THERE)
 def get_job(tenant: str, job: str, jobs: Jobs, revision: int | None = None) -> JobWithFiles:
     """A job with its texts, as it is, or as it was at a revision of the registry."""
     found = _job(jobs, tenant, job, revision)
     return JobWithFiles(**change_as_json(found.change), files=dict(found.files))
 
 
-@router.get("/jobs/{tenant}/{job}/history", dependencies=[READ])
+@router.get("/jobs/{tenant}/{job}/history", dependencies=[READ], responses=NOT_THERE)
 def get_history(tenant: str, job: str, jobs: Jobs) -> list[JobAnswer]:
     """Every change of a job, oldest first; also of one that is removed."""
     return [JobAnswer(**change_as_json(change)) for change in jobs.changes(tenant, job)]
 
 
-@router.put("/jobs/{tenant}/{job}", dependencies=[WRITE, FROM_HERE])
+@router.put("/jobs/{tenant}/{job}", dependencies=[WRITE, FROM_HERE], responses=CHANGING | UNSENT)
 def put_job(tenant: str, job: str, body: JobBody, user: User, granted: Terms, jobs: Jobs) -> JobAnswer:
     """Check a job and keep it; the answer to a bad one lists every problem."""
     if (bundle := other_bundle_of(dag_id_of(tenant, job))) is not None:
-        raise HTTPException(TAKEN, f"Airflow has this Dag from the bundle {bundle}; choose another name")
+        raise HTTPException(
+            TAKEN, f"Airflow has this Dag from the bundle {bundle}; choose another name, or remove it there"
+        )
     if jobs.job(tenant, job) is None and not may_create_dags(user):
         raise HTTPException(FORBIDDEN, "A new job needs the right to create Dags (POST)")
     texts = JobTexts(specification=body.specification, contract=body.contract)
@@ -173,11 +196,12 @@ def put_job(tenant: str, job: str, body: JobBody, user: User, granted: Terms, jo
     return JobAnswer(**change_as_json(kept))
 
 
-@router.delete("/jobs/{tenant}/{job}", dependencies=[DELETE, FROM_HERE])
+@router.delete("/jobs/{tenant}/{job}", dependencies=[DELETE, FROM_HERE], responses=NOT_THERE | UNSENT)
 def delete_job(tenant: str, job: str, user: User, jobs: Jobs) -> RemovedJob:
     """Take a job away; runs of its Dag that have begun stop."""
     _job(jobs, tenant, job, None)
-    return RemovedJob(**change_as_json(unregister(jobs, tenant, job, changed_by=user.get_name())))
+    gone = unregister(jobs, tenant, job, changed_by=user.get_name())
+    return RemovedJob(**change_as_json(gone), warning=removal_warning(gone))
 
 
 def _job(jobs: Registry, tenant: str, job: str, revision: int | None) -> JobRevision:

@@ -9,17 +9,15 @@ besides: logs and rows are where data itself may be read, everything else is cou
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Annotated, Any
 
-import psycopg
 from airflow.sdk import timezone
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from airflow_orchestration.exceptions import InputRefusedError
-from airflow_orchestration.hooks.orchestration import OrchestrationHook, publisher_of
+from airflow_orchestration.hooks.orchestration import OrchestrationHook, reader_of
 from airflow_orchestration.hooks.outside import staging_area
 from airflow_orchestration.insights.agents import leaderboard, run_agents
 from airflow_orchestration.insights.overview import (
@@ -29,9 +27,8 @@ from airflow_orchestration.insights.overview import (
     runs_over_time,
 )
 from airflow_orchestration.insights.quarantine import quarantine_of
-from airflow_orchestration.insights.run_view import run_view, timeline_page
+from airflow_orchestration.insights.run_view import run_view, timeline_page, view_tag
 from airflow_orchestration.plugins.access import (
-    NO_RUN,
     RUNS,
     TASK_LOGS,
     User,
@@ -39,8 +36,16 @@ from airflow_orchestration.plugins.access import (
     dags_with_readable_runs,
     reading,
 )
-from airflow_orchestration.plugins.answers import NOT_FOUND, UNAVAILABLE, PlainJson
+from airflow_orchestration.plugins.answers import (
+    NOT_FOUND,
+    NOT_MODIFIED,
+    UNAVAILABLE,
+    PlainJson,
+    entity_tag,
+    is_known,
+)
 from airflow_orchestration.plugins.detail_shapes import Quarantine, RoundAgentsShown, TimelinePage
+from airflow_orchestration.plugins.failures import ERRORS, NoRun
 from airflow_orchestration.plugins.history_shapes import FeedsOverTime, Leaderboard, RunsOverTime
 from airflow_orchestration.plugins.run_shapes import RunView
 from airflow_orchestration.storage.postgres import PostgresStore
@@ -59,7 +64,10 @@ Days = Annotated[int, Query(ge=1, le=MOST_DAYS)]
 RunCount = Annotated[int, Query(ge=1, le=MOST_RUNS_OF_FEEDS)]
 ReadableDags = Annotated[set[str], Depends(dags_with_readable_runs)]
 
-router = APIRouter(prefix="/api", tags=["page"])
+router = APIRouter(prefix="/api", tags=["page"], responses={**ERRORS})
+OF_A_RUN: dict[int | str, dict[str, Any]] = {
+    NOT_FOUND: {"model": NoRun, "description": "The store knows no such run"}
+}
 READ_RUNS, READ_ROWS = Depends(reading(RUNS)), Depends(reading(RUNS, TASK_LOGS))
 
 
@@ -69,31 +77,38 @@ def store() -> Iterator[PostgresStore]:
     try:
         hook.provider_hook  # noqa: B018  # asks Airflow for the connection
     except InputRefusedError as error:
-        raise HTTPException(UNAVAILABLE, str(error)) from error
-
-    def connect() -> psycopg.Connection[Any]:
-        connection = hook.get_conn()
-        connection.read_only = True
-        return connection
-
-    with PostgresStore(connect) as opened:
+        raise HTTPException(UNAVAILABLE, error.to_who_looks()) from error
+    with hook.store_soon(read_only=True) as opened:
         yield opened
 
 
 Reading = Annotated[PostgresStore, Depends(store)]
 
 
-@router.get("/dags/{dag_id}/run", dependencies=[READ_RUNS], response_model=RunView)
-def get_run(dag_id: str, run_id: Text, request: Request, user: User, store: Reading) -> JSONResponse:
-    """A run at once: rounds, gates, branches, merges, quality, questions, decisions, chart and manifest."""
+@router.get(
+    "/dags/{dag_id}/run",
+    dependencies=[READ_RUNS],
+    response_model=RunView,
+    responses={NOT_MODIFIED: {"description": "Nothing new is known"}, **OF_A_RUN},
+)
+def get_run(dag_id: str, run_id: Text, request: Request, user: User, store: Reading) -> Response:
+    """A run at once: rounds, gates, branches, merges, quality, questions, decisions, chart and manifest.
+
+    Its `ETag`, sent again as `If-None-Match`, brings 304 and no body as long as nothing new is known.
+    """
     key = RunKey(dag_id=dag_id, run_id=run_id)
-    with known(key):
-        view = run_view(store, key)
     rows_shown = allowed("GET", dag_id, request, user, TASK_LOGS)
-    return PlainJson({**(view if rows_shown else without_rows(view)), "rows_shown": rows_shown})
+    tag = entity_tag(view_tag(store, key), rows_shown=rows_shown)
+    if is_known(tag, request.headers.get("If-None-Match")):
+        return Response(status_code=NOT_MODIFIED, headers={"ETag": tag})
+    view = run_view(store, key)
+    shown = {**(view if rows_shown else without_rows(view)), "rows_shown": rows_shown}
+    return PlainJson(shown, headers={"ETag": tag})
 
 
-@router.get("/dags/{dag_id}/timeline", dependencies=[READ_RUNS], response_model=TimelinePage)
+@router.get(
+    "/dags/{dag_id}/timeline", dependencies=[READ_RUNS], response_model=TimelinePage, responses=OF_A_RUN
+)
 def get_timeline(
     dag_id: str,
     run_id: Text,
@@ -103,31 +118,36 @@ def get_timeline(
 ) -> JSONResponse:
     """A page of a run's timeline, newest first, of all rounds or of one."""
     key = RunKey(dag_id=dag_id, run_id=run_id)
-    with known(key):
-        return PlainJson(timeline_page(store, key, before=before, round_number=round_number))
+    return PlainJson(timeline_page(store, key, before=before, round_number=round_number))
 
 
-@router.get("/dags/{dag_id}/agents", dependencies=[READ_RUNS], response_model=list[RoundAgentsShown])
+@router.get(
+    "/dags/{dag_id}/agents",
+    dependencies=[READ_RUNS],
+    response_model=list[RoundAgentsShown],
+    responses=OF_A_RUN,
+)
 def get_agents(dag_id: str, run_id: Text, store: Reading) -> JSONResponse:
     """The agents of a run by round, with everybody who was compared for their work."""
     found = run_agents(store, RunKey(dag_id=dag_id, run_id=run_id))
     return PlainJson([one.as_json() for one in found])
 
 
-@router.get("/dags/{dag_id}/quarantine", dependencies=[READ_ROWS], response_model=Quarantine)
+@router.get(
+    "/dags/{dag_id}/quarantine", dependencies=[READ_ROWS], response_model=Quarantine, responses=OF_A_RUN
+)
 def get_quarantine(
     dag_id: str, run_id: Text, store: Reading, feed: Text | None = None, rule: Text | None = None
 ) -> JSONResponse:
     """What a run put aside, with sample rows. It needs the right to read the run's task logs."""
     key = RunKey(dag_id=dag_id, run_id=run_id)
-    with known(key):
-        found = quarantine_of(
-            store, publisher_of, staging_area, key, feed=feed, rule=rule, samples=MOST_SAMPLES
-        )
+    found = quarantine_of(store, reader_of, staging_area, key, feed=feed, rule=rule, samples=MOST_SAMPLES)
     return PlainJson(found)
 
 
-@router.get("/dags/{dag_id}/feeds", dependencies=[READ_RUNS], response_model=FeedsOverTime)
+@router.get(
+    "/dags/{dag_id}/feeds", dependencies=[READ_RUNS], response_model=FeedsOverTime, responses=OF_A_RUN
+)
 def get_feeds(dag_id: str, store: Reading, runs: RunCount = 30) -> JSONResponse:
     """How each feed of a Dag did in its newest runs."""
     return PlainJson(feeds_over_time(store, dag_id, runs=runs))
@@ -148,17 +168,6 @@ def get_leaderboard(dag_ids: ReadableDags, store: Reading, tenant: Text = "") ->
     """What agents of a tenant have shown, counting only what they did in Dags that you may read."""
     standings = leaderboard(store, tenant, dag_ids=sorted(dag_ids))
     return PlainJson({"tenant": tenant, "standings": [one.as_json() for one in standings]})
-
-
-@contextmanager
-def known(key: RunKey) -> Iterator[None]:
-    """Answer that there is no such run where the store says so."""
-    try:
-        yield
-    except KeyError as error:
-        if error.args != (f"run {key.run_id}",):
-            raise
-        raise HTTPException(NOT_FOUND, NO_RUN) from error
 
 
 def without_rows(view: Mapping[str, Any]) -> dict[str, Any]:

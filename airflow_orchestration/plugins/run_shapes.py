@@ -43,6 +43,8 @@ class FeedShown(Shape):
     """Its id."""
     state: Literal["pending", "waiting", "in", "below_standard", "failed", "late"]
     """How far it is."""
+    in_since_version: int | None
+    """The repair that brought it in after the round; null for one that was in, or that no repair brought."""
     weight: float
     """What it counts at the gate."""
     required: bool
@@ -110,10 +112,10 @@ class PointShown(Shape):
 
     name: str
     """As the pipeline file names it."""
-    floor: float
-    """The share of its weight that is enough."""
-    progress: float
-    """The share that has arrived."""
+    floor: float | None
+    """The share of its weight that is enough; null where an older verdict does not say."""
+    progress: float | None
+    """The share that has arrived; null where an older verdict does not say."""
     deadline_at: datetime
     """When it decides at the latest."""
     floor_reached_at: datetime | None
@@ -123,17 +125,22 @@ class PointShown(Shape):
 
 
 class GateShown(Shape):
-    """The gate of a round: as it decided, or as it is now."""
+    """The gate of a round: as it decided, or as it is now. Figures are null where an older verdict lacks them.
 
+    A feed whose task Airflow gave up on is pending here until the gate looks next, and then counts as failed.
+    """
+
+    state: Literal["waiting", "decided", "abandoned"]
+    """How far it is; `abandoned` when the run ended before it decided."""
     deadline_at: datetime
     """When it decides at the latest."""
-    floor: float
+    floor: float | None
     """The share of the weight that is enough."""
-    progress: float
+    progress: float | None
     """The share that has arrived."""
-    arrived_weight: float
+    arrived_weight: float | None
     """The weight that has arrived."""
-    expected_weight: float
+    expected_weight: float | None
     """The weight of all feeds."""
     grace_period_seconds: float | None
     """How long it waits for the others at the floor; null: until the deadline."""
@@ -141,13 +148,13 @@ class GateShown(Shape):
     """When the floor was first reached."""
     required: list[RequiredShown]
     """Feeds that it does not open without."""
-    arrived: int
+    arrived: int | None
     """Feeds that are in."""
-    failed: int
+    failed: int | None
     """Feeds that can't come any more."""
-    pending: int
+    pending: int | None
     """Feeds that may still come."""
-    expected: int
+    expected: int | None
     """All of them."""
     points: list[PointShown]
     """Further quorums."""
@@ -201,6 +208,10 @@ class MergeShown(Shape):
     """Its name."""
     table: str
     """The table that it is published to."""
+    version: int | None
+    """The version that this merge was published as; null where it was not, or another round's was."""
+    versions: int
+    """How many versions of the dataset there are: repairs bring further ones, and 0 is none yet."""
     rows: int
     """Merged rows."""
     sources: list[SourceShown]
@@ -225,11 +236,11 @@ class ScoreShown(Shape):
 class QualityShown(Shape):
     """What the quality gate found in a round."""
 
-    overall: float
+    overall: float | None
     """0..1, of the whole merge."""
-    approve_at: float
+    approve_at: float | None
     """From here on a score is approved."""
-    fail_below: float
+    fail_below: float | None
     """Below this there is no other round."""
     feeds: list[ScoreShown]
     """The feeds of the merge."""
@@ -297,7 +308,7 @@ class Bar(Shape):
     """0 outside the rounds."""
     label: str
     """What is drawn beside it."""
-    kind: Literal["plan", "feed", "gate", "merge", "quality", "publish", "question"]
+    kind: Literal["plan", "feed", "gate", "merge", "quality", "publish", "question", "version"]
     """What it stands for."""
     began: datetime = Field(alias="from")
     """When it began."""
@@ -350,7 +361,7 @@ class RunView(Shape):
     manifest: Evidence | None
     """As it was recorded at the end."""
     decisions: list[DecisionShown]
-    """The newest 200, newest first, without those about single agents."""
+    """The newest 200 about rounds and 50 about single feeds, newest first, without those about single agents."""
     chart: list[Bar]
     """At most 2,000 bars, earliest first."""
     events: EventCount

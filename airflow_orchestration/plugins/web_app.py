@@ -13,9 +13,12 @@ from urllib.parse import urlencode
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from airflow_orchestration.plugins.access import authenticated
-from airflow_orchestration.plugins.answers import PlainJson, Protected, tell_errors
+from airflow_orchestration.plugins.answers import PlainJson, Protected
+from airflow_orchestration.plugins.bounded import Bounded
+from airflow_orchestration.plugins.failures import tell_errors
 from airflow_orchestration.plugins.jobs_api import router as jobs
 from airflow_orchestration.plugins.page_api import router as page_data
 
@@ -29,7 +32,16 @@ Every route asks for Airflow's token (`POST /auth/token`), as bearer or cookie, 
 is about, or to do with it what the route does. All times are ISO 8601 in UTC; null is what nobody knows.
 """
 
-app = FastAPI(
+
+class ProtectedApp(FastAPI):
+    """An app whose every answer is protected, also the one to a mistake of ours."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Put the headers around everything: what Starlette adds as middleware stands inside of its error 500."""
+        return Protected(super().build_middleware_stack(), kept="/static/")
+
+
+app = ProtectedApp(
     title="Orchestration",
     description=DESCRIPTION,
     version="1",
@@ -39,8 +51,9 @@ app = FastAPI(
     docs_url=None,
     redoc_url=None,
     openapi_url=None,
+    redirect_slashes=False,
 )
-app.add_middleware(Protected, kept="/static/")
+app.add_middleware(Bounded, parts=("/api/", "/jobs"))
 app.include_router(page_data)
 app.include_router(jobs)
 app.mount("/static", StaticFiles(directory=STATIC))

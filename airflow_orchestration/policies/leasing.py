@@ -99,6 +99,24 @@ def beyond(needed: ResourceRequirements, most: ResourceRequirements) -> tuple[st
     return _beyond(_amounts(needed), _amounts(most))
 
 
+def raising(tenant: str, needed: ResourceRequirements, limit: ResourceRequirements) -> str:
+    """Return the command that raises a limit, of a tenant or of all together, as far as is needed and no further.
+
+    >>> few, some = (ResourceRequirements(cpu_millicores=cpu, memory_mb=256) for cpu in (250, 500))
+    >>> raising("north", some, few)
+    'airflow orchestration agents capacity north --cpu 0.5 --memory-mb 256 --connections 0'
+    """
+    cpu, memory_mb, connections = map(max, zip(_amounts(needed), _amounts(limit), strict=True))
+    whose = f" {tenant}" if tenant else ""
+    amounts = f"--cpu {cpu / 1000:g} --memory-mb {memory_mb} --connections {connections}"
+    return f"airflow orchestration agents capacity{whose} {amounts}"
+
+
+def _read(amounts: Any) -> ResourceRequirements:
+    cpu_millicores, memory_mb, connections = amounts
+    return ResourceRequirements(cpu_millicores=cpu_millicores, memory_mb=memory_mb, connections=connections)
+
+
 def _beyond(needed: _Amounts, most: _Amounts) -> tuple[str, ...]:
     names = ("cpu_millicores", "memory_mb", "connections")
     return tuple(name for name, asked, there in zip(names, needed, most, strict=True) if asked > there)
@@ -136,8 +154,15 @@ class LeaseDecision(Decision):
             limit = _shown(said["tenant_capacity"])
             told.append(f"{_shown(said['tenant_held'])} of {limit} by tenant {said['tenant']}")
         if self.action is LeaseAction.REFUSE:
-            told.append("waiting can't help: ask for less, or raise the capacity")
+            told.append(f"waiting can't help: ask for less, or raise the capacity with `{self._command()}`")
         return f"{self.reason}: {'; '.join(told)}"
+
+    def _command(self) -> str:
+        """What gives the limit that is too small enough room."""
+        needed, most = _read(self.evidence["needed"]), _read(self.evidence["capacity"])
+        if beyond(needed, most):
+            return raising(NO_TENANT, needed, most)
+        return raising(str(self.evidence["tenant"]), needed, _read(self.evidence["tenant_capacity"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 
 import psycopg
+from psycopg import errors
 
+from airflow_orchestration.exceptions import OrchestrationError
+
+MENDABLE = (OrchestrationError, psycopg.OperationalError, errors.InsufficientPrivilege)
+"""What a person can mend, or time: told in a sentence, without a traceback. Anything else is our mistake."""
 AT_THE_DOOR = ("28", "3D")
 IN_THE_REQUEST = (
     *AT_THE_DOOR,

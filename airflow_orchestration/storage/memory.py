@@ -40,6 +40,7 @@ from airflow_orchestration.storage.shared import (
     points_of,
     stale_attempt,
     taken_over,
+    unknown_run,
 )
 from airflow_orchestration.storage.store import (
     Attempt,
@@ -97,13 +98,14 @@ class MemoryStore:
                 mode=_plain(mode.as_json()),
                 started_at=self._clock(),
             )
+            run.state = run.manifest = run.ended_at = None  # what was refused begins after all
             self._tell(run, fence.unit.round, events.batches_analyzed(mode))
 
     def run(self, key: RunKey) -> StoredRun:
-        """Read a run; raises `KeyError` when `analyze_batches` has not recorded it."""
+        """Read a run; raises `UnknownRunError` when `analyze_batches` has not recorded it."""
         with self._reading(key) as run:
             if run.saved is None:
-                raise KeyError(f"run {key.run_id}")
+                raise unknown_run(key)
             return replace(run.saved, spec=_plain(run.saved.spec), mode=_plain(run.saved.mode))
 
     def open_round(self, fence: Fence, plan: Plan, terms: GateTerms) -> StoredRound:

@@ -34,36 +34,51 @@ ORDER BY run.began DESC, run.dag_id, run.run_id DESC;
 
 -- name: feeds_over_time
 -- Read how the feeds of a Dag did in its newest runs, oldest first; those that were missing most often come first.
+-- Runs with the same feeds are put together first: of very many feeds only the few that are told are told apart by run.
 WITH shown AS MATERIALIZED (
-    SELECT run_id, began, state, manifest, spec
+    SELECT run_id, began, state, feed_ids, feeds_missing
     FROM orchestration.run
     WHERE dag_id = %(dag_id)s
     ORDER BY began DESC, run_id DESC
     LIMIT %(runs)s
-), line AS MATERIALIZED (
-    SELECT run_id, began, told ->> 'feed' AS feed_id, told ->> 'state' AS state
-    FROM shown CROSS JOIN jsonb_array_elements(manifest -> 'feeds') AS told
-    UNION ALL
-    SELECT run_id, began, planned ->> 'id', NULL
-    FROM shown CROSS JOIN jsonb_array_elements(spec #> '{pipeline,feeds}') AS planned
-    WHERE shown.state IS NULL
+), known AS MATERIALIZED (
+    SELECT feed_ids, feed_id
+    FROM (SELECT DISTINCT feed_ids FROM shown) AS together CROSS JOIN jsonb_array_elements_text(feed_ids) AS feed_id
+), missing AS MATERIALIZED (
+    SELECT run_id, told ->> 'feed' AS feed_id, told ->> 'state' AS state
+    FROM shown CROSS JOIN jsonb_array_elements(feeds_missing) AS told
 ), feed AS MATERIALIZED (
-    SELECT feed_id, row_number() OVER (ORDER BY count(*) FILTER (WHERE state <> 'in') DESC, feed_id COLLATE "C") AS place
-    FROM line
-    GROUP BY feed_id
+    SELECT feed_id, row_number() OVER (ORDER BY coalesce(often.runs, 0) DESC, feed_id COLLATE "C") AS place
+    FROM (SELECT DISTINCT feed_id FROM known) AS any_run
+    LEFT JOIN (SELECT feed_id, count(*) AS runs FROM missing WHERE state <> 'left_out' GROUP BY feed_id) AS often
+        USING (feed_id)
     ORDER BY place
     LIMIT %(feeds)s
+), arrival AS MATERIALIZED (
+    SELECT DISTINCT ON (gate.run_id, outcome.feed_id)
+           gate.run_id, outcome.feed_id, outcome.status, outcome.rows_staged, outcome.quality_score,
+           outcome.registered_at, gate.opened_at, gate.decided_at
+    FROM shown JOIN orchestration.round AS gate ON gate.dag_id = %(dag_id)s AND gate.run_id = shown.run_id
+    CROSS JOIN feed
+    JOIN orchestration.feed_outcome AS outcome
+        ON outcome.dag_id = %(dag_id)s AND outcome.run_id = gate.run_id AND outcome.round = gate.round
+       AND outcome.feed_id = feed.feed_id
+    ORDER BY gate.run_id, outcome.feed_id, gate.round DESC
+), belief AS MATERIALIZED (
+    SELECT believed.run_id, believed.feed_id, avg(believed.accuracy) AS trust
+    FROM shown CROSS JOIN feed
+    JOIN orchestration.trust AS believed
+        ON believed.dag_id = %(dag_id)s AND believed.run_id = shown.run_id AND believed.feed_id = feed.feed_id
+    GROUP BY believed.run_id, believed.feed_id
 )
-SELECT feed_id, line.run_id, line.began, line.state, arrival.status, arrival.rows_staged, arrival.quality_score,
-       arrival.registered_at, arrival.opened_at, arrival.decided_at,
-       (SELECT avg(believed.accuracy) FROM orchestration.trust AS believed
-        WHERE believed.dag_id = %(dag_id)s AND believed.run_id = line.run_id AND believed.feed_id = line.feed_id) AS trust
-FROM feed JOIN line USING (feed_id)
-LEFT JOIN LATERAL (
-    SELECT outcome.status, outcome.rows_staged, outcome.quality_score, outcome.registered_at,
-           gate.opened_at, gate.decided_at
-    FROM orchestration.round AS gate
-    JOIN orchestration.feed_outcome AS outcome USING (dag_id, run_id, round)
-    WHERE gate.dag_id = %(dag_id)s AND gate.run_id = line.run_id AND outcome.feed_id = line.feed_id
-    ORDER BY gate.round DESC LIMIT 1) AS arrival ON true
-ORDER BY feed.place, line.began, line.run_id;
+SELECT feed_id, shown.run_id, shown.began,
+       CASE WHEN shown.state IS NOT NULL THEN coalesce(missing.state, 'in') END AS state,
+       arrival.status, arrival.rows_staged, arrival.quality_score,
+       arrival.registered_at, arrival.opened_at, arrival.decided_at, belief.trust
+FROM feed
+JOIN known USING (feed_id)
+JOIN shown USING (feed_ids)
+LEFT JOIN missing USING (run_id, feed_id)
+LEFT JOIN arrival USING (run_id, feed_id)
+LEFT JOIN belief USING (run_id, feed_id)
+ORDER BY feed.place, shown.began, shown.run_id;

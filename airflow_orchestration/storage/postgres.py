@@ -32,6 +32,7 @@ from airflow_orchestration.storage.shared import (
     points_of,
     stale_attempt,
     taken_over,
+    unknown_run,
 )
 from airflow_orchestration.storage.sql_file import statements
 from airflow_orchestration.storage.store import (
@@ -53,6 +54,9 @@ from airflow_orchestration.storage.trust_postgres import PostgresTrust
 
 _SQL = statements("queries.sql")
 
+STATEMENT_LIMIT = timedelta(seconds=60)
+"""Ours: nothing that a task asks the store takes a tenth of it."""
+
 Cursor = psycopg.Cursor[dict[str, Any]]
 Found = TypeVar("Found")
 
@@ -61,10 +65,18 @@ class PostgresStore:
     """Keeps runs in PostgreSQL.
 
     It opens one connection when it is first needed and keeps it, so it is for one thread at a time.
+
+    :param statement_limit: how long the server may work on a statement.
     """
 
-    def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], psycopg.Connection[Any]],
+        *,
+        statement_limit: timedelta = STATEMENT_LIMIT,
+    ) -> None:
         self._connect = connect
+        self._statement_limit = statement_limit
         self._connection: psycopg.Connection[Any] | None = None
         self._opened_by = 0
         self.streams = PostgresStreams(self._fenced, self._transaction, _tell_by)
@@ -114,8 +126,10 @@ class PostgresStore:
                 _tell(cursor, fence, fence.unit.round, events.batches_analyzed(mode))
 
     def run(self, key: RunKey) -> StoredRun:
-        """Read a run; raises `KeyError` when `analyze_batches` has not recorded it."""
-        row = _found(self._one("run", rows.of_run(key)), "run", key.run_id)
+        """Read a run; raises `UnknownRunError` when `analyze_batches` has not recorded it."""
+        row = self._one("run", rows.of_run(key))
+        if row is None:
+            raise unknown_run(key)
         return StoredRun(key=key, spec=row["spec"], mode=row["mode"], started_at=row["started_at"])
 
     def open_round(self, fence: Fence, plan: Plan, terms: GateTerms) -> StoredRound:
@@ -323,7 +337,8 @@ class PostgresStore:
         connection = self._connect()
         try:
             connection.autocommit = True
-            connection.execute(_SQL["set_session"])
+            limit = f"{self._statement_limit / timedelta(milliseconds=1):.0f}ms"
+            connection.execute(_SQL["set_session"], {"statement_limit": limit})
             check_ready(connection)
         except BaseException:
             connection.close()

@@ -25,7 +25,7 @@ class PublishedQuarantine:
 
     def feeds(self, table: str, run: RunKey) -> frozenset[str]:
         """The feeds that a run has published to a table, with or without rows put aside."""
-        with closing(self._connect()) as connection:
+        with closing(self._connect()) as connection, connection.transaction():
             return frozenset(
                 feed_id for (feed_id,) in connection.execute(_SQL["published_feeds"], _of(table, run))
             )
@@ -38,6 +38,7 @@ class PublishedQuarantine:
         asked = {**_of(table, run), "feeds": feeds, "rules": rules, "each": each}
         with (
             closing(self._connect()) as connection,
+            connection.transaction(),
             connection.cursor(row_factory=class_row(QuarantinedRow)) as cursor,
         ):
             return cursor.execute(_SQL["quarantine_samples"], asked).fetchall()

@@ -1,6 +1,6 @@
 -- name: set_session
 -- Bound every wait; a process that stops inside a transaction loses its locks before the next one gives up.
-SELECT set_config('statement_timeout', '60s', false),
+SELECT set_config('statement_timeout', %(statement_limit)s, false),
        set_config('lock_timeout', '10s', false),
        set_config('idle_in_transaction_session_timeout', '8s', false);
 
@@ -30,11 +30,12 @@ UPDATE orchestration.claim SET lease_until = '-infinity'
 WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND round = %(round)s AND unit = %(unit)s;
 
 -- name: save_run
--- Record what a run does, unless that is known already.
+-- Record what a run does, unless that is known already. One that was refused, and now begins after all, has not ended.
 INSERT INTO orchestration.run AS known (dag_id, run_id, spec, mode, started_at)
 VALUES (%(dag_id)s, %(run_id)s, %(spec)s, %(mode)s, clock_timestamp())
 ON CONFLICT (dag_id, run_id) DO UPDATE
-SET spec = excluded.spec, mode = excluded.mode, started_at = excluded.started_at
+SET spec = excluded.spec, mode = excluded.mode, started_at = excluded.started_at,
+    state = NULL, manifest = NULL, finished_at = NULL
 WHERE known.spec IS NULL
 RETURNING dag_id;
 

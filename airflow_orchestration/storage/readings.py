@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from airflow_orchestration.storage import rows
+from airflow_orchestration.storage.shared import unknown_run
 from airflow_orchestration.storage.sql_file import statements
 from airflow_orchestration.storage.store import RunKey, StoredRound
 
@@ -18,7 +19,9 @@ _SQL = statements("readings.sql")
 _ROUNDS = statements("queries.sql")["rounds"]
 
 MOST_DECISIONS = 1_000
-"""Ours: decisions that are looked at: three rounds of a hundred datasets have fewer."""
+"""Ours: decisions about rounds that are looked at: three rounds of a hundred datasets have fewer."""
+MOST_BESIDES = 50
+"""Ours: other decisions, for instance that a feed is not as usual; its line in the timeline stays."""
 MOST_COUNTED = 10_000
 """Ours: events that are counted; beyond it a page says "more than"."""
 NEWEST = 2**63 - 1
@@ -46,7 +49,9 @@ class RunRead:
     """What a work unit waits for."""
     merges: Sequence[Row]
     decisions: Sequence[Row]
-    """Oldest first, the newest `MOST_DECISIONS`, without those about agents."""
+    """About the run and its rounds: oldest first, the newest `MOST_DECISIONS`."""
+    besides: Sequence[Row]
+    """About single feeds and the like, without those about agents: oldest first, the newest `MOST_BESIDES`."""
     questions: Sequence[Row]
     agents: Mapping[tuple[int, str, str], str]
     """Who has a branch: by round, branch and lane."""
@@ -59,6 +64,17 @@ class RunRead:
         moment: datetime = self.run["now"]
         return moment
 
+    @property
+    def finished_at(self) -> datetime | None:
+        """When the run ended, by the newest of its versions; None while it goes on."""
+        moment: datetime | None = self.run["finished_at"]
+        return moment
+
+    @property
+    def versions(self) -> Sequence[Row]:
+        """What was published, by the manifest, oldest first: each with its dataset, version, feeds and moment."""
+        return (self.run["manifest"] or {}).get("versions") or ()
+
 
 class Readings:
     """Reads for the page of a run. It changes nothing, and holds no claim."""
@@ -67,7 +83,7 @@ class Readings:
         self._transaction = transaction
 
     def run(self, key: RunKey) -> RunRead:
-        """Read a run; raises `KeyError` for one that the store does not know."""
+        """Read a run; raises `UnknownRunError` for one that the store does not know."""
         named = rows.of_run(key)
         with self._transaction() as cursor:
             cursor.execute(_SQL["one_moment"])
@@ -77,7 +93,7 @@ class Readings:
 
             run = read("run_read")
             if not run:
-                raise KeyError(f"run {key.run_id}")
+                raise unknown_run(key)
             rounds = cursor.execute(_ROUNDS, named).fetchall()
             return RunRead(
                 key=key,
@@ -89,6 +105,7 @@ class Readings:
                 waiting=_by_unit(read("waiting_read")),
                 merges=read("merges_read"),
                 decisions=read("decisions_read", limit=MOST_DECISIONS)[::-1],
+                besides=read("decisions_besides_read", limit=MOST_BESIDES)[::-1],
                 questions=read("questions_read"),
                 agents={
                     (row["round"], row["branch_id"], row["lane"]): row["agent_id"]
@@ -96,6 +113,17 @@ class Readings:
                 },
                 events=read("events_counted", limit=MOST_COUNTED + 1)[0]["count"],
             )
+
+    def newest(self, key: RunKey) -> Row:
+        """What is newest of a run: its end, and the last event, decision and epoch; with `now`, the store's clock.
+
+        Raises `UnknownRunError` for a run that the store does not know.
+        """
+        with self._transaction() as cursor:
+            row = cursor.execute(_SQL["newest_read"], rows.of_run(key)).fetchone()
+        if row is None:
+            raise unknown_run(key)
+        return row
 
     def knows(self, key: RunKey) -> bool:
         """Whether the store has heard of a run."""

@@ -2,6 +2,24 @@
 -- Let all that follows in this transaction be of one moment, and change nothing.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 
+-- name: newest_read
+-- Read what tells that something new is known of a run. Compared as rows, so that no other run's lines are passed.
+SELECT state, version, finished_at, clock_timestamp() AS now,
+       (SELECT id FROM orchestration.timeline
+        WHERE (dag_id, run_id, id) >= (%(dag_id)s, %(run_id)s, 0)
+          AND (dag_id, run_id, id) <= (%(dag_id)s, %(run_id)s, 9223372036854775807)
+        ORDER BY dag_id DESC, run_id DESC, id DESC LIMIT 1) AS event,
+       (SELECT id FROM orchestration.decision
+        WHERE (dag_id, run_id, id) >= (%(dag_id)s, %(run_id)s, 0)
+          AND (dag_id, run_id, id) <= (%(dag_id)s, %(run_id)s, 9223372036854775807)
+        ORDER BY dag_id DESC, run_id DESC, id DESC LIMIT 1) AS decision,
+       (SELECT epoch FROM orchestration.claim
+        WHERE (dag_id, run_id, epoch) >= (%(dag_id)s, %(run_id)s, 0)
+          AND (dag_id, run_id, epoch) <= (%(dag_id)s, %(run_id)s, 9223372036854775807)
+        ORDER BY dag_id DESC, run_id DESC, epoch DESC LIMIT 1) AS epoch
+FROM orchestration.run
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s;
+
 -- name: run_read
 -- Read what is known of a run, and whether any agents worked in it.
 SELECT spec::text, mode, started_at, state, manifest, finished_at, clock_timestamp() AS now,
@@ -47,9 +65,20 @@ WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
 ORDER BY round, dataset COLLATE "C";
 
 -- name: decisions_read
--- Read the newest decisions of a run, newest first, without those about its agents, which may be many.
+-- Read the newest decisions about a run and its rounds, newest first: what was decided of single feeds never crowds them out.
 SELECT id, round, decided_at, decision FROM orchestration.decision
 WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
+  AND decision ->> 'policy' IN ('quorum_gate', 'merging', 'admission', 'quality_gate', 'asking', 'person', 'reconciling',
+                                'allocation', 'rebalancing', 'workflow_mode')
+ORDER BY id DESC
+LIMIT %(limit)s;
+
+-- name: decisions_besides_read
+-- Read the newest decisions about single feeds and what else there is, newest first, without those about agents.
+SELECT id, round, decided_at, decision FROM orchestration.decision
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
+  AND decision ->> 'policy' NOT IN ('quorum_gate', 'merging', 'admission', 'quality_gate', 'asking', 'person', 'reconciling',
+                                    'allocation', 'rebalancing', 'workflow_mode')
   AND decision ->> 'policy' NOT IN ('agent_selection', 'agent_order')
 ORDER BY id DESC
 LIMIT %(limit)s;

@@ -30,6 +30,8 @@ CREATE TABLE orchestration.claim (
 );
 COMMENT ON TABLE orchestration.claim IS 'Who may write for a work unit: the execution with this epoch, nobody else';
 
+CREATE INDEX claim_newest ON orchestration.claim (dag_id, run_id, epoch);
+
 
 -- Runs and rounds
 
@@ -47,6 +49,10 @@ CREATE TABLE orchestration.run (
     feeds_in       integer GENERATED ALWAYS AS ((manifest ->> 'feeds_in')::integer) STORED,
     feeds_expected integer GENERATED ALWAYS AS ((manifest ->> 'feeds_expected')::integer) STORED,
     version        integer GENERATED ALWAYS AS ((manifest ->> 'version')::integer) STORED,
+    feed_ids       jsonb GENERATED ALWAYS AS (CASE WHEN manifest IS NULL
+        THEN jsonb_path_query_array(spec, '$.pipeline.feeds[*].id')
+        ELSE jsonb_path_query_array(manifest, '$.feeds[*].feed') END) STORED,
+    feeds_missing  jsonb GENERATED ALWAYS AS (jsonb_path_query_array(manifest, '$.feeds[*] ? (@.state != "in")')) STORED,
     PRIMARY KEY (dag_id, run_id),
     CHECK (num_nonnulls(spec, mode, started_at) IN (0, 3)),
     CHECK (num_nonnulls(state, manifest, finished_at) IN (0, 3))
@@ -216,8 +222,13 @@ CREATE TABLE orchestration.decision (
 COMMENT ON TABLE orchestration.decision IS 'Every decision with its reason and evidence';
 
 CREATE INDEX decision_run ON orchestration.decision (dag_id, run_id, id);
-CREATE INDEX decision_shown ON orchestration.decision (dag_id, run_id, id)
-    WHERE decision ->> 'policy' NOT IN ('agent_selection', 'agent_order');
+CREATE INDEX decision_of_round ON orchestration.decision (dag_id, run_id, id)
+    WHERE decision ->> 'policy' IN ('quorum_gate', 'merging', 'admission', 'quality_gate', 'asking', 'person', 'reconciling',
+                                    'allocation', 'rebalancing', 'workflow_mode');
+CREATE INDEX decision_besides ON orchestration.decision (dag_id, run_id, id)
+    WHERE decision ->> 'policy' NOT IN ('quorum_gate', 'merging', 'admission', 'quality_gate', 'asking', 'person', 'reconciling',
+                                        'allocation', 'rebalancing', 'workflow_mode')
+      AND decision ->> 'policy' NOT IN ('agent_selection', 'agent_order');
 CREATE INDEX decision_quality ON orchestration.decision (dag_id, run_id, id) WHERE decision ->> 'policy' = 'quality_gate';
 
 CREATE TABLE orchestration.timeline (

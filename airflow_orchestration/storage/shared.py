@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.stream import StreamRange
-from airflow_orchestration.exceptions import FencedError, StreamTakenError
+from airflow_orchestration.exceptions import FencedError, StreamTakenError, UnknownRunError
 from airflow_orchestration.storage.events import as_text
 from airflow_orchestration.storage.store import Attempt, Fence, GateTerms, RunKey, StoredPoint, WorkUnit
 
@@ -29,6 +29,11 @@ def points_of(terms: GateTerms, opened_at: datetime) -> dict[str, StoredPoint]:
 def _moment(deadline: timedelta | datetime, opened_at: datetime) -> datetime:
     moment = deadline if isinstance(deadline, datetime) else opened_at + deadline
     return max(moment, opened_at + SHORTEST_ROUND)
+
+
+def unknown_run(run: RunKey) -> UnknownRunError:
+    """What is told of a run that is not there."""
+    return UnknownRunError(f"the store knows no run {run.run_id} of {run.dag_id}")
 
 
 def stale_attempt(unit: WorkUnit, attempt: Attempt) -> FencedError:

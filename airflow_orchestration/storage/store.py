@@ -247,7 +247,7 @@ class Store(Protocol):
         ...
 
     def run(self, key: RunKey) -> StoredRun:
-        """Read a run; raises `KeyError` when `analyze_batches` has not recorded it."""
+        """Read a run; raises `UnknownRunError` when `analyze_batches` has not recorded it."""
         ...
 
     def open_round(self, fence: Fence, plan: Plan, terms: GateTerms) -> StoredRound:

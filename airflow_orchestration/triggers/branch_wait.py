@@ -9,14 +9,14 @@ from typing import Any
 
 from airflow.triggers.base import TriggerEvent
 
+from airflow_orchestration.domain.wording import some_of
 from airflow_orchestration.hooks.outside import AirflowOutside
-from airflow_orchestration.insights.open_gate import standing_outcomes
 from airflow_orchestration.sources.files import anything_at
+from airflow_orchestration.storage.gate_facts import is_over, standing_outcomes
 from airflow_orchestration.storage.store import GateSnapshot, RunKey
 from airflow_orchestration.triggers.polling import PollingTrigger
 from airflow_orchestration.triggers.shared_store import AboutRound, rounds_poller
 from airflow_orchestration.workflow.branch import WaitsFor
-from airflow_orchestration.workflow.members import is_over
 
 FIRST_LOOK_SECONDS = 8.0
 """Airflow 3.3.2 fails about one in ten tasks whose trigger fires within moments of the deferral
@@ -71,7 +71,7 @@ class BranchWaitTrigger(PollingTrigger[TriggerEvent]):
         asked = AboutRound(run=run, number=self.round_number, answer=lambda _, facts: facts)
         snapshot: GateSnapshot = await rounds_poller(self.orchestration_conn_id).answer(asked)
         if is_over(snapshot):
-            late = ", ".join(feed_id for feed_id, _, _ in self.waiting)
+            late = some_of(feed_id for feed_id, _, _ in self.waiting)
             self.log.info("The round went on without %s: late", late)
             return TriggerEvent({"late": late})
         return self._first_recorded(snapshot) or await self._first_file()
@@ -92,7 +92,8 @@ class BranchWaitTrigger(PollingTrigger[TriggerEvent]):
         await asyncio.wait({self._looking}, timeout=FILES_SECONDS)
         if not self._looking.done():
             self.log.warning(
-                "No answer from the disk of %s; look whether it hangs", [on for _, _, on in self._files()]
+                "No answer from the disk of %s; look whether it hangs",
+                some_of(on for _, _, on in self._files()),
             )
             return None
         looked, self._looking = self._looking, None

@@ -11,12 +11,12 @@ from airflow.sdk import timezone
 from airflow.triggers.base import TriggerEvent
 
 from airflow_orchestration.policies.leasing import LeaseAction, LeaseDecision
+from airflow_orchestration.storage.gate_facts import is_over
 from airflow_orchestration.storage.store import RunKey
 from airflow_orchestration.triggers.branch_wait import FIRST_LOOK_SECONDS
 from airflow_orchestration.triggers.poller import Poller, shared
 from airflow_orchestration.triggers.polling import PollingTrigger
 from airflow_orchestration.triggers.shared_store import AboutRound, rounds_poller, shared_store
-from airflow_orchestration.workflow.members import is_over
 
 
 class LeaseWaitTrigger(PollingTrigger[TriggerEvent]):

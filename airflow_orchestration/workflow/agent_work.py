@@ -22,9 +22,9 @@ from airflow_orchestration.exceptions import (
     OrchestrationError,
     ResourceUnavailableError,
 )
-from airflow_orchestration.insights.open_gate import standing_outcomes
 from airflow_orchestration.policies.leasing import LeaseAction, LeaseDecision
 from airflow_orchestration.storage.agent_records import AssignedAgent
+from airflow_orchestration.storage.gate_facts import arrived, is_over, standing_outcomes
 from airflow_orchestration.storage.leases import LeaseRequest, waited
 from airflow_orchestration.storage.store import GateSnapshot
 from airflow_orchestration.workflow.agent_monitoring import AgentMonitor
@@ -36,7 +36,6 @@ from airflow_orchestration.workflow.branch import (
     late_ones_count,
     run_branch,
 )
-from airflow_orchestration.workflow.members import arrived, is_over
 from airflow_orchestration.workflow.staffing import fail_batches
 from airflow_orchestration.workflow.step import Step
 from airflow_orchestration.workflow.stopping import Bounds, Worker, until, verdict_stops

@@ -18,8 +18,8 @@ from airflow_orchestration.domain.stream import StreamMarks
 from airflow_orchestration.engine.ingest import BrokenRulesError, Ingested, ingest
 from airflow_orchestration.engine.profiling import profile
 from airflow_orchestration.exceptions import FeedError, OrchestrationError, StreamTakenError
-from airflow_orchestration.insights.open_gate import standing_outcomes
 from airflow_orchestration.policies.quorum_gate import GateAction
+from airflow_orchestration.storage.gate_facts import arrived, is_over, standing_outcomes
 from airflow_orchestration.storage.store import GateSnapshot
 from airflow_orchestration.workflow.aggregate import grouped, with_quality
 from airflow_orchestration.workflow.capacity import branch_memory_mb
@@ -32,7 +32,6 @@ from airflow_orchestration.workflow.keeping import (
     kept_rows,
     with_what_broke,
 )
-from airflow_orchestration.workflow.members import arrived, is_over
 from airflow_orchestration.workflow.output import discard_output, write_output
 from airflow_orchestration.workflow.step import Step
 from airflow_orchestration.workflow.stopping import (

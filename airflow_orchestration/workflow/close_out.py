@@ -9,6 +9,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+from airflow_orchestration.insights.manifest import refused_manifest
 from airflow_orchestration.storage.store import RunState
 from airflow_orchestration.workflow.coordination import record_coordinators
 from airflow_orchestration.workflow.publish import (
@@ -41,6 +42,13 @@ def close_out(step: Step, publishers: Publishers) -> dict[str, Any]:
     record_coordinators(step)
     manifest = manifest_of(step, published=all(history.versions for history in known.values()), known=known)
     step.store.finish(step.fence, RunState(manifest["state"]), manifest)
+    return manifest
+
+
+def refuse(step: Step, why: str) -> dict[str, Any]:
+    """Record that a run ended before it began, so that everybody who looks sees why, and return the manifest."""
+    manifest = refused_manifest(why)
+    step.store.finish(step.fence, RunState.NOT_PUBLISHED, manifest)
     return manifest
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from airflow_orchestration.domain.agent import AgentOutcome, AgentPerformance, Capability
 from airflow_orchestration.policies.quorum_gate import GateAction
 from airflow_orchestration.storage.agent_records import NO_TASK
+from airflow_orchestration.storage.gate_facts import arrived
 from airflow_orchestration.storage.store import StoredRound
-from airflow_orchestration.workflow.members import arrived
 from airflow_orchestration.workflow.staffing import tenant_of
 from airflow_orchestration.workflow.step import Step
 

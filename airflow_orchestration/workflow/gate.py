@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from airflow_orchestration.domain.deadline import next_occurrence
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.run_spec import RunSpec
-from airflow_orchestration.insights.open_gate import evaluate_sync_points
 from airflow_orchestration.policies.quorum_gate import GateDecision, together
+from airflow_orchestration.storage.gate_facts import evaluate_sync_points
 from airflow_orchestration.storage.store import GateSnapshot, GateTerms, RunKey, Store, StoredRound
 from airflow_orchestration.workflow.round_tasks import AGENTS, States, dead_feeds
 

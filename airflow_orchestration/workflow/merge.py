@@ -19,11 +19,11 @@ from airflow_orchestration.policies.admission import (
 )
 from airflow_orchestration.policies.merging import MergeDecision, MergeFacts, Merging, SourceFacts
 from airflow_orchestration.policies.trust.model import TrustModel
+from airflow_orchestration.storage.gate_facts import arrived
 from airflow_orchestration.storage.store import MergeRecord, StoredRound
 from airflow_orchestration.workflow.capacity import whole_memory_mb
 from airflow_orchestration.workflow.drift import drift_factor
 from airflow_orchestration.workflow.gate import rounds_allowed
-from airflow_orchestration.workflow.members import arrived
 from airflow_orchestration.workflow.step import Step
 from airflow_orchestration.workflow.trust import EVIDENCE, belief
 

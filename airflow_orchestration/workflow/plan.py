@@ -18,10 +18,10 @@ from airflow_orchestration.policies.rebalancing import (
     Rebalancing,
 )
 from airflow_orchestration.policies.routing import RouteFacts, payload, route
+from airflow_orchestration.storage.gate_facts import arrived
 from airflow_orchestration.storage.store import StoredRound
 from airflow_orchestration.workflow.cost import estimated_costs, surveyed
 from airflow_orchestration.workflow.gate import gate_terms, time_is_over
-from airflow_orchestration.workflow.members import arrived
 from airflow_orchestration.workflow.step import Step
 
 

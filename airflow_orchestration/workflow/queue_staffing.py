@@ -78,9 +78,12 @@ def _general(hiring: Hiring) -> Capability:
     That is the first capability that a type with a `run` of its own has, so that there is somebody.
     """
     offered = {
-        can for template in hiring.templates.all() if template.works_alone for can in template.capabilities
+        can.value
+        for template in hiring.templates.all()
+        if template.works_alone
+        for can in template.capabilities
     }
-    return next((Capability(kind) for kind in BatchType if kind in offered), Capability.DATA_INGESTION)
+    return next((Capability(kind) for kind in BatchType if kind.value in offered), Capability.DATA_INGESTION)
 
 
 def _tell_undone(created: CreatedAgents) -> None:

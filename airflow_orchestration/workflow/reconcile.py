@@ -30,13 +30,13 @@ from airflow_orchestration.exceptions import (
     StreamTakenError,
 )
 from airflow_orchestration.policies.trust.model import TrustModel
+from airflow_orchestration.storage.gate_facts import arrived
 from airflow_orchestration.storage.publication import FeedRows, History, Publication
 from airflow_orchestration.storage.publishing import Publisher
 from airflow_orchestration.storage.store import RunKey, RunState
 from airflow_orchestration.workflow.branch import bounds_of, staged_batch
 from airflow_orchestration.workflow.drift import register_judged
 from airflow_orchestration.workflow.fetching import is_there
-from airflow_orchestration.workflow.members import arrived
 from airflow_orchestration.workflow.merge import content_hash, fetch_rows, fusion_sources, merge_decision
 from airflow_orchestration.workflow.publish import (
     Publishers,

@@ -95,6 +95,15 @@ def unregister(registry: Registry, tenant: str, job: str, *, changed_by: str) ->
         raise no_such_job(tenant, job) from None
 
 
+def removal_warning(gone: JobChange) -> str:
+    """What happens now that a job is removed, and how to have its runs finished all the same."""
+    return (
+        f"The Dag {gone.dag_id} goes when the bundle is refreshed next, and its runs that have begun get no further task "
+        "then. To have them finished, put the job back now, without its schedule, so that no other run begins; wait until "
+        "none is left, and remove it again. Pausing the Dag would stop them too."
+    )
+
+
 def no_such_job(tenant: str, job: str) -> InputRefusedError:
     """The error for a job that the registry does not have."""
     message = "is not in the job registry; `airflow orchestration agents list` shows what is"

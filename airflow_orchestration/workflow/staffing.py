@@ -141,6 +141,7 @@ def factory_of(store: Store, tenant: str, hiring: Hiring) -> AgentFactory:
         new_id=hiring.new_id,
         experiences=lambda agent_type, needed: learned.experience(agent_type, kinds_of(needed)),
         capacities=[store.leases.limit_of(tenant)],
+        tenant=tenant,
     )
 
 
@@ -269,7 +270,9 @@ def _assignment(step: Step, agent_id: str, share: Share, place: int) -> Assignme
 def _fail_without_agent(step: Step, shares: Sequence[Share], created: CreatedAgents) -> None:
     for share, made in zip(shares, created.by_requirement, strict=False):
         if isinstance(made, AgentFailure):
-            fail_batches(step, share.branch_id, share.feeds, f"{made.error_type}: {made.error}")
+            error = f"{made.error_type}: {made.error}"
+            log.warning("Nobody works on %s: %s", ", ".join(share.feeds), error)
+            fail_batches(step, share.branch_id, share.feeds, error)
 
 
 def fail_batches(step: Step, branch_id: str, feeds: Collection[str], error: str) -> None:

@@ -13,10 +13,9 @@ from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.engine.staging import StagingArea
 from airflow_orchestration.exceptions import FeedError, InputRefusedError
-from airflow_orchestration.insights.open_gate import standing_outcomes
 from airflow_orchestration.sources.outside import Nowhere, Outside
+from airflow_orchestration.storage.gate_facts import newest_outcomes, standing_outcomes
 from airflow_orchestration.storage.store import Fence, RunKey, Store, StoredRun, WorkUnit
-from airflow_orchestration.workflow.members import newest_outcomes
 
 
 def nobody(_: FeedOutcome) -> None:

@@ -18,8 +18,8 @@ from airflow_orchestration.exceptions import FeedError, StreamTakenError
 from airflow_orchestration.sources.fetched import Fetched
 from airflow_orchestration.sources.kafka import read_kafka
 from airflow_orchestration.sources.outbox import read_outbox
+from airflow_orchestration.storage.gate_facts import arrived
 from airflow_orchestration.storage.publishing import History
-from airflow_orchestration.workflow.members import arrived
 from airflow_orchestration.workflow.output import restore_output, withdraw_output
 from airflow_orchestration.workflow.step import Step
 

@@ -14,7 +14,6 @@ from psycopg.conninfo import conninfo_to_dict
 
 from airflow_orchestration.agents.templates import registered_templates
 from airflow_orchestration.operators import base
-from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import RunKey
 from airflow_orchestration.triggers import shared_store
@@ -25,15 +24,13 @@ RUN = RunKey(dag_id="things", run_id="1")
 
 @contextmanager
 def store_for_tasks(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
-    """A migrated store that tasks and triggers know as `agents`; the types of agents are those of a new process."""
+    """A store in a migrated database that tasks and triggers know as `agents`; the types of agents are those of a new process."""
     parts = conninfo_to_dict(database)
     address = {"host": parts["host"], "login": parts["user"], "schema": parts["dbname"]}
     monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", json.dumps({"conn_type": "postgres", **address}))
     monkeypatch.setattr(shared_store, "_stores", {})
     monkeypatch.setattr(base, "die_with_parent", lambda: None)  # this process is no task's own
     registered_templates.cache_clear()
-    with psycopg.connect(database) as connection:
-        migrate(connection)
     with PostgresStore(lambda: psycopg.connect(database)) as store:
         yield store
     registered_templates.cache_clear()

@@ -1,4 +1,4 @@
-"""One finished run of a Dag that a worker's process has played, with what it sent to catalogue and collector."""
+"""Finished runs of a Dag that a worker's process has played, with what they sent to catalogue and collector."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from airflow_orchestration.storage.migrating import migrate
 from demo.postgres import EmbeddedPostgres
+from tests.airflow.page_server import play_a_run
 
 REPOSITORY = Path(__file__).parents[2]
 LARGEST_DATAGRAM = 65_536
@@ -51,7 +53,7 @@ max_rounds: 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedRun:
-    """What a run left. `events` went to OpenLineage's file, `datagrams` to a StatsD server."""
+    """What runs left: a degraded one, one that ended in its first round, one that did not start. `events` went to OpenLineage's file, `datagrams` to a StatsD server."""
 
     folder: Path
     database: str
@@ -59,16 +61,30 @@ class FinishedRun:
     datagrams: frozenset[str]
 
     def ended(self, task_id: str) -> list[dict[str, Any]]:
-        """The last event of each instance of a task."""
+        """The last event of each instance of a task, as they ended."""
         of_task = [one for one in self.events if one["job"]["name"] == f"told.{task_id}"]
         return [one for one in of_task if one["eventType"] in {"COMPLETE", "FAIL"}]
+
+
+@pytest.fixture(scope="session")
+def create_with_a_run(
+    postgres: EmbeddedPostgres, create_migrated: Callable[[str], str], outside: Path
+) -> Callable[[str], str]:
+    """Creates databases with a run of the Dag `things`, by name: copies of one in which it was played."""
+    play_a_run(create_migrated("page"), outside / "page")
+
+    def create(name: str) -> str:
+        postgres.execute(sql.SQL("CREATE DATABASE {} TEMPLATE page").format(sql.Identifier(name)))
+        return postgres.dsn(name)
+
+    return create
 
 
 @pytest.fixture(scope="session")
 def finished_run(
     postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FinishedRun]:
-    """A run with a good feed, one with a row below the standard, a broken one, and one that is a table."""
+    """Runs with a good feed, one with a row below the standard, a broken one, and one that is a table."""
     folder = tmp_path_factory.mktemp("finished_run")
     postgres.create_database("finished_run")
     database = postgres.dsn("finished_run")

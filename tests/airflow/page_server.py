@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from httpx import Response
 
 from airflow_orchestration.plugins.web_app import app
+from airflow_orchestration.storage.postgres import PostgresStore
 from tests.insights_pg.played import PlayedRun
 from tests.registered_jobs import connect_airflow, dag_of_another_bundle, store_of, with_airflows_tables
 
@@ -57,12 +58,18 @@ class Page:
 
 
 @contextmanager
-def page_of(tokens: Mapping[str, str]) -> Iterator[Page]:
-    """The app below its prefix, as the api-server mounts it."""
-    server = FastAPI()
-    server.mount("/orchestration", app)
-    with TestClient(server, raise_server_exceptions=False) as client:
+def page_of(tokens: Mapping[str, str], root_path: str = "") -> Iterator[Page]:
+    """The app below its prefix, as the api-server mounts it; `root_path` is what a proxy has taken off the path."""
+    with TestClient(server(), raise_server_exceptions=False, root_path=root_path) as client:
         yield Page(client, tokens)
+
+
+def server() -> FastAPI:
+    """The api-server with this app, and a route that is none of ours."""
+    made = FastAPI()
+    made.get("/other")(lambda: "other")
+    made.mount("/orchestration", app)
+    return made
 
 
 @contextmanager
@@ -81,36 +88,41 @@ def managed(manager: str, **settings: str) -> Iterator[Callable[[], BaseAuthMana
 
 
 @contextmanager
-def store_with_a_run(dsn: str, folder: Path) -> Iterator[PlayedRun]:
-    """Airflow's connection to a store in which a run of the Dag `things` is published: degraded, and with rows put aside."""
+def connected(dsn: str) -> Iterator[PostgresStore]:
+    """Airflow's connection to a store, and the store."""
     with pytest.MonkeyPatch.context() as patch:
         connect_airflow(dsn, patch)
-        folder.mkdir(mode=0o755)
-        feeds: dict[str, dict[str, Any]] = {
-            "north": {"weight": 3.0, "required": True},
-            "east": {"weight": 2.0},
-            "south": {},
-        }
         with store_of(dsn) as store:
-            sync = {"deadline": 600, "floor": 0.7}
-            publish = {"table": "public.thing", "conn_id": "orchestration_default"}
-            run = PlayedRun(
-                folder,
-                store,
-                lambda: psycopg.connect(dsn),
-                feeds,
-                run_id=RUN_ID,
-                sync=sync,
-                publish=publish,
-                max_rounds=1,
-            )
-            run.land(
-                north="a,1,x\nb,2,<img src=x onerror=alert(1)>\nc,-1,\u00e4\n", east="a,1,x\nb,9,y\nd,-2,x\n"
-            )
-            run.start()
-            run.plan()
-            run.work()
-            run.look()
-            run.merge()
-            run.publish()
-            yield run
+            yield store
+
+
+def play_a_run(dsn: str, folder: Path) -> None:
+    """Let a run of the Dag `things` be published: degraded, and with rows put aside."""
+    folder.mkdir(mode=0o755)
+    feeds: dict[str, dict[str, Any]] = {
+        "north": {"weight": 3.0, "required": True},
+        "east": {"weight": 2.0},
+        "south": {},
+    }
+    with store_of(dsn) as store:
+        sync = {"deadline": 600, "floor": 0.7}
+        publish = {"table": "public.thing", "conn_id": "orchestration_default"}
+        run = PlayedRun(
+            folder,
+            store,
+            lambda: psycopg.connect(dsn),
+            feeds,
+            run_id=RUN_ID,
+            sync=sync,
+            publish=publish,
+            max_rounds=1,
+        )
+        run.land(
+            north="a,1,x\nb,2,<img src=x onerror=alert(1)>\nc,-1,\u00e4\n", east="a,1,x\nb,9,y\nd,-2,x\n"
+        )
+        run.start()
+        run.plan()
+        run.work()
+        run.look()
+        run.merge()
+        run.publish()

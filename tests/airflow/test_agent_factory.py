@@ -73,6 +73,7 @@ def test_dag_is_as_its_specification_says(tmp_path: Path) -> None:
         owner="north-data",
         tags=["reference"],
         params={"sync_deadline": 20, "workflow_mode": "sequential"},
+        presets={},
         retries=7,
         pool="north__large",
         description="Airports of north.\n\nMore of them.",

@@ -42,11 +42,11 @@ STOCK = {"east__stock/east/stock.yaml", "east__stock/east/sales.odcs.yaml", "eas
 
 
 @pytest.fixture
-def store(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
+def store(migrated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
     """The store that Airflow knows as `orchestration_default`; bundles are kept in a folder of the test."""
-    connect_airflow(database, monkeypatch)
+    connect_airflow(migrated, monkeypatch)
     monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", str(tmp_path / "bundles"))
-    with store_of(database) as opened:
+    with store_of(migrated) as opened:
         yield opened
 
 

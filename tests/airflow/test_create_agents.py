@@ -51,8 +51,8 @@ OWN = [
 
 
 @pytest.fixture
-def store(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
-    with store_for_tasks(database, monkeypatch) as opened:
+def store(migrated: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
+    with store_for_tasks(migrated, monkeypatch) as opened:
         for template in OWN:
             register_template(template)
         yield opened
@@ -268,6 +268,12 @@ def test_a_bad_queue_is_refused_when_the_dag_is_parsed() -> None:
         CreateAgentsOperator(task_id="agents", batch_queue=[{"size": "1000"}, {}, {"tpye": "validation"}])
 
     assert ["batches[0].size", "batches[2].tpye"] == [problem.path for problem in refused.value.problems]
+
+
+def test_the_tenant_of_a_queue_can_be_one() -> None:
+    """It is lent to under a name that limits can be set for."""
+    with pytest.raises(InputRefusedError, match="tenant: 'North' is no name"):
+        CreateAgentsOperator(task_id="agents", batch_queue=QUEUE, tenant="North")
 
 
 def test_the_queue_does_not_hide_airflow_s_own() -> None:

@@ -15,7 +15,6 @@ from psycopg.conninfo import conninfo_to_dict
 from airflow_orchestration.domain.agent import ResourceRequirements
 from airflow_orchestration.storage.leases import EVERYBODY, LeaseRequest
 from airflow_orchestration.storage.leases_postgres import PostgresLeases
-from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.triggers import lease_wait, shared_store
 from airflow_orchestration.triggers.lease_wait import LeaseWaitTrigger
@@ -26,9 +25,9 @@ ALL = ResourceRequirements(cpu_millicores=10, memory_mb=10)
 
 
 @pytest.fixture
-def store(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
+def store(migrated: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
     """A store that triggers know as `leases`, with everything lent to `a`."""
-    parts = conninfo_to_dict(database)
+    parts = conninfo_to_dict(migrated)
     address = {
         "conn_type": "postgres",
         "host": parts["host"],
@@ -38,9 +37,7 @@ def store(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresSt
     monkeypatch.setenv("AIRFLOW_CONN_LEASES", json.dumps(address))
     monkeypatch.setattr(shared_store, "_stores", {})
     monkeypatch.setattr(lease_wait, "FIRST_LOOK_SECONDS", 0.0)
-    with psycopg.connect(database) as connection:
-        migrate(connection)
-    with PostgresStore(lambda: psycopg.connect(database)) as opened:
+    with PostgresStore(lambda: psycopg.connect(migrated)) as opened:
         opened.leases.set_capacity(EVERYBODY, ALL)
         ask(opened, "a", ALL)
         yield opened

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,9 @@ import psycopg
 import pytest
 
 from airflow_orchestration.domain.feed import Feed
+from airflow_orchestration.domain.location import Location
+from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
+from airflow_orchestration.insights.lineage import Assertion, DatasetName, assertions, file_name
 from airflow_orchestration.operators import lineage
 from tests.airflow.conftest import CODES, PASSWORD, REPOSITORY, FinishedRun
 
@@ -113,10 +117,19 @@ def test_a_branch_tells_which_rules_its_rows_broke(finished_run: FinishedRun) ->
 
 def test_close_out_tells_how_the_run_ended_and_names_no_dataset_twice(finished_run: FinishedRun) -> None:
     """Without a later version its event has the facet of the run alone."""
-    (event,) = finished_run.ended("close_out")
+    event = finished_run.ended("close_out")[-1]
 
     assert COMPLETE == said(event["run"]["facets"]["orchestration_completeness"])
     assert ([], []) == (event["inputs"], event["outputs"])
+
+
+def test_a_run_that_published_nothing_says_so(finished_run: FinishedRun) -> None:
+    """Its failed `close_out` names the state and every feed; a run that did not start has nothing to say."""
+    refused, unpublished, _ = [one["run"]["facets"] for one in finished_run.ended("close_out")]
+    complete = unpublished["orchestration_completeness"]
+
+    assert "orchestration_completeness" not in refused
+    assert ("not_published", 0, 4) == (complete["state"], complete["rowsIn"], len(complete["missing"]))
 
 
 def test_no_value_and_no_password_is_told(finished_run: FinishedRun) -> None:
@@ -171,6 +184,39 @@ def test_every_kind_of_source_has_its_name(
     spec: Any = SimpleNamespace(feeds={"a": feed}, location=lambda _: None)
 
     assert expected == [(one.namespace, one.name) for one in lineage.source_names(spec, "a")]
+
+
+def test_who_logs_in_to_an_object_store_is_left_out() -> None:
+    """The part before `@` names a connection, or somebody's password."""
+    place = Location(root=f"s3://lake:{PASSWORD}@landing/raw", below="2026-11-22/east.csv")
+
+    assert DatasetName(namespace="s3://landing", name="raw/2026-11-22/east.csv") == file_name(place)
+
+
+def test_rows_put_aside_by_the_authors_rule_break_none() -> None:
+    """Rows out of scope are no failed assertion; a measured rule has its threshold, and not its value."""
+    rule = {
+        "name": "rowCount",
+        "column": None,
+        "severity": "warning",
+        "value": 3,
+        "threshold": "mustBe 4",
+        "passed": False,
+    }
+    outcome = FeedOutcome(
+        feed_id="east",
+        round=1,
+        branch_id="b1",
+        status=OutcomeStatus.SUCCESS,
+        elapsed=timedelta(0),
+        rejects={"out_of_scope": 7, "type": 2},
+        rules=(rule,),
+    )
+
+    assert [
+        Assertion(rule="type", kept=False, rows=2),
+        Assertion(rule="rowCount", kept=False, severity="warning", threshold="mustBe 4"),
+    ] == list(assertions(outcome))
 
 
 def test_nothing_is_imported_without_the_provider() -> None:

@@ -32,6 +32,7 @@ RUN = StoredRun(
     mode={},
     started_at=START,
 )
+FEEDS = ("east", "west", "north", "south")
 WHO = {"dag_id": "north__nightly", "tenant": "north"}
 SUFFIXES = ("_bucket", "_sum", "_count")
 """What Prometheus puts behind the name of a histogram."""
@@ -58,10 +59,14 @@ def of(metric: str, measured: Sequence[Measurement]) -> list[tuple[Any, Mapping[
 
 
 def test_a_run_tells_its_collector_how_it_ended(finished_run: FinishedRun) -> None:
-    """Each number of a degraded run is one datagram with its tags; times are left out here."""
+    """Each number is one datagram with its tags: of a run that did not start, one that ended early, a degraded one."""
     sent = {line.removeprefix(OURS) for line in finished_run.datagrams if ".orchestration." in line}
 
     assert {
+        "orchestration.run.finished,dag_id=told,state=not_started:1|c",
+        "orchestration.run.finished,dag_id=told,state=not_published,deadline=missed:1|c",
+        "orchestration.run.completeness,dag_id=told:0.0|g",
+        *(f"orchestration.feed.missing,dag_id=told,feed={feed},state=late:1|c" for feed in FEEDS),
         "orchestration.run.finished,dag_id=told,state=published_degraded,deadline=met:1|c",
         "orchestration.run.rounds,dag_id=told:1|c",
         "orchestration.run.completeness,dag_id=told:0.8333|g",
@@ -82,7 +87,8 @@ def test_what_is_sent_stands_in_the_table(finished_run: FinishedRun) -> None:
     for one in filter(None, found):
         metric = METRICS[one["name"]]
         assert kinds[metric.kind] == one["kind"]
-        assert {tag.partition("=")[0] for tag in one["tags"].split(",")[1:]} == {*metric.tags} - {"tenant"}
+        tags = {tag.partition("=")[0] for tag in one["tags"].split(",")[1:]}
+        assert tags in ({*metric.tags} - {"tenant"}, {"dag_id", "state"})
 
     late = {run_metrics.LATE_SECONDS.name, run_metrics.RECONCILED.name}
     assert {one.name for one in run_metrics.METRICS} - late == {one["name"] for one in found if one}
@@ -92,13 +98,14 @@ def test_what_is_sent_stands_in_the_table(finished_run: FinishedRun) -> None:
     ("rounds", "state", "expected"),
     [
         ([decided(59)], "published", {"deadline": "met"}),
+        ([decided(64)], "published", {"deadline": "met"}),
         ([decided(70)], "published", {"deadline": "missed"}),
         ([decided(59)], "not_published", {"deadline": "missed"}),
         ([decided(59, "timeout_recovery")], "published", {"deadline": "missed"}),
         ([decided(70), decided(59)], "published", {"deadline": "met"}),
         ([], "not_published", {}),
     ],
-    ids=["in time", "too late", "not published", "shut", "second round", "no gate"],
+    ids=["in time", "written down later", "too late", "not published", "shut", "second round", "no gate"],
 )
 def test_whether_the_deadline_was_met(
     rounds: list[StoredRound], state: str, expected: dict[str, str]

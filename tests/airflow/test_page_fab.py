@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from airflow import settings
@@ -13,8 +12,7 @@ from airflow.providers.fab.auth_manager.models.db import FABDBManager
 from airflow.providers.fab.www.security import permissions
 from sqlalchemy.orm import Session
 
-from demo.postgres import EmbeddedPostgres
-from tests.airflow.page_server import QUERIES, Page, managed, page_of, store_with_a_run
+from tests.airflow.page_server import QUERIES, Page, connected, managed, page_of
 
 READ = permissions.ACTION_CAN_READ
 ROLES: Mapping[str, list[str]] = {
@@ -44,11 +42,10 @@ TABLE = {
 
 
 @pytest.fixture(scope="module")
-def page(postgres: EmbeddedPostgres, outside: Path) -> Iterator[Page]:
+def page(create_with_a_run: Callable[[str], str]) -> Iterator[Page]:
     """The page with one run, and a user of each role."""
-    postgres.create_database("page_fab")
     with (
-        store_with_a_run(postgres.dsn("page_fab"), outside / "page_fab"),
+        connected(create_with_a_run("page_fab")),
         managed("airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager") as manager_of,
         Session(settings.engine) as session,
     ):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
@@ -14,22 +13,22 @@ from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from fastapi.routing import APIRoute
 
 from airflow_orchestration.plugins.web_app import app
-from demo.postgres import EmbeddedPostgres
-from tests.airflow.page_server import QUERIES, RUN_ID, Page, managed, page_of, store_with_a_run
+from tests.airflow.page_server import QUERIES, RUN_ID, Page, connected, managed, page_of
 
 RUNS, LOGS = DagAccessEntity.RUN, DagAccessEntity.TASK_LOGS
 RIGHTS: dict[str, dict[str, set[DagAccessEntity | None]]] = {
     "other": {"other": {None, RUNS, LOGS}},
     "no logs": {"things": {None, RUNS}},
     "no runs": {"things": {None, LOGS}},
+    "mixed": {"things": {None}, "other": {None, RUNS}},
 }
 """Readers of single Dags, and what they may read of each."""
 ACTORS = ("anonymous", "bad token", "viewer", "user", "op", "admin", *RIGHTS)
-OF_A_DAG = (401, 403, 200, 200, 200, 200, 403, 200, 403)
-ROWS = (401, 403, 200, 200, 200, 200, 403, 403, 403)
-LISTS = (401, 403, 200, 200, 200, 200, 200, 200, 403)
-NO_DATA = (401, 403, 200, 200, 200, 200, 200, 200, 200)
-PAGE = (307, 307, 200, 200, 200, 200, 200, 200, 200)
+OF_A_DAG = (401, 403, 200, 200, 200, 200, 403, 200, 403, 403)
+ROWS = (401, 403, 200, 200, 200, 200, 403, 403, 403, 403)
+LISTS = (401, 403, 200, 200, 200, 200, 200, 200, 403, 200)
+NO_DATA = (401, 403, 200, 200, 200, 200, 200, 200, 200, 200)
+PAGE = (307, 307, 200, 200, 200, 200, 200, 200, 200, 200)
 TABLE = {
     "/api/dags/{dag_id}/run": OF_A_DAG,
     "/api/dags/{dag_id}/timeline": OF_A_DAG,
@@ -66,12 +65,11 @@ class ManagerByDag(SimpleAuthManager):
 
 
 @pytest.fixture(scope="module")
-def page(postgres: EmbeddedPostgres, outside: Path) -> Iterator[Page]:
+def page(create_with_a_run: Callable[[str], str]) -> Iterator[Page]:
     """The page with one run, and somebody of each kind who calls."""
-    postgres.create_database("page_permissions")
     manager = f"{ManagerByDag.__module__}.{ManagerByDag.__name__}"
     with (
-        store_with_a_run(postgres.dsn("page_permissions"), outside / "page_permissions"),
+        connected(create_with_a_run("page_permissions")),
         managed(manager, AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS="") as manager_of,
     ):
         made = manager_of()
@@ -167,14 +165,15 @@ def test_a_run_is_one_of_its_dag(page: Page) -> None:
 
 
 def test_lists_have_readable_dags_alone(page: Page) -> None:
-    """Runs of other Dags are missing, and asking for such a Dag, or for all, brings nothing."""
+    """Runs of other Dags are missing, those of Dags that one may read but for their runs, too; asking brings nothing."""
 
     def runs(actor: str, **query: str) -> list[str]:
         return [run["dag_id"] for run in page.json("/api/runs", actor, **query)["runs"]]
 
-    assert (["things"], ["things"], []) == (runs("viewer"), runs("no logs"), runs("other"))
-    assert (["things"], [], [], []) == (
+    assert (["things"], ["things"], [], []) == tuple(map(runs, ("viewer", "no logs", "other", "mixed")))
+    assert (["things"], [], [], [], []) == (
         runs("viewer", dag_id="things"),
+        runs("mixed", dag_id="things"),
         runs("viewer", dag_id="other"),
         runs("viewer", dag_id="~"),
         runs("other", dag_id="things"),
@@ -203,6 +202,16 @@ def test_who_is_not_logged_in_is_led_to_the_login_and_back(page: Page) -> None:
     assert ("", "", "../api/v2/auth/login") == way[:3]
     assert ("", "", "/orchestration/page") == urlsplit(back)[:3]
     assert {"dag_id": ["things"], "run_id": [RUN_ID]} == parse_qs(urlsplit(back).query)
+
+
+def test_the_login_is_found_below_a_path(page: Page) -> None:
+    """Where a proxy serves Airflow below a path, the way back leads there as well."""
+    with page_of(page.tokens, root_path="/air") as below:
+        answer = below.get("/page", "anonymous", dag_id="things")
+    way = urlsplit(urljoin("http://air.test/air/orchestration/page", answer.headers["location"]))
+
+    assert "/air/api/v2/auth/login" == way.path
+    assert {"next": ["/air/orchestration/page?dag_id=things"]} == parse_qs(way.query)
 
 
 def _of(disagreements: list[dict[str, Any]], attribute: str) -> dict[str, Any]:

@@ -102,15 +102,15 @@ def test_nothing_renders_templates_but_the_stand_alone_gate(dag: DAG) -> None:
     assert not dag.render_template_as_native_obj
 
 
-@pytest.mark.parametrize("forbidden", ["expand_kwargs", "import_string", "render_template_fields", "eval"])
-def test_data_never_becomes_code(forbidden: str) -> None:
+def test_data_never_becomes_code() -> None:
     """The package calls nothing that turns data into templates, classes or code."""
+    forbidden = {"expand_kwargs", "import_string", "render_template_fields", "eval"}
     calls = [
         (path.name, node.lineno)
         for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
-        and forbidden in {getattr(node.func, "attr", None), getattr(node.func, "id", None)}
+        and not forbidden.isdisjoint({getattr(node.func, "attr", None), getattr(node.func, "id", None)})
     ]
 
     assert [] == calls
@@ -186,6 +186,7 @@ def test_docs_of_a_dag_of_all_terms(tmp_path: Path) -> None:
         "late": "discard",
     }
     document["conf_bounds"] = {}
+    document["presets"] = {}
     document["feeds"][1]["deadline"] = 7
     document |= {"ask_when": ["near_miss"], "agents": {}, "max_rounds": 1}
     path = tmp_path / "all.yaml"

@@ -22,21 +22,21 @@ def register(**changes: Any) -> dict[str, Any]:
     return operator.execute(CONTEXT)
 
 
-def test_a_task_registers_a_job(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_registers_a_job(migrated: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The task's XCom names the Dag and the revision, and the history names the task."""
-    connect_airflow(database, monkeypatch)
+    connect_airflow(migrated, monkeypatch)
     assert {"dag_id": "north__sales", "revision": 1} == register()
     assert {"dag_id": "north__sales", "revision": 1} == register()
-    with store_of(database) as store:
+    with store_of(migrated) as store:
         assert ["task onboarding.register"] == [change.changed_by for change in store.registry.changes()]
 
 
-def test_a_bad_job_fails_without_a_retry(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_job_fails_without_a_retry(migrated: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The log lists what is wrong; trying again would end the same way."""
-    connect_airflow(database, monkeypatch)
+    connect_airflow(migrated, monkeypatch)
     with pytest.raises(AirflowFailException, match=r"sales.yaml publish.table: must be in the schema north"):
         register(specification=texts("south").specification)
-    with store_of(database) as store:
+    with store_of(migrated) as store:
         assert 0 == store.registry.revision()
 
 

@@ -18,7 +18,6 @@ from psycopg.conninfo import conninfo_to_dict
 from airflow_orchestration.domain.contract import Column, ColumnType, Contract
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.run_spec import RunSpec
-from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import GateTerms, RunKey
 from airflow_orchestration.triggers import branch_wait, polling, round_gate, shared_store
@@ -43,9 +42,9 @@ def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
 
 
 @pytest.fixture
-def store(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
+def store(migrated: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
     """A store that triggers know as `rounds`, each test's own."""
-    parts = conninfo_to_dict(database)
+    parts = conninfo_to_dict(migrated)
     address = {
         "conn_type": "postgres",
         "host": parts["host"],
@@ -55,9 +54,7 @@ def store(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresSt
     }
     monkeypatch.setenv("AIRFLOW_CONN_ROUNDS", json.dumps(address))
     monkeypatch.setattr(shared_store, "_stores", {})
-    with psycopg.connect(database) as connection:
-        migrate(connection)
-    with PostgresStore(lambda: psycopg.connect(database)) as opened:
+    with PostgresStore(lambda: psycopg.connect(migrated)) as opened:
         yield opened
 
 
@@ -107,7 +104,7 @@ def reason(store: PostgresStore, key: RunKey) -> str:
 
 @pytest.mark.usefixtures("airflow")
 def test_many_rounds_are_read_with_one_statement_over_one_connection(
-    store: PostgresStore, database: str, monkeypatch: pytest.MonkeyPatch
+    store: PostgresStore, migrated: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two hundred gates decide with few statements, and hold one connection between them."""
     keys = [open_round(store, f"run_{number}") for number in range(200)]
@@ -124,7 +121,7 @@ def test_many_rounds_are_read_with_one_statement_over_one_connection(
 
     async def play() -> tuple[list[Any], int]:
         events = await asyncio.gather(*(fired(gate(key)) for key in keys))
-        with psycopg.connect(database) as connection:
+        with psycopg.connect(migrated) as connection:
             query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'triggers'"
             row = connection.execute(query).fetchone()
         return events, row[0] if row else 0
@@ -186,14 +183,14 @@ def until_decided(store: PostgresStore, key: RunKey) -> None:
 
 
 @pytest.mark.usefixtures("airflow")
-def test_a_lost_connection_is_opened_again(store: PostgresStore, database: str) -> None:
+def test_a_lost_connection_is_opened_again(store: PostgresStore, migrated: str) -> None:
     """When the server ends the connection of all gates, they go on over a new one."""
     keys = [open_round(store, f"run_{number}") for number in range(3)]
 
     async def play() -> list[Any]:
         waiting = [asyncio.create_task(fired(gate(key))) for key in keys]
-        await asyncio.to_thread(until_connected, database)
-        with psycopg.connect(database) as connection:
+        await asyncio.to_thread(until_connected, migrated)
+        with psycopg.connect(migrated) as connection:
             query = (
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'triggers'"
             )
@@ -236,7 +233,7 @@ def test_a_look_that_hangs_does_not_block_the_next(
 
 @pytest.mark.usefixtures("airflow")
 def test_a_round_that_is_locked_holds_up_no_other(
-    store: PostgresStore, database: str, monkeypatch: pytest.MonkeyPatch
+    store: PostgresStore, migrated: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While somebody holds the row of one round, the other gates of the connection decide; then that one does too."""
     monkeypatch.setattr(shared_store, "LOCK_SECONDS", 0.2)
@@ -245,7 +242,7 @@ def test_a_round_that_is_locked_holds_up_no_other(
         arrive(store, key)
 
     async def play() -> tuple[int, list[Any]]:
-        with psycopg.connect(database) as holder:
+        with psycopg.connect(migrated) as holder:
             holder.execute("SELECT FROM orchestration.round WHERE run_id = 'run_0' FOR UPDATE")
             waiting = [asyncio.create_task(fired(gate(key))) for key in keys]
             await asyncio.wait(waiting[1:], timeout=shared_store.STATEMENT_SECONDS)
@@ -259,12 +256,12 @@ def test_a_round_that_is_locked_holds_up_no_other(
 
 @pytest.mark.usefixtures("airflow")
 def test_a_round_that_is_broken_fails_alone(
-    store: PostgresStore, database: str, monkeypatch: pytest.MonkeyPatch
+    store: PostgresStore, migrated: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A record that can't be read fails the gate of its own round, and the others decide."""
     monkeypatch.setattr(polling, "GIVE_UP_SECONDS", 1.0)
     keys = [open_round(store, f"run_{number}") for number in range(3)]
-    with psycopg.connect(database) as connection:
+    with psycopg.connect(migrated) as connection:
         connection.execute("UPDATE orchestration.run SET spec = '{}' WHERE run_id = 'run_0'")
 
     async def play() -> list[Any]:

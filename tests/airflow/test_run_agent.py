@@ -65,9 +65,9 @@ class Failing(Agent):
 
 
 @pytest.fixture
-def store(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
+def store(migrated: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
     monkeypatch.setattr(lease_wait, "FIRST_LOOK_SECONDS", 0.0)
-    with store_for_tasks(database, monkeypatch) as opened:
+    with store_for_tasks(migrated, monkeypatch) as opened:
         yield opened
 
 
@@ -149,6 +149,17 @@ def test_an_agent_of_the_authors_own_works_on_a_batch_of_a_queue(store: Postgres
     ]
     assert [] == holders(store)
     assert ["agent_started", "agent_progress", "agent_finished"] == events(store)[-3:]
+
+
+@pytest.mark.usefixtures("store")
+def test_what_came_of_a_batch_is_one_line_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who reads the task's log sees how much it was, how long it took, how good it is, and what was missed."""
+    work(hired())
+
+    assert re.search(
+        r"Batch planes: 40 records in 0\.\d{3} s, quality 0\.500; targets: response_time met, quality missed",
+        capsys.readouterr().out,
+    )
 
 
 def test_a_failure_goes_on_its_way_and_the_retry_wins(store: PostgresStore) -> None:

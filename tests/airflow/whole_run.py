@@ -30,7 +30,6 @@ from airflow_orchestration.workflow.gate import decide_gate
 from airflow_orchestration.workflow.quality import validate_quality
 from airflow_orchestration.workflow.step import read_spec
 
-RUN_ID = "manual__1"
 NOW = datetime.now(tz=UTC).isoformat()
 ALL_OVER = {lane.value: "success" for lane in Lane}
 LANES = {lane.value: lane.value for lane in Lane}
@@ -40,16 +39,19 @@ CONN_ID = OrchestrationHook.default_conn_name
 class WholeRun:
     """One run of a Dag."""
 
-    def __init__(self, dag: DAG) -> None:
+    def __init__(self, dag: DAG, run_id: str) -> None:
         self.dag = dag
-        self.key = RunKey(dag_id=dag.dag_id, run_id=RUN_ID)
+        self.key = RunKey(dag_id=dag.dag_id, run_id=run_id)
         self.client = Client(base_url=None, dry_run=True, token="")
         self.client._transport = httpx.MockTransport(self._answer)
 
-    def play(self) -> None:
-        """Run it to its end."""
+    def begin(self) -> None:
+        """Come to the first round."""
         self._task("analyze_batches")
         self._task("round_1.plan")
+
+    def work(self) -> None:
+        """Process the feeds, and publish them."""
         with OrchestrationHook(CONN_ID).store() as store:
             plan = store.rounds(self.key)[0].plan
             for lane in Lane:
@@ -60,6 +62,9 @@ class WholeRun:
         with open_step(self._context("round_1.validate_quality"), CONN_ID, 1, "quality") as step:
             validate_quality(step)
         self._task("publish")
+
+    def end(self) -> None:
+        """Close it out, however far it came."""
         self._task("close_out")
 
     def _task(self, task_id: str, *, map_index: int = -1, **mapped: str) -> None:
@@ -90,7 +95,7 @@ class WholeRun:
             return httpx.Response(200, json={"message": "taken"})
         times = dict.fromkeys(("logical_date", "run_after", "start_date"), NOW)
         ends = dict.fromkeys(("data_interval_start", "data_interval_end", "end_date", "partition_key"))
-        run = {"dag_id": self.key.dag_id, "run_id": RUN_ID, "run_type": "manual", "state": "running"}
+        run = {"dag_id": self.key.dag_id, "run_id": self.key.run_id, "run_type": "manual", "state": "running"}
         return httpx.Response(
             200,
             json={"dag_run": {**times, **ends, **run, "consumed_asset_events": []}, "max_tries": 0},
@@ -100,4 +105,12 @@ class WholeRun:
 if __name__ == "__main__":
     legacy_names = conf.getboolean("metrics", "legacy_names_on")
     stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=legacy_names)
-    WholeRun(pipeline_dag(Path(sys.argv[1]))).play()
+    dag = pipeline_dag(Path(sys.argv[1]))
+    WholeRun(dag, "refused").end()
+    unpublished = WholeRun(dag, "unpublished")
+    unpublished.begin()
+    unpublished.end()
+    run = WholeRun(dag, "manual__1")
+    run.begin()
+    run.work()
+    run.end()

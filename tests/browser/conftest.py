@@ -2,57 +2,48 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from demo.stack import Stack
+from tests.browser.watching import log_in
+from tests.chromium import browser
 
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+__all__ = ["browser"]
+expect.set_options(timeout=30_000)
 SECOND = 1000
 """Playwright counts in milliseconds."""
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A Chromium; for one module at a time, because its event loop would be in the way of others."""
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("The page is tested in a browser: install chromium, or say where it is in CHROMIUM.")
-        pytest.skip("needs a browser: install chromium, or say where it is in CHROMIUM")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield launched
-        launched.close()
+def cookies(browser: Browser, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the browser of somebody keeps who has logged in."""
+    kept = tmp_path_factory.mktemp("browser") / "cookies.json"
+    with browser.new_context() as context:
+        context.set_default_timeout(60 * SECOND)
+        opened = context.new_page()
+        opened.goto(stack.url)
+        log_in(opened, stack)
+        context.storage_state(path=kept)
+    return kept
 
 
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A fresh profile with an English browser."""
-    opened = browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 900})
+def context(browser: Browser, cookies: Path) -> Iterator[BrowserContext]:
+    """A fresh profile with an English browser in light colours, of somebody who has logged in."""
+    view = {"width": 1280, "height": 900}
+    opened = browser.new_context(
+        locale="en-GB", viewport=view, color_scheme="light", reduced_motion="reduce", storage_state=cookies
+    )
     opened.set_default_timeout(60 * SECOND)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def page(context: BrowserContext, stack: Stack) -> Page:
-    """A tab of somebody who has logged in."""
-    opened = context.new_page()
-    opened.goto(stack.url)
-    opened.fill("input[name=username]", stack.user)
-    opened.fill("input[name=password]", stack.password)
-    opened.click("button[type=submit]")
-    opened.wait_for_selector("text=Dags")
-    return opened
+def page(context: BrowserContext) -> Page:
+    """An empty tab."""
+    return context.new_page()

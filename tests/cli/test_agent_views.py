@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +20,6 @@ from airflow_orchestration.policies.agent_selection import (
     AgentSelection,
     AgentSelectionFacts,
 )
-from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.workflow.agent_monitoring import AgentMonitor
 from tests.unit.insights.agent_builders import RUN, VALIDATOR, assigned, fence, outcome
@@ -45,13 +44,9 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def connection(postgres: Any) -> str:
+def connection(create_migrated: Callable[[str], str]) -> str:
     """The Airflow connection, as JSON, of a store in which an agent of tenant `north` has done its work."""
-    name = "agent_views"
-    postgres.create_database(name)
-    dsn = postgres.dsn(name)
-    with psycopg.connect(dsn) as opened:
-        migrate(opened)
+    dsn = create_migrated("agent_views")
     with PostgresStore(lambda: psycopg.connect(dsn)) as store:
         staff = fence(store, "staff", 0)
         agent = assigned(work={"batch": {"id": "planes"}})

@@ -45,9 +45,9 @@ def parsed(words: list[str]) -> Namespace:
 
 
 @pytest.fixture
-def run(database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def run(migrated: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs a command against a fresh registry and returns what it printed; `expected` is its exit code."""
-    connect_airflow(database, monkeypatch)
+    connect_airflow(migrated, monkeypatch)
     with_airflows_tables()
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")  # whatever a command sets is gone after the test
@@ -111,8 +111,8 @@ def test_a_removal_warns_of_what_it_does(run: Command, job: Path, capsys: pytest
     arguments.func(arguments)
     printed = capsys.readouterr()
     assert json.loads(printed.out)["is_removed"]
-    assert "Runs of north__sales that have begun stop" in printed.err
-    assert "pause" in printed.err
+    assert "The Dag north__sales goes when the bundle is refreshed next" in printed.err
+    assert "put the job back now, without its schedule" in printed.err
 
 
 def test_other_programs_read_json(run: Command, job: Path) -> None:
@@ -129,7 +129,7 @@ def test_other_programs_read_json(run: Command, job: Path) -> None:
     assert json.loads(run("remove", "north", "sales", "--output", "json"))["is_removed"]
 
 
-def test_a_bad_job_is_refused_with_every_problem(run: Command, job: Path, database: str) -> None:
+def test_a_bad_job_is_refused_with_every_problem(run: Command, job: Path, migrated: str) -> None:
     """The exit code is that of a bad input, and the registry stays as it was."""
     written(job, publish={"table": "south.sales"}, staging="/etc", schedule="61 * * * *")
     told = run("put", "north", "sales", job, expected=2)
@@ -138,7 +138,7 @@ def test_a_bad_job_is_refused_with_every_problem(run: Command, job: Path, databa
     )
     written(job, schedule="61 * * * *")
     assert "sales.yaml schedule: Airflow can't read it" in run("put", "north", "sales", job, expected=2)
-    with store_of(database) as store:
+    with store_of(migrated) as store:
         assert 0 == store.registry.revision()
 
 
@@ -185,7 +185,44 @@ def test_a_folder_is_checked(run: Command, tmp_path: Path) -> None:
     checked = json.loads(run("check", tmp_path, *shared, "--output", "json", expected=2))
     assert (1, ["north/sales.yaml"]) == (checked["jobs"], list(checked["refused"]))
     written(tmp_path / "north" / "sales.yaml")
-    assert "1 jobs, 0 refused" in run("check", tmp_path, *shared)
+    assert "1 job, 0 refused" in run("check", tmp_path, *shared)
+
+
+def test_a_contract_that_is_at_fault_is_named(run: Command, tmp_path: Path) -> None:
+    """What is wrong with a contract, that it is not there too, is not told of the job's own file."""
+    written(tmp_path / "north" / "sales.yaml")
+    check = ("check", tmp_path, "--shared-conn-id", "orchestration_default")
+    (tmp_path / "north" / "sales.odcs.yaml").write_text("kind: [")
+    assert "\n  sales.odcs.yaml line 2: " in run(*check, expected=2)
+    (tmp_path / "north" / "sales.odcs.yaml").unlink()
+    missing = "contract: sales.odcs.yaml is not beside the job's file"
+    assert f"north/sales.yaml\n  {missing}" in run(*check, expected=2)
+    assert missing in run("put", "north", "sales", tmp_path / "north" / "sales.yaml", expected=2)
+
+
+def test_who_only_looks_is_told_nothing_of_changes(run: Command, tmp_path: Path) -> None:
+    """A command that could have changed nothing says what is wrong, and no more."""
+    told = run("check", tmp_path, "--data", "data", expected=2)
+    assert told.startswith(
+        "--data: 1 problem.\n  data 'data' depends on where Airflow was started; give a full path"
+    )
+    assert "--revision: 1 problem.\n" in run("list", "--revision", "999", expected=2)
+
+
+@pytest.mark.parametrize("tenant", ["North", "o'neil", "pg_south", "public"])
+def test_capacity_is_of_a_tenant_that_can_be_one(run: Command, tenant: str) -> None:
+    """The rule for names is that of jobs: a misspelt tenant would have a limit that holds for nobody."""
+    limit = ("--cpu", "1", "--memory-mb", "512", "--connections", "1")
+    assert f"{tenant!a} is " in run("capacity", tenant, *limit, expected=2)
+    assert tenant not in run("capacity")
+
+
+def test_no_cpu_is_no_limit(run: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """The least that can be lent is a thousandth of a CPU, and the refusal says so."""
+    run("capacity", expected=0)
+    with pytest.raises(SystemExit):
+        parsed(["capacity", "--cpu", "0"])
+    assert "'0' is not a number of CPUs, 0.001 or more" in capsys.readouterr().err
 
 
 def test_capacity_is_set_shown_and_lifted(run: Command) -> None:
@@ -206,13 +243,13 @@ def test_a_connection_of_airflows_database_is_found(run: Command, monkeypatch: p
         assert "There are no jobs." in run("list")
 
 
-def test_a_dag_of_another_bundle_is_not_taken(run: Command, job: Path, database: str) -> None:
+def test_a_dag_of_another_bundle_is_not_taken(run: Command, job: Path, migrated: str) -> None:
     """A job whose Dag Airflow has from elsewhere is refused with where that is; one that is gone there is not."""
     with dag_of_another_bundle("north__sales"):
         told = run("put", "north", "sales", job, expected=2)
         assert "Dag north__sales" in told
         assert "from the bundle folder" in told
-        with store_of(database) as store:
+        with store_of(migrated) as store:
             assert 0 == store.registry.revision()
         with Session(settings.engine) as session:
             session.execute(update(DagModel).values(is_stale=True))

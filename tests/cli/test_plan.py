@@ -11,7 +11,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import RunKey
 from demo.scenarios import Landing, Scenario
@@ -36,17 +35,15 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def past(database: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def past(migrated: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A store in which `vega` took 100 s in a run before."""
-    with psycopg.connect(database) as connection:
-        migrate(connection)
     key = RunKey(dag_id="airport_reference", run_id="before")
-    with PostgresStore(lambda: psycopg.connect(database)) as store:
+    with PostgresStore(lambda: psycopg.connect(migrated)) as store:
         store.save_run(claimed(store, run=key), {}, decision())
         store.open_round(claimed(store, "other", 1, run=key), planned(feeds=("vega",)), TERMS)
         store.register(claimed(store, "branch", 1, run=key), delivered("vega", 10, seconds=100))
-    monkeypatch.setenv("AIRFLOW_CONN_ORCHESTRATION_DEFAULT", airflow_connection(database))
-    return database
+    monkeypatch.setenv("AIRFLOW_CONN_ORCHESTRATION_DEFAULT", airflow_connection(migrated))
+    return migrated
 
 
 def read(capsys: pytest.CaptureFixture[str]) -> Any:

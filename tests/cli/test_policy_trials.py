@@ -12,7 +12,6 @@ from psycopg.conninfo import conninfo_to_dict
 
 from airflow_orchestration.cli.commands import get_cli_commands
 from airflow_orchestration.insights.recorded_gate import gates_in
-from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import RunKey
 from tests.corpus.record import CORPUS
@@ -48,11 +47,9 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def gates(database: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def gates(migrated: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The connection of a store in which four of ten gates opened without `slow`, which came a moment later."""
-    with psycopg.connect(database) as connection:
-        migrate(connection)
-    parts = conninfo_to_dict(database)
+    parts = conninfo_to_dict(migrated)
     document = {
         "conn_type": "postgres",
         "host": parts["host"],
@@ -61,7 +58,7 @@ def gates(database: str, monkeypatch: pytest.MonkeyPatch) -> str:
     }
     monkeypatch.setenv("AIRFLOW_CONN_TEST_STORE", json.dumps(document))
     spec = spec_of({"quick": {"weight": 3}, "slow": {}}, floor=0.75, grace_period=0)
-    with PostgresStore(lambda: psycopg.connect(database)) as store:
+    with PostgresStore(lambda: psycopg.connect(migrated)) as store:
         for number in range(10):
             late = {"slow": "success"} if number < 4 else {}
             ended = {"quick": "success"} if late else {"slow": "success", "quick": "success"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from airflow_orchestration.cli.airflow_database import tell_assets
-from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.postgres import PostgresStore
 from tests.cli.commands import airflow_connection, command, exit_code
 from tests.reconcile.world import World
@@ -28,12 +27,9 @@ TABLE = "public.told"
 
 
 @pytest.fixture(scope="module")
-def world(postgres: Any, outside: Path) -> Iterator[World]:
+def world(create_migrated: Callable[[str], str], outside: Path) -> Iterator[World]:
     """A run without `light`, one whose gate is open, one to which `light` came afterwards, and a complete one."""
-    postgres.create_database("told")
-    dsn = postgres.dsn("told")
-    with psycopg.connect(dsn) as connection:
-        migrate(connection)
+    dsn = create_migrated("told")
     made = World(
         folder=outside / "told",
         table=TABLE,

@@ -20,7 +20,6 @@ from airflow_orchestration.domain.decision import Decision
 from airflow_orchestration.domain.pipeline_file import read_pipeline_file
 from airflow_orchestration.domain.run_spec import resolve
 from airflow_orchestration.policies.workflow_mode import ModeReason
-from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import Attempt, RunKey, WorkUnit
 from airflow_orchestration.storage.trust_history import Taught
@@ -84,11 +83,9 @@ def test_a_tolerance_lets_near_numbers_agree(tmp_path: Path, capsys: pytest.Capt
 
 
 @pytest.fixture
-def taught(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def taught(migrated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The demo's pipeline file, merged by trust, and a store in which two runs taught that `vega` gets worse."""
-    with psycopg.connect(database) as connection:
-        migrate(connection)
-    parts = conninfo_to_dict(database)
+    parts = conninfo_to_dict(migrated)
     document = {
         "conn_type": "postgres",
         "host": parts["host"],
@@ -101,7 +98,7 @@ def taught(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     file.write_text(file.read_text().replace("\nmerge:\n", "\nmerge:\n  strategy: trust\n", 1))
     found = read_pipeline_file(file)
     spec = resolve(found.pipeline, found.read_contracts(), RunConf(), date(2026, 11, 22)).as_json()
-    with PostgresStore(lambda: psycopg.connect(database)) as store:
+    with PostgresStore(lambda: psycopg.connect(migrated)) as store:
         for number, right in enumerate((9.0, 6.0)):
             line = Taught(attribute="name", feed_id="vega", right=right, total=10, accuracy=right / 10)
             teach(store, spec, number, line)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from rich.table import Table
 
-from demo.__main__ import parse
+from demo.__main__ import console, parse
 from demo.flights import departures
 
 
@@ -38,3 +39,17 @@ def test_departures_are_written_as_an_application_writes_them() -> None:
 
     assert (2013, -4, "N197UW") == (first["year"], first["dep_delay"], first["tailnum"])
     assert any(event["dep_time"] is None for event in departures())
+
+
+def test_a_table_keeps_its_columns_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is no terminal there is no edge: what a run of the agents ends with has all its figures."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    names = [f"a_column_of_{number}_words" for number in range(7)]
+    table = Table(box=None)
+    for name in names:
+        table.add_column(name, no_wrap=True)
+    console().print(table)
+
+    assert names == capsys.readouterr().out.split()

@@ -25,7 +25,6 @@ from airflow_orchestration.domain.odcs import read_contracts
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.run_spec import structure_problems
 from airflow_orchestration.insights.arrivals_file import Arrivals
-from airflow_orchestration.storage.migrating import migrate
 from tests.docs.blocks import DOCS, REPOSITORY, Block, blocks, commands, ids, mentioned
 
 FEED = {"id": "feed", "uri": "landing/feed.csv", "format": "csv", "columns": {"key": "key"}}
@@ -144,10 +143,9 @@ def test_make_has_the_target(target: str) -> None:
     assert re.search(rf"^{target}:", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE)
 
 
-def test_sql_fits_the_schema(database: str) -> None:
+def test_sql_fits_the_schema(migrated: str) -> None:
     """Each statement can be prepared on a database that was migrated; tables that a page makes are made."""
-    with psycopg.connect(database) as connection:
-        migrate(connection)
+    with psycopg.connect(migrated) as connection:
         number = 0
         for block in blocks("sql"):
             for statement in filter(str.strip, re.sub(r"--.*", "", block.text).split(";\n")):

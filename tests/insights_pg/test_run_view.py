@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,10 @@ from airflow_orchestration.domain.pipeline import AskWhen
 from airflow_orchestration.insights.agents import run_agents
 from airflow_orchestration.insights.run_view import run_view, timeline_page
 from airflow_orchestration.policies.asking import Choice, Question
-from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import RunKey, RunState
 from airflow_orchestration.workflow.asking import ask_after_gate, put_question, take_answer
 from airflow_orchestration.workflow.routes import Route
-from demo.postgres import EmbeddedPostgres
 from tests.insights_pg.conftest import MakeRun
 from tests.insights_pg.played import RUNNING, PlayedRun
 from tests.storage.builders import claimed
@@ -42,26 +39,12 @@ def states_of(shown: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def kept(postgres: EmbeddedPostgres) -> Iterator[PostgresStore]:
-    """A store for the run that all these tests only look at."""
-    postgres.create_database("run_view")
-    dsn = postgres.dsn("run_view")
-    with psycopg.connect(dsn) as connection:
-        migrate(connection)
-    with PostgresStore(lambda: psycopg.connect(dsn)) as store:
-        yield store
-    postgres.drop_database("run_view")
-
-
-@pytest.fixture(scope="module")
-def degraded(
-    postgres: EmbeddedPostgres, kept: PostgresStore, tmp_path_factory: pytest.TempPathFactory
-) -> PlayedRun:
+def degraded(store: PostgresStore, played: str, tmp_path_factory: pytest.TempPathFactory) -> PlayedRun:
     """Two rounds: one feed was repaired, one stayed away, and two disagree."""
     run = PlayedRun(
         tmp_path_factory.mktemp("landing"),
-        kept,
-        lambda: psycopg.connect(postgres.dsn("run_view")),
+        store,
+        lambda: psycopg.connect(played),
         {
             "north": {"weight": 2.0, "required": True},
             "east": {"usual_rows": 3},
@@ -83,11 +66,11 @@ def degraded(
     return run
 
 
-def test_a_degraded_run_says_what_its_manifest_says(degraded: PlayedRun, kept: PostgresStore) -> None:
+def test_a_degraded_run_says_what_its_manifest_says(degraded: PlayedRun, store: PostgresStore) -> None:
     """State, rows, quality, weights, usual rows and quarantine of a run are those of its manifest."""
-    view = run_view(kept, degraded.key)
+    view = run_view(store, degraded.key)
     manifest = view["manifest"]
-    assert kept.manifest(degraded.key) == manifest
+    assert store.manifest(degraded.key) == manifest
     assert RunState.PUBLISHED_DEGRADED == view["state"] == manifest["state"]
     shown = feeds_of(view["rounds"][0]) | feeds_of(view["rounds"][1])
     for told in manifest["feeds"]:
@@ -108,9 +91,9 @@ def test_a_degraded_run_says_what_its_manifest_says(degraded: PlayedRun, kept: P
     ]
 
 
-def test_rounds_stand_side_by_side(degraded: PlayedRun, kept: PostgresStore) -> None:
+def test_rounds_stand_side_by_side(degraded: PlayedRun, store: PostgresStore) -> None:
     """The first round has the poor feed below standard and its disagreements, the second runs again what needs it."""
-    first, second = run_view(kept, degraded.key)["rounds"]
+    first, second = run_view(store, degraded.key)["rounds"]
     assert {"north": "in", "east": "in", "south": "below_standard", "west": "late"} == states_of(first)
     assert {"south": "in", "west": "late"} == states_of(second)
     assert ("needs_revision", "quality_approved") == tuple(
@@ -125,9 +108,9 @@ def test_rounds_stand_side_by_side(degraded: PlayedRun, kept: PostgresStore) -> 
     assert pytest.approx(1.0) == sum(source["share"] for source in merge["sources"])
 
 
-def test_a_gate_is_told_with_its_points(degraded: PlayedRun, kept: PostgresStore) -> None:
+def test_a_gate_is_told_with_its_points(degraded: PlayedRun, store: PostgresStore) -> None:
     """Weights, required members and sync points of a decided gate are those of its verdict."""
-    gate = run_view(kept, degraded.key)["rounds"][0]["gate"]
+    gate = run_view(store, degraded.key)["rounds"][0]["gate"]
     assert (4.0, 5.0, 0.8, 0.5) == (
         gate["arrived_weight"],
         gate["expected_weight"],
@@ -140,9 +123,9 @@ def test_a_gate_is_told_with_its_points(degraded: PlayedRun, kept: PostgresStore
     assert "only_failed_missing" == gate["verdict"]["reason"]
 
 
-def test_every_figure_leads_to_a_decision(degraded: PlayedRun, kept: PostgresStore) -> None:
+def test_every_figure_leads_to_a_decision(degraded: PlayedRun, store: PostgresStore) -> None:
     """Verdict, merge and quality of each round are among the decisions, by number, newest first."""
-    view = run_view(kept, degraded.key)
+    view = run_view(store, degraded.key)
     known = {one["id"]: one for one in view["decisions"]}
     assert sorted(known, reverse=True) == [one["id"] for one in view["decisions"]]
     for shown in view["rounds"]:
@@ -151,9 +134,9 @@ def test_every_figure_leads_to_a_decision(degraded: PlayedRun, kept: PostgresSto
             assert shown["round"] == one["round"]
 
 
-def test_the_chart_has_a_bar_for_each_step(degraded: PlayedRun, kept: PostgresStore) -> None:
+def test_the_chart_has_a_bar_for_each_step(degraded: PlayedRun, store: PostgresStore) -> None:
     """Feeds, plan, gate, merge and quality of both rounds, and the publication, each with its ends."""
-    chart = run_view(kept, degraded.key)["chart"]
+    chart = run_view(store, degraded.key)["chart"]
     kinds = {(bar["round"], bar["kind"]) for bar in chart}
     assert kinds == {(0, "publish")} | {
         (number, kind) for number in (1, 2) for kind in ("plan", "feed", "gate", "merge", "quality")
@@ -162,9 +145,9 @@ def test_the_chart_has_a_bar_for_each_step(degraded: PlayedRun, kept: PostgresSt
     assert sorted(bar["from"] for bar in chart) == [bar["from"] for bar in chart]
 
 
-def test_a_view_is_plain_json(degraded: PlayedRun, kept: PostgresStore) -> None:
+def test_a_view_is_plain_json(degraded: PlayedRun, store: PostgresStore) -> None:
     """What is returned survives JSON, without NaN and without anything that is not data."""
-    view = run_view(kept, degraded.key)
+    view = run_view(store, degraded.key)
     assert view == json.loads(json.dumps(view, allow_nan=False))
 
 
@@ -321,17 +304,17 @@ def test_agents_stand_at_their_branches(store: PostgresStore, tmp_path: Path) ->
     assert {"agent_selection", "agent_order"}.isdisjoint(one["policy"] for one in view["decisions"])
 
 
-def test_a_timeline_is_read_page_by_page(degraded: PlayedRun, kept: PostgresStore) -> None:
+def test_a_timeline_is_read_page_by_page(degraded: PlayedRun, store: PostgresStore) -> None:
     """Pages follow one another without gaps, newest first, also those of one round."""
-    whole = timeline_page(kept, degraded.key)["events"]
-    assert len(kept.timeline(degraded.key)) == len(whole)
-    assert run_view(kept, degraded.key)["events"] == {"count": len(whole), "more": False}
+    whole = timeline_page(store, degraded.key)["events"]
+    assert len(store.timeline(degraded.key)) == len(whole)
+    assert run_view(store, degraded.key)["events"] == {"count": len(whole), "more": False}
     for number in (None, 1):
         expected = [one["id"] for one in whole if number in {None, one["round"]}]
         found: list[int] = []
         before = None
         while True:
-            page = timeline_page(kept, degraded.key, before=before, round_number=number, limit=3)
+            page = timeline_page(store, degraded.key, before=before, round_number=number, limit=3)
             found += [one["id"] for one in page["events"]]
             before = page["before"]
             if before is None:

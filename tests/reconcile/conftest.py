@@ -9,7 +9,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_orchestration.storage.migrating import migrate
 from tests.reconcile.world import World
 
 Connect = Callable[[], psycopg.Connection[Any]]
@@ -17,11 +16,9 @@ MakeWorld = Callable[..., World]
 
 
 @pytest.fixture
-def connect(database: str) -> Connect:
+def connect(migrated: str) -> Connect:
     """Opens connections to a database with the schema."""
-    with psycopg.connect(database) as connection:
-        migrate(connection)
-    return lambda: psycopg.connect(database)
+    return lambda: psycopg.connect(migrated)
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from airflow_orchestration.sources.fetched import Fetched
 from airflow_orchestration.sources.kafka import read_kafka
 from airflow_orchestration.sources.outbox import read_outbox
 from airflow_orchestration.storage import postgres, streams_postgres
-from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import Attempt, RunKey, WorkUnit
 from tests.sources.brokers import apache_kafka
@@ -55,13 +54,12 @@ class World:
 
 
 @pytest.fixture(params=["outbox", "kafka"])
-def world(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, migrated: str, tmp_path: Path) -> Iterator[World]:
     """The same crashes over both kinds of streams."""
-    with psycopg.connect(database) as connection:
-        migrate(connection)
+    with psycopg.connect(migrated) as connection:
         connection.execute(TABLES)
     if request.param == "outbox":
-        with psycopg.connect(database) as connection:
+        with psycopg.connect(migrated) as connection:
             connection.execute(CREATE)
             connection.execute(INDEX)
             for number in range(RECORDS):
@@ -70,10 +68,10 @@ def world(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iter
                     connection.commit()
         outbox = Outbox(conn_id="app", table="public.outbox", batch=BATCH)
         yield World(
-            database=database,
+            database=migrated,
             folder=tmp_path,
             read=lambda marks, folder: read_outbox(
-                FEED, outbox, marks, connect=lambda: psycopg.connect(database), scratch=folder
+                FEED, outbox, marks, connect=lambda: psycopg.connect(migrated), scratch=folder
             ),
         )
         return
@@ -83,7 +81,7 @@ def world(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iter
             records = (json.dumps({"n": number}).encode() for number in range(partition, RECORDS, 3))
             broker.produce(kafka.topic, records, partition)
         yield World(
-            database=database,
+            database=migrated,
             folder=tmp_path,
             read=lambda marks, folder: read_kafka(FEED, kafka, marks, config=broker.config, scratch=folder),
         )

@@ -16,7 +16,6 @@ from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
 from airflow_orchestration.exceptions import FencedError, NotPublishedError
 from airflow_orchestration.sources.outside import Nowhere
-from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.publishing import Publisher
 from airflow_orchestration.workflow import branch as branches
 from airflow_orchestration.workflow.branch import process_batch, run_branch
@@ -79,7 +78,6 @@ class StreamWorld(World):
 def make(database: str, folder: Path, **changes: Any) -> StreamWorld:
     """A world with an empty outbox, and a file feed `files`."""
     with psycopg.connect(database) as connection:
-        migrate(connection)
         connection.execute(CREATE)
         connection.execute(INDEX)
     files = {"id": "files", "uri": "landing/{date}-files.csv", "format": "csv", "columns": COLUMNS}
@@ -118,9 +116,9 @@ def end_unpublished(world: StreamWorld, number: int) -> dict[str, Any]:
         return close_out(step, world.publishers)
 
 
-def test_each_run_publishes_the_next_batch(database: str, tmp_path: Path) -> None:
+def test_each_run_publishes_the_next_batch(migrated: str, tmp_path: Path) -> None:
     """Three records each, then nothing: an empty batch is a success."""
-    world = make(database, tmp_path)
+    world = make(migrated, tmp_path)
     world.put("a", "b", "c", "d")
     seen = []
     for number in range(3):
@@ -131,9 +129,9 @@ def test_each_run_publishes_the_next_batch(database: str, tmp_path: Path) -> Non
     assert [("abcf0", published), ("abcdf0f1", published), ("abcdf0f1f2", published)] == seen
 
 
-def test_a_run_that_publishes_nothing_gives_its_records_back(database: str, tmp_path: Path) -> None:
+def test_a_run_that_publishes_nothing_gives_its_records_back(migrated: str, tmp_path: Path) -> None:
     """The next run reads what the failed one had read, and the run after that goes on behind both."""
-    world = make(database, tmp_path)
+    world = make(migrated, tmp_path)
     world.put("a", "b", "c", "d", "e")
     world.play(0)
     assert "not_published" == end_unpublished(world, 0)["state"]
@@ -144,9 +142,9 @@ def test_a_run_that_publishes_nothing_gives_its_records_back(database: str, tmp_
     assert world.free_from(3)
 
 
-def test_a_run_published_after_all_takes_its_records_again(database: str, tmp_path: Path) -> None:
+def test_a_run_published_after_all_takes_its_records_again(migrated: str, tmp_path: Path) -> None:
     """A person publishes a run that had ended without: its records are its own again."""
-    world = make(database, tmp_path)
+    world = make(migrated, tmp_path)
     world.put("a", "b", "c", "d")
     world.play(0)
     end_unpublished(world, 0)
@@ -155,9 +153,9 @@ def test_a_run_published_after_all_takes_its_records_again(database: str, tmp_pa
     assert "abcd" == world.codes()
 
 
-def test_a_run_whose_records_another_one_has_is_not_published(database: str, tmp_path: Path) -> None:
+def test_a_run_whose_records_another_one_has_is_not_published(migrated: str, tmp_path: Path) -> None:
     """It would publish records twice; the message names the run that has them, and says what to do."""
-    world = make(database, tmp_path)
+    world = make(migrated, tmp_path)
     world.put("a", "b", "c", "d")
     world.play(0)
     end_unpublished(world, 0)
@@ -172,9 +170,9 @@ def test_a_run_whose_records_another_one_has_is_not_published(database: str, tmp
     assert "abc" == world.codes()
 
 
-def test_a_publisher_that_was_overtaken_by_the_end_is_shut_out(database: str, tmp_path: Path) -> None:
+def test_a_publisher_that_was_overtaken_by_the_end_is_shut_out(migrated: str, tmp_path: Path) -> None:
     """A publisher that wakes up after its run was closed and its records given back commits nothing."""
-    world = make(database, tmp_path)
+    world = make(migrated, tmp_path)
     world.put("a", "b", "c")
     world.play(0)
     with world.step(0, 0, "publish") as zombie:
@@ -185,9 +183,9 @@ def test_a_publisher_that_was_overtaken_by_the_end_is_shut_out(database: str, tm
         assert (0,) == connection.execute("SELECT count(*) FROM orchestration.publish_ledger").fetchone()
 
 
-def test_a_feed_that_came_too_late_keeps_its_records_for_the_repair(database: str, tmp_path: Path) -> None:
+def test_a_feed_that_came_too_late_keeps_its_records_for_the_repair(migrated: str, tmp_path: Path) -> None:
     """A stream that is registered after the gate is merged as a later version, and no other run reads it."""
-    world = make(database, tmp_path, sync=EARLY)
+    world = make(migrated, tmp_path, sync=EARLY)
     world.put("a", "b", "c", "d")
     play_with_a_straggler(world)
     before = world.codes()
@@ -198,19 +196,19 @@ def test_a_feed_that_came_too_late_keeps_its_records_for_the_repair(database: st
     assert "abcdf0" == world.codes()
 
 
-def test_a_feed_that_came_too_late_to_count_gives_its_records_back(database: str, tmp_path: Path) -> None:
+def test_a_feed_that_came_too_late_to_count_gives_its_records_back(migrated: str, tmp_path: Path) -> None:
     """With `late: discard` nobody merges it: the next run reads its records."""
-    world = make(database, tmp_path, sync={**EARLY, "late": "discard"})
+    world = make(migrated, tmp_path, sync={**EARLY, "late": "discard"})
     world.put("a", "b", "c", "d")
     play_with_a_straggler(world)
     world.run(1)
     assert "abcf0" == world.codes()
 
 
-def test_a_feed_without_the_quality_gives_its_records_back(database: str, tmp_path: Path) -> None:
+def test_a_feed_without_the_quality_gives_its_records_back(migrated: str, tmp_path: Path) -> None:
     """Records of a feed that is below standard, and so in no version, are the next run's to read."""
     quality = {"approve_at": 0.9, "fail_below": 0}
-    world = make(database, tmp_path, sync=EARLY, quality=quality)
+    world = make(migrated, tmp_path, sync=EARLY, quality=quality)
     world.put("a", size=-1)
     play_with_a_straggler(world)
     world.reconcile(0)
@@ -225,10 +223,10 @@ def test_a_feed_without_the_quality_gives_its_records_back(database: str, tmp_pa
 
 
 def test_a_second_round_that_never_read_the_stream_gives_its_records_back(
-    database: str, tmp_path: Path
+    migrated: str, tmp_path: Path
 ) -> None:
     """A feed below standard is to be read again, the gate decides without it, and a later run publishes: the run after that has them."""
-    world = make(database, tmp_path, max_rounds=2, quality={"approve_at": 0.9, "fail_below": 0})
+    world = make(migrated, tmp_path, max_rounds=2, quality={"approve_at": 0.9, "fail_below": 0})
     world.put("a", size=-1)
     world.put("b")
     world.land([(number, "files") for number in range(3)])
@@ -254,9 +252,9 @@ def test_a_second_round_that_never_read_the_stream_gives_its_records_back(
     assert () == world.store.streams.marks(world.key(0), "events").again
 
 
-def test_a_run_that_never_closes_leaves_its_records_to_the_next_one(database: str, tmp_path: Path) -> None:
+def test_a_run_that_never_closes_leaves_its_records_to_the_next_one(migrated: str, tmp_path: Path) -> None:
     """A Dag run that is marked failed skips its last step: the next one reads what it had read."""
-    world = make(database, tmp_path)
+    world = make(migrated, tmp_path)
     world.put("a", "b", "c", "d")
     world.land([(number, "files") for number in range(3)])
     world.play(0)
@@ -267,9 +265,9 @@ def test_a_run_that_never_closes_leaves_its_records_to_the_next_one(database: st
     assert world.free_from(3)
 
 
-def test_a_run_that_published_and_never_closed_keeps_its_records(database: str, tmp_path: Path) -> None:
+def test_a_run_that_published_and_never_closed_keeps_its_records(migrated: str, tmp_path: Path) -> None:
     """The target's ledger knows that it published, though the store does not."""
-    world = make(database, tmp_path)
+    world = make(migrated, tmp_path)
     world.put("a", "b", "c", "d")
     world.play(0)
     with world.step(0, 0, "publish") as step:
@@ -279,9 +277,9 @@ def test_a_run_that_published_and_never_closed_keeps_its_records(database: str, 
     assert 1 == len(world.store.streams.marks(world.key(0), "events").again)
 
 
-def test_a_publisher_of_a_run_that_never_closed_is_shut_out(database: str, tmp_path: Path) -> None:
+def test_a_publisher_of_a_run_that_never_closed_is_shut_out(migrated: str, tmp_path: Path) -> None:
     """It wakes up when the next run has begun: it commits nothing, and started anew after another has its records it is refused by name."""
-    world = make(database, tmp_path)
+    world = make(migrated, tmp_path)
     world.put("a", "b", "c", "d")
     world.play(0)
     with world.step(0, 0, "publish") as zombie:
@@ -297,9 +295,9 @@ def test_a_publisher_of_a_run_that_never_closed_is_shut_out(database: str, tmp_p
     assert "abc" == world.codes()
 
 
-def test_a_target_that_can_not_be_asked_keeps_no_run_from_beginning(database: str, tmp_path: Path) -> None:
+def test_a_target_that_can_not_be_asked_keeps_no_run_from_beginning(migrated: str, tmp_path: Path) -> None:
     """What an older run published is not known while its target is away: it keeps its records until it is."""
-    world = make(database, tmp_path)
+    world = make(migrated, tmp_path)
     world.put("a", "b", "c", "d")
     world.play(0)
     working, world.publisher = world.publisher, Publisher(unreachable)
@@ -317,10 +315,10 @@ def unreachable() -> psycopg.Connection[Any]:
 
 
 def test_a_stream_that_a_rival_took_meanwhile_is_read_again(
-    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    migrated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that lost the race for the first records reads those behind them in the same task."""
-    world = make(database, tmp_path)
+    world = make(migrated, tmp_path)
     world.put("a", "b", "c", "d", "e")
     world.land([(0, "files"), (1, "files")])
     world.start(0)
@@ -346,10 +344,10 @@ def test_a_stream_that_a_rival_took_meanwhile_is_read_again(
 
 
 def test_the_last_state_is_published_whatever_the_bounds_of_a_batch_are(
-    database: str, tmp_path: Path
+    migrated: str, tmp_path: Path
 ) -> None:
     """Four states of a thing, three in one batch and one in the next: the newest is in the table after each run."""
-    world = make(database, tmp_path)
+    world = make(migrated, tmp_path)
     for size in (1, 2, 3, 4):
         world.put("a", size=size)
     world.run(0)
@@ -361,10 +359,10 @@ def test_the_last_state_is_published_whatever_the_bounds_of_a_batch_are(
 
 
 def test_rows_of_records_that_are_given_back_are_withdrawn_from_the_output(
-    database: str, tmp_path: Path
+    migrated: str, tmp_path: Path
 ) -> None:
     """The next run writes them, and readers see each record once; published after all, the rows are back."""
-    world = make(database, tmp_path)
+    world = make(migrated, tmp_path)
     feeds = [
         {**feed, "output": {"uri": "landing/lake"}} if feed["id"] == "events" else feed
         for feed in world.changes["feeds"]

@@ -11,7 +11,6 @@ import psycopg
 import pytest
 
 from airflow_orchestration.storage.memory import MemoryStore
-from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import Store
 from tests.storage.furniture import FURNITURE, ROLES
@@ -20,11 +19,9 @@ Connect = Callable[[], psycopg.Connection[Any]]
 
 
 @pytest.fixture
-def connect(database: str) -> Connect:
+def connect(migrated: str) -> Connect:
     """Opens connections to a fresh database that has the schema."""
-    with psycopg.connect(database) as connection:
-        migrate(connection)
-    return lambda: psycopg.connect(database)
+    return lambda: psycopg.connect(migrated)
 
 
 @pytest.fixture

@@ -358,7 +358,7 @@ def test_giving_back_what_nobody_holds_does_nothing(lent: LeasesUnderTest) -> No
 
 
 def test_who_waits_for_the_lock_sees_what_was_lent_meanwhile(
-    connect: Connect, database: str, target: psycopg.Connection[Any]
+    connect: Connect, migrated: str, target: psycopg.Connection[Any]
 ) -> None:
     """Whatever isolation a database has for its transactions: two that ask at once are not both lent the same."""
     name = target.info.dbname
@@ -369,7 +369,7 @@ def test_who_waits_for_the_lock_sees_what_was_lent_meanwhile(
         with PostgresStore(connect) as store:
             told.append(LeasesUnderTest(store.leases, lambda _: None).ask("b", 64))
 
-    with psycopg.connect(database) as first:
+    with psycopg.connect(migrated) as first:
         first.execute("SELECT FROM orchestration.lease_capacity FOR UPDATE")
         second = Thread(target=ask)
         second.start()
@@ -384,7 +384,7 @@ def test_who_waits_for_the_lock_sees_what_was_lent_meanwhile(
 
 
 def test_who_waits_for_the_lock_does_not_renew_what_has_expired_meanwhile(
-    connect: Connect, database: str, target: psycopg.Connection[Any]
+    connect: Connect, migrated: str, target: psycopg.Connection[Any]
 ) -> None:
     """What one has seen expired and lent again is not brought back by a renewal that began before."""
     told: list[bool] = []
@@ -395,7 +395,7 @@ def test_who_waits_for_the_lock_does_not_renew_what_has_expired_meanwhile(
 
     with PostgresStore(connect) as store:
         LeasesUnderTest(store.leases, lambda _: None).ask("a", 64)
-    with psycopg.connect(database) as first:
+    with psycopg.connect(migrated) as first:
         first.execute("SELECT FROM orchestration.lease_capacity FOR UPDATE")
         second = Thread(target=renew)
         second.start()

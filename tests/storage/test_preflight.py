@@ -123,7 +123,7 @@ def test_bounds_of_the_contract_make_a_narrow_column_wide_enough(connect: Connec
     assert (0,) == target.execute(f"SELECT count(*) FROM {TABLE}").fetchone()
 
 
-def test_a_swap_needs_the_owner_of_the_table(database: str, target: Target) -> None:
+def test_a_swap_needs_the_owner_of_the_table(migrated: str, target: Target) -> None:
     """Modes that exchange tables are refused to a role that may only write, and upsert is not."""
     make_table(target)
     target.execute("DROP ROLE IF EXISTS storage_writer")
@@ -133,7 +133,7 @@ def test_a_swap_needs_the_owner_of_the_table(database: str, target: Target) -> N
         target.execute("GRANT USAGE ON SCHEMA orchestration TO storage_writer")
         target.execute("GRANT SELECT ON orchestration.migration TO storage_writer")
         with pytest.raises(InputRefusedError) as error:
-            Publisher(lambda: psycopg.connect(database, user="storage_writer")).preflight(
+            Publisher(lambda: psycopg.connect(migrated, user="storage_writer")).preflight(
                 Publish(table=TABLE, mode=PublishMode.REPLACE), CONTRACT
             )
     finally:
@@ -158,7 +158,7 @@ def test_what_is_no_ordinary_table_is_refused(connect: Connect, target: Target, 
     assert ["public.airport: is no ordinary table; name a table without partitions"] == refused(connect)
 
 
-def test_missing_privileges_are_named(database: str, connect: Connect, target: Target) -> None:
+def test_missing_privileges_are_named(migrated: str, connect: Connect, target: Target) -> None:
     """A role that may not write to the table or to the ledger is told both."""
     rows = content()
     Publisher(connect).publish(publication(rows), *rows.chunks())
@@ -168,7 +168,7 @@ def test_missing_privileges_are_named(database: str, connect: Connect, target: T
         target.execute(f"GRANT SELECT ON {TABLE} TO storage_reader")
         target.execute("GRANT USAGE ON SCHEMA orchestration TO storage_reader")
         target.execute("GRANT SELECT ON orchestration.migration TO storage_reader")
-        problems = refused(lambda: psycopg.connect(database, user="storage_reader"))
+        problems = refused(lambda: psycopg.connect(migrated, user="storage_reader"))
     finally:
         target.execute("DROP OWNED BY storage_reader")
         target.execute("DROP ROLE storage_reader")
@@ -179,9 +179,9 @@ def test_missing_privileges_are_named(database: str, connect: Connect, target: T
 
 
 @pytest.mark.usefixtures("connect")
-def test_a_server_that_only_reads_is_refused(database: str) -> None:
+def test_a_server_that_only_reads_is_refused(migrated: str) -> None:
     """A connection that can't write is refused, with the remedy."""
-    reading = make_conninfo(database, options="-c default_transaction_read_only=on")
+    reading = make_conninfo(migrated, options="-c default_transaction_read_only=on")
     problems = refused(lambda: psycopg.connect(reading))
     assert ["connection: only reads; name the primary server in the connection"] == problems
 
@@ -195,7 +195,7 @@ def test_a_server_that_does_not_answer_is_asked_again(database: str) -> None:
 
 
 @pytest.fixture
-def stranger(database: str, target: Target) -> Iterator[str]:
+def stranger(migrated: str, target: Target) -> Iterator[str]:
     """The conninfo string of a role that has a password, which the server asks for."""
     target.execute("DROP ROLE IF EXISTS storage_stranger")
     target.execute("CREATE ROLE storage_stranger LOGIN PASSWORD 'right'")
@@ -203,7 +203,7 @@ def stranger(database: str, target: Target) -> Iterator[str]:
     before = Path(rules).read_text()
     Path(rules).write_text(f"local all storage_stranger scram-sha-256\n{before}")
     target.execute("SELECT pg_reload_conf()")
-    yield make_conninfo(database, user="storage_stranger", password="right")
+    yield make_conninfo(migrated, user="storage_stranger", password="right")
     Path(rules).write_text(before)
     target.execute("SELECT pg_reload_conf()")
     target.execute("DROP ROLE storage_stranger")

@@ -105,10 +105,10 @@ def deliver(database: str, mode: PublishMode, kills: int, dice: random.Random) -
 
 @pytest.mark.parametrize("mode", KILLS)
 def test_a_first_publication_that_is_killed_leaves_nothing(
-    database: str, connect: Any, mode: PublishMode
+    migrated: str, connect: Any, mode: PublishMode
 ) -> None:
     """An execution killed amid the first rows of a table leaves nothing once another one has published them."""
-    delivery = Delivery(database, 0, mode)
+    delivery = Delivery(migrated, 0, mode)
     process = multiprocessing.get_context("fork").Process(target=_die_amid, args=(delivery,))
     process.start()
     process.join()
@@ -129,13 +129,13 @@ def _die_amid(delivery: Delivery) -> None:
 
 
 @pytest.mark.parametrize("mode", KILLS)
-def test_killed_publishers_publish_exactly_once(database: str, connect: Any, mode: PublishMode) -> None:
+def test_killed_publishers_publish_exactly_once(migrated: str, connect: Any, mode: PublishMode) -> None:
     """Processes killed at random moments and tried again publish every row once, and the ledger adds up."""
     context = multiprocessing.get_context("fork")
     done = context.Event()
-    watcher = context.Process(target=_watch, args=(database, mode, done))
+    watcher = context.Process(target=_watch, args=(migrated, mode, done))
     watcher.start()
-    publications = deliver(database, mode, KILLS[mode], random.Random(20261122))
+    publications = deliver(migrated, mode, KILLS[mode], random.Random(20261122))
     done.set()
     watcher.join()
     assert 0 == watcher.exitcode

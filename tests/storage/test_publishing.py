@@ -288,10 +288,10 @@ def test_a_source_that_breaks_leaves_nothing(connect: Connect, target: Target) -
 
 @pytest.mark.parametrize(("lost", "committed"), [("answer", True), ("request", False)])
 def test_a_lost_commit_is_looked_up(
-    database: str, connect: Connect, target: Target, lost: str, committed: bool
+    migrated: str, connect: Connect, target: Target, lost: str, committed: bool
 ) -> None:
     """When the connection breaks at the commit, the ledger tells whether the rows are published."""
-    with CuttingProxy(database, lost=lost, armed_by=b"SET rows_inserted") as proxy:
+    with CuttingProxy(migrated, lost=lost, armed_by=b"SET rows_inserted") as proxy:
         if committed:
             published = publish(lambda: psycopg.connect(proxy.conninfo), content())
             assert (False, 5) == (published.already_published, published.rows_inserted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -12,7 +12,6 @@ import pytest
 from airflow_orchestration.insights.agents import run_agents
 from airflow_orchestration.insights.run_chart import MOST_BARS
 from airflow_orchestration.insights.run_view import run_view, timeline_page
-from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.readings import MOST_COUNTED, NEWEST
 from airflow_orchestration.storage.sql_file import statements
@@ -50,12 +49,10 @@ OTHER_RUNS = """
 
 
 @pytest.fixture(scope="module")
-def large(postgres: EmbeddedPostgres) -> Iterator[str]:
+def large(postgres: EmbeddedPostgres, create_migrated: Callable[[str], str]) -> Iterator[str]:
     """A database with a run that has most of a long timeline, and another run after it."""
-    postgres.create_database("readings")
-    dsn = postgres.dsn("readings")
+    dsn = create_migrated("readings")
     with psycopg.connect(dsn, autocommit=True) as connection, _store(dsn) as store:
-        migrate(connection)
         fill(store, connection, SIZE)
         connection.execute(OTHER_RUNS)
     yield dsn

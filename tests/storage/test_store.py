@@ -326,13 +326,15 @@ def test_a_run_can_be_published_after_its_end(store: Store, second: RunState) ->
 
 
 def test_a_refused_run_has_only_an_end(store: Store) -> None:
-    """A run that was never analyzed can end, and can be recorded later."""
+    """A run that was never analyzed can end; when it begins after all, it has not ended, and ends as any other."""
     fence = claimed(store, "close_out")
     store.finish(fence, RunState.NOT_PUBLISHED, {"state": "not_published"})
     with pytest.raises(KeyError):
         store.run(RUN)
     store.save_run(fence, {"feeds": []}, decision())
-    assert ({"feeds": []}, {"state": "not_published"}) == (store.run(RUN).spec, store.manifest(RUN))
+    assert ({"feeds": []}, None) == (store.run(RUN).spec, store.manifest(RUN))
+    store.finish(fence, RunState.NOT_PUBLISHED, {"state": "not_published", "rounds": 1})
+    assert {"state": "not_published", "rounds": 1} == store.manifest(RUN)
 
 
 def test_the_timeline_is_in_order(store: Store) -> None:

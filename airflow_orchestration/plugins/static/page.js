@@ -6,7 +6,10 @@
 
 const POLL_SECONDS = 3;
 const UNKNOWN_POLL_SECONDS = 10;
+const SILENT_POLL_SECONDS = 30;
+const SILENT_MINUTES = 10; // without a sign of life after the last thing that was waited for
 const LONGEST_WAIT_SECONDS = 60;
+const ANSWER_SECONDS = 10; // to wait for an answer
 const MANY_FEEDS = 12; // up to here the feeds of all branches are shown without a click
 const MOST_ROWS = 300; // of one table; the filter finds the others
 const MOST_LABELLED_BARS = 60; // a chart of more has thin bars, and its names in the table
@@ -46,20 +49,21 @@ function once(make) {
 }
 
 const numbers = once((digits) => new Intl.NumberFormat(LOCALE, { maximumFractionDigits: digits }));
-const percents = once(() => new Intl.NumberFormat(LOCALE, { style: "percent", maximumFractionDigits: 1 }));
+const percents = new Intl.NumberFormat(LOCALE, { style: "percent", maximumFractionDigits: 1 });
 const clocks = once((date) => new Intl.DateTimeFormat(LOCALE, { ...(date ? { dateStyle: "medium" } : {}), timeStyle: "medium" }));
 const unknown = (value) => value === null || value === undefined;
 const number = (value, digits = 0) => (unknown(value) ? "–" : numbers(digits).format(value));
-const percent = (value) => (unknown(value) ? "–" : percents("").format(value));
+/** A share, written so that only a whole one reads 100 %, as in all reports. */
+const percent = (value) => (unknown(value) ? "–" : percents.format(Math.trunc(value * 1000 + 1e-6) / 1000));
 const score = (value) => number(value, 3);
-const counted = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
+const counted = (count, noun, plural = `${noun}s`) => `${number(count)} ${count === 1 ? noun : plural}`;
 const numberOf = (some, all) => `${number(some)}\u00a0of\u00a0${number(all)}`;
 const words = (identifier) => String(identifier).replaceAll("_", " ");
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-const plain = (value) => (value === null || value === undefined || value === "" ? "–" : String(value));
+const plain = (value) => (unknown(value) || value === "" ? "–" : String(value));
 
 function duration(seconds) {
-  if (seconds === null || seconds === undefined) return "–";
+  if (unknown(seconds)) return "–";
   const all = Math.abs(seconds);
   if (all < 60) return `${number(seconds, all < 10 ? 2 : 0)}\u00a0s`;
   if (all < 3600) return `${number(Math.trunc(seconds / 60))}\u00a0min ${number(Math.floor(all % 60))}\u00a0s`;
@@ -81,7 +85,7 @@ function time(moment) {
 const countdown = (moment) => h("span", { "data-until": moment, class: "countdown" }, left(moment));
 
 function left(moment) {
-  const seconds = Math.round((Date.parse(moment) - Date.now() - memory.clockAhead) / 1000);
+  const seconds = Math.round((Date.parse(moment) - Date.now() - memory.clockAhead) / 1000) + 0; // no "-0 s"
   return seconds >= 0 ? `${duration(seconds)} left` : `over for ${duration(-seconds)}`;
 }
 
@@ -104,7 +108,10 @@ const memory = {
   tenant: "",
   open: new Map(), // folds and rows by key
   loaded: new Map(), // answers that were asked for on demand, by path
-  events: [],
+  view: null, // the newest
+  tag: null, // which one that is, for the server
+  events: [], // newest first, without gaps
+  before: null, // where older events begin; null when there are none
   clockAhead: 0, // milliseconds by which the store's clock is ahead of the browser's
 };
 
@@ -166,20 +173,43 @@ function followTheme() {
 
 /* ---------- The API ---------- */
 
+/** Everything that can be wrong with an answer, or with getting one. */
 class Refused extends Error {
-  constructor(status, detail) {
+  constructor(path, status, detail) {
     super(typeof detail === "string" ? detail : (detail?.reason ?? `the server answered ${status}`));
+    this.path = path;
     this.status = status;
     this.known = detail?.known;
   }
 }
 
-async function get(path) {
-  const response = await fetch(path, { credentials: "same-origin", headers: { Accept: "application/json" } });
-  if (response.ok) return response.json();
-  const body = await response.json().catch(() => ({}));
-  throw new Refused(response.status, body.detail);
+async function ask(path, headers = {}) {
+  const unreachable = () => {
+    throw new Refused(path, 0, "The server can't be reached just now.");
+  };
+  const asked = { credentials: "same-origin", headers: { Accept: "application/json", ...headers }, signal: AbortSignal.timeout(ANSWER_SECONDS * 1000) };
+  return fetch(path, asked).catch(unreachable);
 }
+
+async function bodyOf(path, response) {
+  const body = await response.json().catch(() => null);
+  if (response.ok && body) return body;
+  throw new Refused(path, response.status, response.ok ? "The server's answer is no JSON: a proxy may have sent a page of its own." : body?.detail);
+}
+
+const get = async (path) => bodyOf(path, await ask(path));
+
+/** The run; the same view as before where the server says that nothing is new. */
+async function look() {
+  const path = runApi("run");
+  const response = await ask(path, memory.tag ? { "If-None-Match": memory.tag } : {});
+  if (response.status === 304) return memory.view;
+  const view = await bodyOf(path, response);
+  memory.tag = response.headers.get("ETag");
+  return view;
+}
+
+const rightFor = (path) => (path.includes("/quarantine?") ? "runs and its tasks' logs" : "runs");
 
 const runApi = (name, values = {}) => `api/dags/${encodeURIComponent(DAG_ID)}/${name}?${query({ run_id: RUN_ID, ...values })}`;
 
@@ -187,14 +217,13 @@ const runApi = (name, values = {}) => `api/dags/${encodeURIComponent(DAG_ID)}/${
 function problem(error, again) {
   const login = `../api/v2/auth/login?next=${encodeURIComponent(location.href)}`;
   if (error.status === 401) return h("p", { class: "problem" }, "You are logged out. ", h("a", { href: login }, "Log in"), " to go on.");
-  const told = error.status === 403 ? "You may not read this: it needs the right to read the Dag's runs and logs." : error.message;
-  const unreachable = error instanceof TypeError;
-  return h(
-    "p",
-    { class: "problem lines" },
-    unreachable ? "The server can't be reached just now. " : `${capital(told)} `,
-    again ? h("button", { type: "button", onclick: again }, "Try again") : null,
-  );
+  return h("p", { class: "problem lines" }, toldOf(error), " ", h("button", { type: "button", onclick: again }, "Try again"));
+}
+
+function toldOf(error) {
+  if (!(error instanceof Refused)) return `This page has a fault: ${error.message}`;
+  if (error.status === 403) return `You may not read this: it needs the right to read the Dag's ${rightFor(error.path)}.`;
+  return capital(error.message);
 }
 
 /** What is loaded when it is looked at; what was there before stays until something else is known. */
@@ -209,6 +238,7 @@ function remote(path, build, { fresh = true } = {}) {
       if (JSON.stringify(before) !== JSON.stringify(data) || !box.dataset.shown) show(data);
       box.dataset.shown = "yes";
     } catch (error) {
+      delete box.dataset.shown;
       box.replaceChildren(problem(error, load));
     }
   };
@@ -229,7 +259,7 @@ const STATES = {
 };
 const TONES = {
   good: ["published", "done", "in", "arrived", "succeeded", "quality_approved", "proceed_to_data_merge", "admit_all", "accept", "publish"],
-  warn: ["published_degraded", "late", "below_standard", "conditional_proceed", "needs_revision", "short", "left_out", "unused", "run_again", "leave_out_poor", "next_round"],
+  warn: ["published_degraded", "late", "abandoned", "unanswered", "below_standard", "conditional_proceed", "needs_revision", "short", "left_out", "unused", "run_again", "leave_out_poor", "next_round"],
   bad: ["not_published", "failed", "timeout_recovery", "critical_failure", "stop", "refuse"],
   run: ["running", "working", "coordinates", "going_on"],
   wait: ["waiting", "ask"],
@@ -250,9 +280,10 @@ const figures = (label) => ({ label, figure: true });
 
 /** A table; the first cell of a row is its heading. Wide and long ones scroll in their own box.
  *
- * A row is a list of cells, or what `opening` returns; `groups` are rows under a title each.
+ * A row is a list of cells, or what `opening` returns; `groups` are rows under a title each. Of very many rows the first
+ * `most` are shown, and `where` says where the others are.
  */
-function table(caption, columns, rows, groups = null, most = MOST_ROWS) {
+function table(caption, columns, rows, { groups = null, most = MOST_ROWS, where = "" } = {}) {
   const all = columns.map((column) => (typeof column === "string" ? { label: column } : column));
   const look = (at) => (all[at]?.figure ? "figure" : null);
   const cell = (content, at) => (at ? h("td", { class: look(at) }, content) : h("th", { scope: "row" }, content));
@@ -272,7 +303,7 @@ function table(caption, columns, rows, groups = null, most = MOST_ROWS) {
       h("thead", {}, h("tr", {}, all.map((it, at) => h("th", { scope: "col", class: look(at) }, it.label)))),
       bodies,
     ),
-    rest > 0 ? h("p", { class: "quiet" }, `and ${number(rest)} more`) : null,
+    rest > 0 ? h("p", { class: "quiet" }, `and ${number(rest)} more${where}`) : null,
   );
 }
 
@@ -376,7 +407,8 @@ function evidenceList(values, key) {
   const flat = values.every((it) => it === null || typeof it !== "object");
   const shown = () =>
     flat ? values.map((it) => evidence(it, key)).join("; ") : h("ol", {}, values.map((it, at) => h("li", {}, evidence(it, `${key}/${at}`))));
-  return values.length > 12 || !flat ? fold(key, counted(values.length, "entry").replace("entrys", "entries"), () => h("div", {}, shown())) : shown();
+  const long = values.length > 12 || !flat;
+  return long ? fold(key, counted(values.length, "entry", "entries"), () => h("div", {}, shown())) : shown();
 }
 
 function decisions(view) {
@@ -489,16 +521,16 @@ function tiles(view) {
   const rejected = view.quarantine.reduce((sum, it) => sum + it.rows, 0);
   const merging = round?.merges[0]?.decision;
   const inGate = gate && numberOf(gate.arrived, gate.expected);
-  const inRun = manifest?.feeds_expected !== undefined ? numberOf(manifest.feeds_in, manifest.feeds_expected) : inGate;
+  const inRun = !unknown(manifest?.feeds_expected) ? numberOf(manifest.feeds_in, manifest.feeds_expected) : inGate;
   const weight = manifest?.weight_share ?? gate?.progress;
   return pairs(
     [
       inRun && ["Feeds in", because(gate?.verdict, inRun)],
-      weight !== undefined && ["Weight", because(gate?.verdict, percent(weight))],
-      manifest?.rows !== undefined && ["Rows published", because(merging, number(manifest.rows))],
+      !unknown(weight) && ["Weight", because(gate?.verdict, percent(weight))],
+      !unknown(manifest?.rows) && ["Rows published", because(merging, number(manifest.rows))],
       round?.quality && ["Quality", because(round.quality.decision, score(round.quality.overall))],
       ["Quarantined", rejected ? h("a", { class: "because", href: "#quarantine" }, number(rejected)) : "0"],
-      gate?.verdict && gate.deadline_at && ["Deadline", because(gate.verdict, Date.parse(gate.verdict.at) <= Date.parse(gate.deadline_at) ? "met" : "reached")],
+      !unknown(view.deadline_met) && ["Deadline", because(gate?.verdict, view.deadline_met ? "met" : "missed")],
       manifest?.version > 0 && ["Version", number(manifest.version)],
       view.rounds.length > 1 && ["Rounds", because(latest(view, "rebalancing"), number(view.rounds.length))],
       view.started_at && !view.finished_at && ["Started", time(view.started_at)],
@@ -532,6 +564,7 @@ function questions(view) {
 }
 
 function question(view, it) {
+  const open = view.state === "running" && !it.answered_at;
   const path = `${runPath(view.dag_id, view.run_id)}/tasks/${encodeURIComponent(it.task_id)}/required_actions`;
   const about = (one) => one.round === it.round && one.evidence?.question === it.question;
   const asking = everyDecision(view).findLast((one) => one.policy === "asking" && about(one));
@@ -539,7 +572,7 @@ function question(view, it) {
   const { offered, otherwise } = asking?.evidence ?? {};
   return h(
     "div",
-    { class: `card tone-${it.answered_at ? "good" : "wait"}` },
+    { class: `card tone-${it.answered_at ? "good" : open ? "wait" : "idle"}` },
     h("h3", {}, `Round ${number(it.round)}: how to go on after the ${words(it.question)}?`),
     pairs(
       [
@@ -548,10 +581,11 @@ function question(view, it) {
         offered && ["Offered", `${offered.map(words).join(", ")}; without an answer: ${words(otherwise)}`],
         it.answered_at && ["Answered", [h("strong", {}, plain(it.chosen && words(it.chosen))), ", at ", time(it.answered_at)]],
         it.answered_at && ["By", [it.by ?? "nobody", answer ? [" (", because(answer, h("code", {}, answer.reason)), ")"] : null]],
-        it.answer_by && !it.answered_at && ["Answer by", [time(it.answer_by), " (", countdown(it.answer_by), ")"]],
+        !open && !it.answered_at && ["Answered", "Not answered"],
+        it.answer_by && open && ["Answer by", [time(it.answer_by), " (", countdown(it.answer_by), ")"]],
       ].filter(Boolean),
     ),
-    h("p", {}, hostLink(path, it.answered_at ? "The question in Airflow" : "Answer it in Airflow")),
+    h("p", {}, hostLink(path, open ? "Answer it in Airflow" : "The question in Airflow")),
   );
 }
 
@@ -570,6 +604,8 @@ function roundChoice(view) {
 
 const titled = (title, view) => (view.rounds.length > 1 ? `${title}, round ${number(chosenRound(view).round)}` : title);
 
+const isAwaited = (it) => !it.verdict && it.state !== "abandoned";
+
 function gate(view) {
   const it = chosenRound(view)?.gate;
   if (!it) return null;
@@ -579,17 +615,19 @@ function gate(view) {
     "gate",
     titled("Gate", view),
     roundChoice(view),
-    h("div", { class: "gatebar" }, meter(it.progress, told, { marks: [it.floor], kind }), floorLabel(it.floor)),
+    h("div", { class: "gatebar" }, meter(it.progress, told, { marks: unknown(it.floor) ? [] : [it.floor], kind }), unknown(it.floor) ? null : floorLabel(it.floor)),
     pairs(
       [
         ["Arrived", because(it.verdict, `${percent(it.progress)}: weight ${number(it.arrived_weight, 2)} of ${number(it.expected_weight, 2)}`)],
         ["Feeds", because(it.verdict, `${number(it.arrived)} of ${number(it.expected)} arrived, ${number(it.failed)} failed, ${number(it.pending)} pending`)],
         ["Floor", because(it.verdict, percent(it.floor), it.floor_reached_at ? [", reached at ", time(it.floor_reached_at)] : ", not reached")],
-        it.deadline_at && ["Deadline", [time(it.deadline_at), it.verdict ? null : [" (", countdown(it.deadline_at), ")"]]],
-        it.grace_period_seconds !== null && ["Grace period", `${duration(it.grace_period_seconds)} after the floor`],
+        it.deadline_at && ["Deadline", [time(it.deadline_at), isAwaited(it) ? [" (", countdown(it.deadline_at), ")"] : null]],
+        it.state === "abandoned" && ["Verdict", [chip("abandoned"), " the run ended before the gate decided"]],
+        !unknown(it.grace_period_seconds) && ["Grace period", `${duration(it.grace_period_seconds)} after the floor`],
         it.verdict && ["Verdict", [chip(it.verdict.action), " because ", because(it.verdict, h("code", {}, it.verdict.reason)), " at ", time(it.verdict.at)]],
       ].filter(Boolean),
     ),
+    isAwaited(it) ? h("p", { class: "quiet" }, "A task that Airflow gave up on counts as failed when the gate looks next.") : null,
     it.required.length ? [h("h3", {}, "Required"), requiredList(it)] : null,
     it.points.length ? [h("h3", {}, "Sync points"), syncPoints(it)] : null,
   );
@@ -600,15 +638,15 @@ const floorLabel = (floor) =>
   s("svg", { class: "floorlabel", "aria-hidden": "true" }, s("text", { x: `${floor * 100}%`, y: "12", "text-anchor": floor > 0.9 ? "end" : floor < 0.1 ? "start" : "middle" }, `▴ floor ${percent(floor)}`));
 
 const requiredList = (it) =>
-  h("ul", { class: "inline" }, it.required.map((one) => h("li", {}, one.feed, " ", because(it.verdict, chip(one.arrived ? "arrived" : it.verdict ? "late" : "waiting")))));
+  h("ul", { class: "inline" }, it.required.map((one) => h("li", {}, one.feed, " ", because(it.verdict, chip(one.arrived ? "arrived" : isAwaited(it) ? "waiting" : "late")))));
 
 function syncPoints(it) {
   const row = (one) => [
     one.name,
-    meterWith(one.progress, `${percent(one.progress)} arrived`, because(it.verdict, percent(one.progress)), { marks: [one.floor], kind: one.floor_reached_at ? "good" : "run" }),
+    meterWith(one.progress, `${percent(one.progress)} arrived`, because(it.verdict, percent(one.progress)), { marks: unknown(one.floor) ? [] : [one.floor], kind: one.floor_reached_at ? "good" : "run" }),
     percent(one.floor),
     time(one.floor_reached_at),
-    [time(one.deadline_at), one.deadline_at && !it.verdict ? [" (", countdown(one.deadline_at), ")"] : null],
+    [time(one.deadline_at), isAwaited(it) ? [" (", countdown(one.deadline_at), ")"] : null],
     one.members.join(", "),
   ];
   return table("Sync points of the gate", ["Point", "Progress", figures("Floor"), "Reached", "Deadline", "Members"], it.points.map(row));
@@ -618,7 +656,7 @@ function branches(view) {
   const round = chosenRound(view);
   if (!round?.branches.length) return null;
   const list = h("div", {});
-  const fill = () => replaceKept(list, branchTable(view, round));
+  const fill = () => replaceKept(list, branchTable(round));
   const states = [...new Set(round.branches.map((it) => it.state))].sort();
   const filter = h("input", { type: "search", "data-key": "filter", value: memory.filter, oninput: (event) => { memory.filter = event.target.value; fill(); } });
   const state = h(
@@ -641,7 +679,7 @@ function branches(view) {
 function branchCounts(round) {
   const counts = Map.groupBy(round.branches, (it) => it.state);
   const told = [...counts].map(([state, some]) => `${number(some.length)} ${words(state)}`).join(", ");
-  return `${number(round.branches.length)} ${round.branches.length === 1 ? "branch" : "branches"} (${told}) with ${counted(feedsOf(round).length, "feed")}`;
+  return `${counted(round.branches.length, "branch", "branches")} (${told}) with ${counted(feedsOf(round).length, "feed")}`;
 }
 
 /** One cell for each branch, to see at a glance where it burns; the table has the same. */
@@ -667,27 +705,26 @@ function matches(branch) {
   return (!memory.branchState || branch.state === memory.branchState) && texts.some((it) => it.toLowerCase().includes(sought));
 }
 
-function branchTable(view, round) {
+function branchTable(round) {
   const found = round.branches.filter(matches);
   if (!found.length) return h("p", { class: "quiet" }, "No branch is like that.");
   const columns = ["Branch", "State", figures("Rows"), figures("Duration"), figures("Weight"), "Feeds in", "Waits for", "Agent"];
   const shown = found.slice(0, MOST_ROWS);
-  const planned = latest(view, "allocation", round.round);
   const groups = [...Map.groupBy(shown, (it) => it.lane)].map(([lane, some]) => ({
     title: [`Lane ${lane} `, h("span", { class: "quiet" }, `(${number(some.length)})`)],
-    rows: some.map((it) => branchRow(round, it, planned)),
+    rows: some.map((it) => branchRow(round, it)),
   }));
   const more = found.length > shown.length ? h("p", { class: "quiet" }, `and ${number(found.length - shown.length)} more; the filter finds them`) : null;
-  return h("div", {}, table("Branches by lane", columns, null, groups), more);
+  return h("div", {}, table("Branches by lane", columns, null, { groups }), more);
 }
 
-function branchRow(round, branch, planned) {
+function branchRow(round, branch) {
   const verdict = round.gate?.verdict;
   const cells = [
     branch.branch_id,
     because(verdict, chip(branch.state)),
-    because(planned, number(branch.rows)),
-    because(planned, duration(branch.seconds)),
+    because(verdict, number(branch.rows)),
+    because(verdict, duration(branch.seconds)),
     because(verdict, number(branch.weight, 2)),
     because(verdict, numberOf(branch.feeds.filter((it) => it.state === "in").length, branch.feeds.length)),
     plain(branch.waiting_for.join(", ")),
@@ -701,7 +738,7 @@ function feedTable(round, branch) {
   const judged = round.quality?.decision;
   const row = (it) => [
     [it.feed, it.required ? h("span", { class: "tag" }, "required") : null],
-    because(round.gate?.verdict, chip(it.state)),
+    [because(round.gate?.verdict, chip(it.state)), it.in_since_version ? h("span", { class: "tag" }, `in since version ${number(it.in_since_version)}`) : null],
     because(round.gate?.verdict, number(it.weight, 2)),
     number(it.rows_in),
     number(it.rows_staged),
@@ -717,7 +754,7 @@ function feedTable(round, branch) {
     "Feed", "State", figures("Weight"), figures("Rows in"), figures("Staged"), figures("Quarantined"), figures("Usual"),
     figures("Took"), figures("Quality"), "Complete / valid / unique", "Registered", "Error",
   ];
-  return table(`Feeds of ${branch.branch_id}`, columns, branch.feeds.map(row));
+  return table(`Feeds of ${branch.branch_id}`, columns, branch.feeds.map(row), { where: "; when the run has ended, the manifest has all" });
 }
 
 const VERDICTS = ["quorum_gate", "admission", "quality_gate", "rebalancing", "acceptance", "asking", "person"];
@@ -753,6 +790,7 @@ function merged(view, it) {
     {},
     h("h3", {}, it.dataset, " → ", h("code", {}, it.table)),
     h("p", {}, because(it.decision, counted(it.rows, "row")), " from ", counted(it.sources.length, "source"), it.decision ? [", because ", because(it.decision, h("code", {}, it.decision.reason))] : null),
+    it.version && it.versions > it.version ? h("p", { class: "quiet" }, `As of version ${numberOf(it.version, it.versions)}: what repairs brought in stands under `, h("a", { href: "#manifest" }, "Manifest"), ".") : null,
     table("Sources and their share", ["Source", figures("Weight"), "Attribution", figures("Published"), figures("Superseded")], sources.map(source)),
     it.disagreements.length ? disagreements(it, view.rows_shown !== false) : h("p", { class: "quiet" }, "The sources disagree about nothing that is recorded."),
   );
@@ -848,7 +886,7 @@ function rounds(view) {
 
 function agents(view) {
   if (!view.agents) return null;
-  const load = () => remote(runApi("agents"), (all) => h("div", {}, all.map(agentRound)), { fresh: view.state === "running" });
+  const load = () => remote(runApi("agents"), (all) => h("div", {}, all.map(agentRound)));
   return section("agents", "Agents", fold("agents", "Agents, their candidates and scores", load));
 }
 
@@ -899,7 +937,7 @@ function timeline(view) {
     "Timeline",
     view.chart.length ? chart(view) : null,
     view.chart.length ? fold("chart-table", "The chart as a table", () => chartTable(view)) : null,
-    count ? fold("events", capital(told), () => events(view)) : h("p", { class: "quiet" }, "No event is recorded."),
+    count ? fold("events", capital(told), events) : h("p", { class: "quiet" }, "No event is recorded."),
   );
 }
 
@@ -948,29 +986,36 @@ function chartTable(view) {
 }
 
 /** The newest page of events, and with each click 200 older ones; what was loaded is kept while the run goes on. */
-function events(view) {
+function events() {
   const box = h("div", {});
   const show = () => replaceKept(box, eventTable(more));
   const more = async (before) => {
     try {
       const page = await get(runApi("timeline", { before }));
-      const known = new Set(memory.events.map((it) => it.id));
-      memory.events = [...memory.events, ...page.events.filter((it) => !known.has(it.id))].sort((one, other) => other.id - one.id);
-      if (before || memory.before === undefined) memory.before = page.before;
+      if (!before || before === memory.before) keepEvents(page, before);
       show();
     } catch (error) {
       box.append(problem(error, () => more(before)));
     }
   };
   if (memory.events.length) show();
-  if (!memory.events.length || view.state === "running") more();
+  more();
   return box;
+}
+
+/** Add a page to the events. More may have come since the last look than a page holds: then what is older is let go. */
+function keepEvents(page, before) {
+  const known = new Set(memory.events.map((it) => it.id));
+  const follows = before || page.events.some((it) => known.has(it.id));
+  const kept = follows ? memory.events : [];
+  memory.events = [...kept, ...page.events.filter((it) => !known.has(it.id))].sort((one, other) => other.id - one.id);
+  if (before || !follows) memory.before = page.before;
 }
 
 function eventTable(more) {
   const row = (it) => [time(it.at), it.round ? number(it.round) : "–", it.unit, h("code", {}, it.event), it.text];
   const older = memory.before ? h("button", { type: "button", "data-key": "older", onclick: () => more(memory.before) }, "Older") : h("p", { class: "quiet" }, "This is the beginning.");
-  return h("div", {}, table("Events, newest first", ["At", figures("Round"), "Unit", "Event", "What happened"], memory.events.map(row), null, Infinity), older);
+  return h("div", {}, table("Events, newest first", ["At", figures("Round"), "Unit", "Event", "What happened"], memory.events.map(row), { most: Infinity }), older);
 }
 
 function mode(view) {
@@ -1010,7 +1055,7 @@ function manifest(view) {
   return section(
     "manifest",
     "Manifest",
-    it.feeds?.length ? table("Feeds in the manifest", columns, it.feeds.map(row)) : h("p", { class: "lines" }, plain(it.why)),
+    it.feeds?.length ? table("Feeds in the manifest", columns, it.feeds.map(row), { where: "; all of them are below, as JSON" }) : h("p", { class: "lines" }, plain(it.why)),
     it.versions?.length ? [h("h3", {}, "Versions"), table("Versions that were published", ["Dataset", figures("Version"), "Published", "Brought in", figures("Added"), figures("Changed"), figures("Withdrawn")], it.versions.map(version))] : null,
     fold("manifest-json", "As JSON", () => asJson(view)),
   );
@@ -1054,7 +1099,7 @@ function series(label, runs, value, kind, tell = (run) => (value(run) === null ?
   return h("div", { class: "multiple" }, h("span", { class: "quiet" }, label), s("svg", { class: "series", role: "img", "aria-label": text }, runs.map(bar)));
 }
 
-const byShare = (it) => (it >= 1 ? "good" : it >= 0.75 ? "warn" : "bad");
+
 
 function runLink(run) {
   if (HOST) return hostLink(`${runPath(run.dag_id, run.run_id)}/plugin/${ROUTE}`, run.run_id);
@@ -1063,7 +1108,6 @@ function runLink(run) {
 
 function runsOverTime(data) {
   const dags = [...new Set(data.runs.map((it) => it.dag_id))].sort();
-  const shown = data.runs;
   if (!data.runs.length) return h("p", {}, "No run in this time. A pipeline's run appears here as soon as its first task begins.");
   const row = (it) => [
     runLink(it), it.dag_id, runChip(it.state), time(it.started_at), duration(secondsBetween(it.started_at, it.finished_at)),
@@ -1072,14 +1116,14 @@ function runsOverTime(data) {
   ];
   const columns = ["Run", "Dag", "State", "Started", figures("Took"), "Deadline", figures("Feeds in"), figures("Weight"), figures("Quality"), figures("Rounds"), figures("Version")];
   const multiples = (dag) => {
-    const runs = shown.filter((it) => it.dag_id === dag).slice(0, 60).reverse();
-    if (!runs.length) return null;
+    const runs = data.runs.filter((it) => it.dag_id === dag).slice(0, 60).reverse();
     return h("div", { class: "card" }, h("h3", {}, dag), h("div", { class: "multiples" },
       series("Deadline met", runs, (it) => (it.deadline_met === null ? null : Number(it.deadline_met)), (it) => (it ? "good" : "bad")),
-      series("Completeness", runs, (it) => it.weight_share, byShare),
+      series("Completeness", runs, (it) => it.weight_share, (_, run) => tone(run.state)),
       series("Quality", runs, (it) => it.quality, () => "run")));
   };
-  return h("div", {}, dags.map(multiples), table("Runs, newest first", columns, shown.map(row)), data.more ? h("p", { class: "quiet" }, "There are more; choose fewer days or one Dag.") : null);
+  const more = data.more ? h("p", { class: "quiet" }, `These are the newest ${number(data.runs.length)}; choose fewer days or one Dag to see others.`) : null;
+  return h("div", {}, dags.map(multiples), table("Runs, newest first", columns, data.runs.map(row), { most: Infinity }), more);
 }
 
 function feedsOverTime(data) {
@@ -1101,7 +1145,10 @@ function feedsOverTime(data) {
   };
   const line = (it) => opening(`feed/${data.dag_id}/${it.feed}`, row(it), () => feedRuns(data.dag_id, it));
   const told = `Bars are runs, oldest first. Arrival grows logarithmically up to ${duration(latest)} after the round began; who did not come in time stands out.`;
-  return h("div", {}, h("p", { class: "quiet" }, told), table("Feeds over the last runs", ["Feed", "Last", figures("Not in"), "Arrival", "Trust", "Quality"], data.feeds.map(line)));
+  const columns = ["Feed", "Last", figures("Not in"), "Arrival", "Trust", "Quality"];
+  const first = `These are the first ${number(data.feeds.length)}, those most often missing; the others were missing no more often.`;
+  const more = data.more ? h("p", { class: "quiet" }, first) : null;
+  return h("div", {}, h("p", { class: "quiet" }, told), table("Feeds over the last runs", columns, data.feeds.map(line), { most: Infinity }), more);
 }
 
 function feedRuns(dagId, feed) {
@@ -1176,13 +1223,14 @@ function replaceKept(box, ...nodes) {
   const at = active ? focusable().indexOf(active) : -1;
   const key = active?.dataset.key;
   const cursor = active?.selectionStart;
-  const scrolled = [...box.querySelectorAll(".scroll")].map((it) => it.scrollLeft);
+  const boxes = () => [...box.querySelectorAll(".scroll, .thin, pre")];
+  const scrolled = boxes().map((it) => ({ left: it.scrollLeft, top: it.scrollTop, behavior: "instant" }));
   const top = scrollY;
   box.replaceChildren(...nodes);
-  [...box.querySelectorAll(".scroll")].forEach((it, index) => { it.scrollLeft = scrolled[index] ?? 0; });
-  const again = active && ((key && box.querySelector(`[data-key="${CSS.escape(key)}"]`)) || focusable()[at]);
-  again?.focus({ preventScroll: true });
-  if (again && typeof cursor === "number") again.setSelectionRange?.(cursor, cursor);
+  boxes().forEach((it, index) => it.scrollTo(scrolled[index] ?? {}));
+  const successor = active && ((key && box.querySelector(`[data-key="${CSS.escape(key)}"]`)) || focusable()[at]);
+  successor?.focus({ preventScroll: true });
+  if (typeof cursor === "number") successor?.setSelectionRange?.(cursor, cursor);
   if (scrollY !== top) scrollTo({ top, behavior: "instant" });
 }
 
@@ -1191,7 +1239,7 @@ const roundsOf = (view) => [view.rounds, view.decisions, view.mode];
 /** Each section with the part of the view that it shows: it is made anew when that part has changed. */
 const SECTIONS = [
   ["summary", "Summary", summary, whole],
-  ["questions", "Questions", questions, (view) => [view.rounds.map((it) => it.questions), view.decisions]],
+  ["questions", "Questions", questions, (view) => [view.rounds.map((it) => it.questions), view.decisions, view.state]],
   ["gate", "Gate", gate, (view) => view.rounds.map((it) => it.gate)],
   ["branches", "Branches", branches, roundsOf],
   ["verdicts", "Verdicts", verdicts, roundsOf],
@@ -1217,6 +1265,7 @@ function render(view) {
     if (json !== shown.json) replaceKept(shown.box, ...[build(view)].filter(Boolean));
     drawn.set(name, { box: shown.box, json });
   }
+  mark();
   const there = SECTIONS.filter(([name]) => document.getElementById(name));
   contents(there.map(([name, title]) => [name, title]));
   announce(STATES[view.state] ?? words(view.state), document.querySelector(".headline > span:last-child")?.textContent);
@@ -1263,7 +1312,7 @@ function stranger(error) {
       h("h2", {}, "Nothing to show for this run"),
       h("p", {}, capital(error.message), error.message.endsWith(".") ? "" : "."),
       h("p", {}, "This tab follows the runs of orchestration pipelines: which feeds came, when the gate decided and why, where each row went. The runs of other Dags have nothing to tell here: see ", allRuns("all runs that have"), "."),
-      h("p", {}, "When this is a pipeline that has just been triggered, its run appears here by itself as soon as the first task begins."),
+      h("p", {}, "When this is a pipeline that has just been triggered, its run appears here by itself as soon as the first task has begun. A run whose settings that task refuses leaves nothing here: the task's log says what is wrong with them."),
     ),
   );
   announce("Not known", "Nothing to show for this run");
@@ -1280,22 +1329,49 @@ function wait(seconds) {
 async function poll() {
   clearTimeout(timer);
   try {
-    const view = await get(runApi("run"));
+    const view = await look();
     failures = 0;
-    memory.clockAhead = Date.parse(view.now) - Date.now();
-    notice();
+    if (view !== memory.view) memory.clockAhead = Date.parse(view.now) - Date.now();
     const first = !drawn.size;
-    render(view);
+    if (first || view !== memory.view) render(view);
+    memory.view = view;
     if (first) reveal();
-    if (view.state === "running") wait(POLL_SECONDS);
+    tell(view);
+    if (view.state === "running") wait(isSilent(view) ? SILENT_POLL_SECONDS : POLL_SECONDS);
   } catch (error) {
     missed(error);
   }
 }
 
-/** A refusal that time may mend is asked again, ever more slowly; what was shown stays. */
+/** The last moment of which a run tells anything, or for which it waits. */
+function lastSign(view) {
+  const round = lastRound(view);
+  const marks = view.chart.flatMap((it) => [it.from, it.to]);
+  const awaited = [round?.opened_at, round?.gate?.deadline_at, ...openQuestions(view).map((it) => it.answer_by)];
+  return [view.started_at, view.decisions[0]?.at, ...awaited, ...marks].filter(Boolean).reduce((one, other) => (one > other ? one : other), "");
+}
+
+/** Whether a run that has not ended has told nothing for long: Airflow stops tasks that can't say so any more. */
+function isSilent(view) {
+  const now = Date.now() + memory.clockAhead;
+  return view.state === "running" && now - Date.parse(lastSign(view)) > SILENT_MINUTES * 60_000;
+}
+
+/** Tell what stands above all sections. */
+function tell(view) {
+  const silent = () => [
+    "Nothing has been recorded since ", time(lastSign(view)), ". If nothing works on it any more, it was stopped, and does not end by itself: see ",
+    hostLink(runPath(view.dag_id, view.run_id), "the run in Airflow"), ".",
+  ];
+  const gone = pointedAt().startsWith("decision-") && !document.getElementById(pointedAt());
+  const older = `This decision is not among those that are shown: the newest ${number(view.decisions.length)}, and what each round came to.`;
+  const told = [isSilent(view) && silent(), gone && [older, " Type ", h("code", {}, "airflow orchestration explain"), " to see more."]];
+  notice(...told.filter(Boolean).map((it) => h("p", { class: "problem" }, it)));
+}
+
+/** What may change by itself is asked for again, ever more slowly; what was shown stays. */
 function missed(error) {
-  if (!(error instanceof Refused || error instanceof TypeError)) throw error;
+  if (!(error instanceof Refused)) console.error(error);
   if (error.known === false) {
     stranger(error);
     return wait(UNKNOWN_POLL_SECONDS);
@@ -1306,12 +1382,27 @@ function missed(error) {
   return wait(Math.min(LONGEST_WAIT_SECONDS, POLL_SECONDS * 2 ** failures));
 }
 
-/** Go to what the address points at, open it, and mark it, also after it was made anew. */
+/** The id of what the address points at; empty where it points at nothing. */
+function pointedAt() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return ""; // somebody's own `%`
+  }
+}
+
+/** Mark what the address points at, also after it was made anew. */
+function mark() {
+  const target = document.getElementById(pointedAt());
+  for (const node of document.querySelectorAll(".target")) node.classList.toggle("target", node === target);
+  target?.classList.add("target");
+  return target;
+}
+
+/** Go to what the address points at, and open it. */
 function reveal() {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  for (const node of document.querySelectorAll(".target")) node.classList.remove("target");
+  const target = mark();
   if (!target) return;
-  target.classList.add("target");
   if (target.id.startsWith("decision-")) target.querySelector("details")?.setAttribute("open", "");
   target.scrollIntoView({ block: "start" });
   if (target.hasAttribute("tabindex")) target.focus({ preventScroll: true });
@@ -1320,7 +1411,10 @@ function reveal() {
 function start() {
   followTheme();
   head();
-  addEventListener("hashchange", reveal);
+  addEventListener("hashchange", () => {
+    reveal();
+    if (memory.view) tell(memory.view);
+  });
   if (!RUN_ID || !DAG_ID) {
     memory.dag = DAG_ID;
     document.getElementById("main").replaceChildren(browse());

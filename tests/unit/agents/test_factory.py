@@ -142,8 +142,9 @@ def test_seed_23_no_resources(capacity: tuple[int, int, int]) -> None:
         f"data_ingestion_specialist_1 needs {getattr(least, beyond)} of {getattr(there, beyond)} {beyond}: "
     )
 
+    remedy = "airflow orchestration agents capacity --cpu 0.5 --memory-mb 256 --connections 1"
     assert least == factory(capacities=[least]).generate(need(connections=1), now=NOW).resource_requirements
-    with pytest.raises(ResourceUnavailableError, match=f"^{words}waiting can't help; raise the capacity"):
+    with pytest.raises(ResourceUnavailableError, match=f"^{words}waiting can't help; .*`{remedy}`"):
         factory(capacities=[least, there]).generate(need(connections=1), now=NOW)
 
 

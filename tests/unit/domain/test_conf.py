@@ -284,6 +284,26 @@ def test_conf_wins_over_its_preset_and_that_over_the_params(
     assert conf.get("preset") == RunSpec.model_validate(spec.as_json()).preset
 
 
+@pytest.mark.parametrize(
+    ("conf", "asked"),
+    [
+        ({}, {}),
+        ({"batches": [{"id": "ours"}, {"id": "web"}, {"id": "late"}], "sync_deadline": 30}, {}),
+        ({"batches": [{"id": "ours"}]}, {"batches": [{"id": "ours"}]}),
+        ({"sync_deadline": 20}, {"sync_deadline": 20}),
+        ({"preset": "quick", "sync_deadline": 20}, {}),
+        ({"preset": "quick", "sync_deadline": 30}, {"sync_deadline": 30}),
+    ],
+)
+def test_a_run_keeps_what_conf_asked_for(conf: dict[str, Any], asked: dict[str, Any]) -> None:
+    """What the file or the preset says anyway is nothing that a run was asked for; that survives the store too."""
+    declared = pipeline(params={"sync_deadline": 30}, presets={"quick": {"sync_deadline": 20}})
+    spec = resolve(declared, (CONTRACT,), read_conf(conf), date(2026, 11, 22))
+    stored = RunSpec.model_validate_json(spec.model_dump_json())
+
+    assert asked == stored.asked.model_dump(mode="json", exclude_none=True)
+
+
 def test_a_preset_chooses_feeds() -> None:
     """Feeds that a preset leaves out are told as those that conf leaves out."""
     spec = resolve(

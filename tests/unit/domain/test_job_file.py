@@ -72,6 +72,18 @@ def test_contract_beside_the_job_is_read(tmp_path: Path) -> None:
     assert ["airport"] == [contract.name for contract in read(tmp_path).read_contracts()]
 
 
+def test_a_missing_contract_is_told_as_that(tmp_path: Path) -> None:
+    """It is the contract that is not there, and not the file of the job."""
+    found = read(tmp_path, contract="nowhere.odcs.yaml")
+
+    with pytest.raises(InputRefusedError) as refused:
+        found.read_contracts()
+
+    assert ["contract: nowhere.odcs.yaml is not beside the job's file"] == [
+        str(problem) for problem in refused.value.problems
+    ]
+
+
 def test_id_and_tenant_are_not_the_author_s_to_say(tmp_path: Path) -> None:
     """A file that names them is refused, beside everything else that is wrong with it."""
     assert ["id", "tenant", "max_rounds"] == paths_of(tmp_path, id="x", tenant="south", max_rounds=0)

@@ -114,6 +114,33 @@ def test_a_job_may_name_what_is_its_tenant_s_or_shared(changes: dict[str, Any]) 
     assert [] == list(tenancy_problems(pipeline(**changes), TENANCY))
 
 
+@pytest.mark.parametrize(
+    ("changes", "conn_id"),
+    [
+        ({"publish": {"table": "north.orders"}}, "orchestration_default"),
+        ({"feeds": [{**TOPIC, "kafka": {"topic": "orders"}}]}, "kafka_default"),
+    ],
+)
+def test_a_connection_that_nobody_wrote_is_told_with_both_remedies(
+    changes: dict[str, Any], conn_id: str
+) -> None:
+    """Who wrote none is told which one that means, how to name one, and how the deployer may share it."""
+    (problem,) = tenancy_problems(pipeline(**changes), TENANCY)
+
+    assert (
+        "must be a connection that begins with north__, or one of warehouse, bus; none is written, so it is "
+        f"{conn_id}: name one, or have it shared with all tenants, by shared_conn_ids=['{conn_id}'] where the jobs are "
+        f"read (for `agents check`: --shared-conn-id {conn_id})"
+    ) == problem.message
+
+
+def test_a_connection_that_somebody_wrote_is_told_shortly() -> None:
+    """Who names another one has read what it is."""
+    (problem,) = tenancy_problems(pipeline(**publish(conn_id="orchestration_default")), TENANCY)
+
+    assert "must be a connection that begins with north__, or one of warehouse, bus" == problem.message
+
+
 def test_everything_wrong_is_said_at_once() -> None:
     """Problems in different places do not hide each other."""
     wrong = pipeline(pool="south", staging="/tmp", **publish(table="south.x", conn_id="south__db"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from airflow_orchestration.insights.quarantine import (
     all_rows_of,
     quarantine_of,
 )
-from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.publishing import Publisher
 from airflow_orchestration.storage.sql_file import statements
@@ -31,12 +30,9 @@ HALF, PLAYED, REPAIRED = range(3)
 
 
 @pytest.fixture(scope="module")
-def world(postgres: Any, outside: Path) -> Iterator[World]:
+def world(create_migrated: Callable[[str], str], outside: Path) -> Iterator[World]:
     """Three runs whose feeds bring bad rows; no test changes them."""
-    postgres.create_database("quarantine")
-    dsn = postgres.dsn("quarantine")
-    with psycopg.connect(dsn) as connection:
-        migrate(connection)
+    dsn = create_migrated("quarantine")
     made = World(
         folder=outside / "quarantine",
         table="public.things",

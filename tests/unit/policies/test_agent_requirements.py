@@ -9,11 +9,10 @@ import pytest
 from airflow_orchestration.domain.agent import (
     AgentRequirement,
     BatchComplexity,
-    BatchQueue,
     Capability,
     QueuedBatch,
+    read_queue,
 )
-from airflow_orchestration.domain.conf import validated
 from airflow_orchestration.exceptions import InputRefusedError, Problem
 from airflow_orchestration.policies.agent_requirements import (
     AgentRequirements,
@@ -25,7 +24,7 @@ from tests.unit.policies.vectors import cases
 
 
 def read(queue: list[dict[str, Any]]) -> tuple[QueuedBatch, ...]:
-    return validated(BatchQueue, {"batches": queue}, subject="queue").batches
+    return read_queue(queue, subject="queue").batches
 
 
 def decide(queue: list[dict[str, Any]], general: str | None = None) -> AgentRequirementsDecision:
@@ -146,6 +145,16 @@ def test_two_batches_of_one_name_are_refused_with_their_places() -> None:
         "give each batch an id of its own"
     )
     assert [Problem(path="batches", message=expected)] == list(refused.value.problems)
+
+
+def test_all_that_is_wrong_with_a_queue_is_told_at_once() -> None:
+    """Names that stand twice are told beside what else is wrong, and each problem once."""
+    queue = [{"id": "clicks", "size": 0}, {"id": "clicks", "tpye": "x"}]
+
+    with pytest.raises(InputRefusedError) as refused:
+        read(queue)
+
+    assert ["batches[0].size", "batches[1].tpye", "batches"] == [it.path for it in refused.value.problems]
 
 
 @pytest.mark.parametrize(

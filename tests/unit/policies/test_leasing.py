@@ -102,8 +102,20 @@ def test_a_refusal_says_why_and_what_to_do() -> None:
         "more_than_tenant_may_have: s1 needs 6 millicores, 1 MB and 0 connections; "
         "0 millicores, 0 MB and 0 connections of 10 millicores, 10 MB and 10 connections are held by all; "
         "0 millicores, 0 MB and 0 connections of 5 millicores, 10 MB and 10 connections by tenant south; "
-        "waiting can't help: ask for less, or raise the capacity"
+        "waiting can't help: ask for less, or raise the capacity with "
+        "`airflow orchestration agents capacity south --cpu 0.006 --memory-mb 10 --connections 10`"
     ) == decided(row).explanation()
+
+
+def test_a_limit_of_all_together_is_raised_for_all() -> None:
+    """Where there is not as much as somebody needs, his tenant's own limit would not help."""
+    row = {"limits": {"south": "5/10/10"}, "waiting": {"s1": "south 60/1/0"}, "asks": "s1"}
+
+    assert (
+        decided(row)
+        .explanation()
+        .endswith("with `airflow orchestration agents capacity --cpu 0.06 --memory-mb 10 --connections 10`")
+    )
 
 
 def test_who_waits_is_not_told_that_waiting_is_in_vain() -> None:

@@ -18,9 +18,9 @@ from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.plan import Plan
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.exceptions import InputRefusedError
+from airflow_orchestration.storage.gate_facts import newest_outcomes
 from airflow_orchestration.workflow.aggregate import QUALITY_RECORDED
 from airflow_orchestration.workflow.in_process import InProcessRun
-from airflow_orchestration.workflow.members import newest_outcomes
 from airflow_orchestration.workflow.output import OUTPUT_WRITTEN
 
 

@@ -25,6 +25,7 @@ from airflow_orchestration.policies.quorum_gate import GateReason
 from airflow_orchestration.storage.agent_records import NO_TASK, AssignedAgent
 from airflow_orchestration.workflow import capacity
 from airflow_orchestration.workflow.capacity import MEMORY_PER_BRANCH_MB, branch_memory_mb
+from airflow_orchestration.workflow.publish import manifest_of
 from airflow_orchestration.workflow.staffing import requirement_of
 from tests.unit.workflow.rounds import KEY, STREAM, TRANSFORMATION, Round, feeds_of
 
@@ -317,9 +318,28 @@ def test_seed_23_what_could_never_be_lent_is_not_waited_for(tmp_path: Path, who:
 
     assert () == bench.hire()
     assert (
-        f"ResourceUnavailableError: data_ingestion_specialist_1_1 needs 500 of {most} cpu_millicores: waiting can't help"
-        in str(bench.outcomes["planes"].error)
+        f"ResourceUnavailableError: data_ingestion_specialist_1_1 needs 500 of {most} cpu_millicores that tenant north may "
+        "have: waiting can't help; raise the capacity with `airflow orchestration agents capacity north --cpu 0.5 "
+    ) in str(bench.outcomes["planes"].error)
+
+
+def test_a_run_that_had_no_agents_says_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A floor out of reach is no reason that anybody could mend: the limit and the remedy stand beside it, once."""
+    one_branch = {"workers": 1, "cpu_available": 0.5, "memory_mb": 6000}
+    bench = Round(tmp_path, {"planes": {}, "ships": {}}, tenant="north", capacity=one_branch)
+    bench.store.leases.set_capacity("north", ResourceRequirements(cpu_millicores=300, memory_mb=6000))
+    bench.hire()
+    bench.decide({})
+    why = manifest_of(bench.step("end"), published=False)["why"]
+
+    assert why.startswith(
+        "quorum_gate: timeout_recovery because floor_unreachable; planes and 1 more: ResourceUnavailableError: "
     )
+    assert "needs 500 of 300 cpu_millicores that tenant north may have" in why
+    assert 1 == why.count("airflow orchestration agents capacity north --cpu 0.5 ")
+    assert ["Nobody works on planes, ships"] == [
+        record.getMessage().split(":")[0] for record in caplog.records if record.levelname == "WARNING"
+    ]
 
 
 def test_another_tenants_limit_holds_up_nobody(tmp_path: Path) -> None:

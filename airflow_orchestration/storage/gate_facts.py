@@ -1,8 +1,11 @@
-"""What does a round's gate say, by the facts of one moment? Nothing is recorded here."""
+"""Where does each feed stand in a round, and what does the round's gate say of that? By what is stored; nothing is written.
+
+The gate decides by this, a branch waits by it, and a page shows it: there is one answer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
 from airflow_orchestration.domain.deadline import deadline_at
@@ -19,6 +22,9 @@ from airflow_orchestration.policies.quorum_gate import (
     QuorumGate,
 )
 from airflow_orchestration.storage.store import GateSnapshot, StoredRound
+
+GATE_OVERDUE = timedelta(minutes=1)
+"""A gate that has not decided so long after its deadline is taken for dead: nobody waits for it any more."""
 
 
 def evaluate_sync_points(
@@ -45,6 +51,24 @@ def standing_outcomes(plan: Plan, newest: Mapping[str, FeedOutcome]) -> dict[str
         for feed_id, outcome in newest.items()
         if outcome.round == plan.round or feed_id not in again
     }
+
+
+def newest_outcomes(outcomes: Iterable[FeedOutcome]) -> dict[str, FeedOutcome]:
+    """Return each feed's outcome of its latest round."""
+    newest: dict[str, FeedOutcome] = {}
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.round):
+        newest[outcome.feed_id] = outcome
+    return newest
+
+
+def arrived(outcome: FeedOutcome | None) -> bool:
+    """Whether a feed is there: failures are counted apart (rulings of SEED 13)."""
+    return outcome is not None and outcome.status is OutcomeStatus.SUCCESS
+
+
+def is_over(snapshot: GateSnapshot) -> bool:
+    """Whether a round takes in nothing more: its gate has decided, or should have long ago."""
+    return snapshot.round.verdict is not None or snapshot.now > snapshot.round.deadline_at + GATE_OVERDUE
 
 
 def _policy(spec: RunSpec, name: str, stored: StoredRound) -> QuorumGate:
@@ -79,7 +103,7 @@ def _state(
     feed: Feed, outcome: FeedOutcome | None, snapshot: GateSnapshot, dead: Collection[str]
 ) -> MemberState:
     if outcome is not None:
-        return MemberState.ARRIVED if outcome.status is OutcomeStatus.SUCCESS else MemberState.FAILED
+        return MemberState.ARRIVED if arrived(outcome) else MemberState.FAILED
     return MemberState.FAILED if feed.id in dead or _is_too_late(feed, snapshot) else MemberState.PENDING
 
 
