@@ -63,7 +63,7 @@ class StreamTakenError(OrchestrationError):
 
 
 class StoreNotReadyError(OrchestrationError):
-    """The store's schema is not the one of this package; run `airflow orchestration migrate`."""
+    """The store's schema is not the one of this package; run `airflow orchestration migrate`, or upgrade the package."""
 
 
 class UnknownRunError(OrchestrationError, KeyError):

@@ -2,21 +2,23 @@
 
 `python -m benchmarks page [EVENTS]`: a run of 200 branches and 2,000 feeds in three rounds, with agents, whose timeline
 has a million events, and which still waits: so everything is read, and the gate is evaluated, again and again. The
-later rounds run a tenth of the feeds again. Each look opens a connection of its own, as a request of the page does.
+later rounds run a tenth of the feeds again. Each look is a request to the routes, as the api-server mounts them, with
+everything that a request does: the user's rights, a connection of its own, and the answer as JSON.
 """
 
 from __future__ import annotations
 
-import json
+import logging
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import psycopg
 
-from airflow_orchestration.insights.agents import run_agents
-from airflow_orchestration.insights.run_view import run_view, timeline_page
 from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.postgres import PostgresStore
 from benchmarks.gates_stack import p95
@@ -24,14 +26,24 @@ from benchmarks.page_run import KEY, Size, fill
 from benchmarks.table import show
 from demo.postgres import EmbeddedPostgres
 
+if TYPE_CHECKING:
+    from tests.airflow.page_server import Page
+
 TARGET_MS = 300
 OLD_EVENT = "SELECT min(id) + 1000 FROM orchestration.timeline WHERE run_id = %s"
 LOOKS = 40
+ALL_ARE_ADMINS = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"
+MANAGER = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
+RUN = "/api/dags/{dag_id}/run"
+TIMELINE = "/api/dags/{dag_id}/timeline"
+NOT_MODIFIED = 304
 
 
 def main(events: int = Size().events) -> None:
-    """Print the median and the 95th percentile of each read."""
+    """Print the median and the 95th percentile of each route."""
     with TemporaryDirectory(prefix="orchestration-", ignore_cleanup_errors=True) as folder:
+        os.environ.setdefault("AIRFLOW_HOME", f"{folder}/airflow")
+        logging.disable(logging.INFO)  # a line for each request
         server = EmbeddedPostgres(Path(folder) / "postgres")
         server.start()
         try:
@@ -45,40 +57,76 @@ def _measure(dsn: str, size: Size) -> None:
     began = time.perf_counter()
     with psycopg.connect(dsn, autocommit=True) as connection:
         migrate(connection)
-        with _store(dsn) as store:
+        with PostgresStore(lambda: psycopg.connect(dsn)) as store:
             fill(store, connection, size)
         row = connection.execute(OLD_EVENT, (KEY.run_id,)).fetchone()
     filled = time.perf_counter() - began
-    rows = [(name, _told(_seconds(dsn, read)), f"<= {TARGET_MS}") for name, read in _reads(row and row[0])]
+    with _page(dsn) as page:
+        asked = _asked(str(row and row[0]))
+        rows = [(name, _told(_seconds(page, path, query)), f"<= {TARGET_MS}") for name, path, query in asked]
+        rows.insert(1, ("run, nothing new", _told(_nothing_new(page)), f"<= {TARGET_MS}"))
     show(
         f"{size.branches} branches, {size.feeds:,} feeds, {size.events:,} events (filled in {filled:.0f} s)",
         rows,
     )
 
 
-def _store(dsn: str) -> PostgresStore:
-    return PostgresStore(lambda: psycopg.connect(dsn))
+@contextmanager
+def _page(dsn: str) -> Iterator[Page]:
+    """The routes with a user who may read everything."""
+    from airflow.api_fastapi.auth.managers.simple.user import (
+        SimpleAuthManagerUser,
+    )  # after AIRFLOW_HOME is set
+
+    from tests.airflow.page_server import connected, managed, page_of
+    from tests.registered_jobs import dag_of_another_bundle
+
+    with ExitStack() as stack:
+        stack.enter_context(connected(dsn))
+        manager_of = stack.enter_context(managed(MANAGER, **{ALL_ARE_ADMINS: ""}))
+        stack.enter_context(dag_of_another_bundle(KEY.dag_id))
+        token = manager_of().generate_jwt(SimpleAuthManagerUser(username="admin", role="ADMIN"))
+        yield stack.enter_context(page_of({"admin": token}))
 
 
-def _reads(old: int | None) -> list[tuple[str, Callable[[PostgresStore], object]]]:
+def _asked(old: str) -> list[tuple[str, str, Mapping[str, str]]]:
+    of_run = {"run_id": KEY.run_id}
     return [
-        ("run_view, median / p95 ms", lambda store: run_view(store, KEY)),
-        ("timeline_page, newest", lambda store: timeline_page(store, KEY)),
-        ("timeline_page, old", lambda store: timeline_page(store, KEY, before=old)),
-        ("timeline_page, first round", lambda store: timeline_page(store, KEY, round_number=1)),
-        ("run_agents", lambda store: [one.as_json() for one in run_agents(store, KEY)]),
+        ("run, median / p95 ms", RUN, of_run),
+        ("timeline, newest", TIMELINE, of_run),
+        ("timeline, old", TIMELINE, {**of_run, "before": old}),
+        ("timeline, first round", TIMELINE, {**of_run, "round": "1"}),
+        ("agents", "/api/dags/{dag_id}/agents", of_run),
+        (
+            "quarantine, one rule",
+            "/api/dags/{dag_id}/quarantine",
+            {**of_run, "feed": "feed_1", "rule": "maximum"},
+        ),
+        ("feeds over time", "/api/dags/{dag_id}/feeds", {}),
+        ("runs over time", "/api/runs", {}),
+        ("leaderboard", "/api/leaderboard", {}),
     ]
 
 
-def _seconds(dsn: str, read: Callable[[PostgresStore], object]) -> list[float]:
-    """How long each look takes, as a request does it: from opening a connection until the answer is JSON."""
+def _seconds(page: Page, path: str, query: Mapping[str, str], expected: int = 200) -> list[float]:
+    """How long each look takes."""
     found = []
     for _ in range(LOOKS):
         began = time.perf_counter()
-        with _store(dsn) as store:
-            json.dumps(read(store))
+        answer = page.get(path, of=KEY.dag_id, **query)
         found.append(time.perf_counter() - began)
+        if answer.status_code not in {200, expected}:
+            raise RuntimeError(f"{path}: {answer.status_code} {answer.text[:500]}")
     return sorted(found)
+
+
+def _nothing_new(page: Page) -> list[float]:
+    """What most looks are: time alone makes news every 30 seconds."""
+    page.client.headers["If-None-Match"] = page.get(RUN, of=KEY.dag_id, run_id=KEY.run_id).headers["ETag"]
+    try:
+        return _seconds(page, RUN, {"run_id": KEY.run_id}, NOT_MODIFIED)
+    finally:
+        del page.client.headers["If-None-Match"]
 
 
 def _told(seconds: list[float]) -> str:

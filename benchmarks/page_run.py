@@ -37,7 +37,6 @@ from airflow_orchestration.workflow.gate import decide_gate, gate_terms
 
 KEY = RunKey(dag_id="large", run_id="manual__large")
 ROUNDS = 3
-EARLIER_RUNS = 5
 CANDIDATES = 10
 MODE = Decision(
     policy="workflow_mode", action=WorkflowMode.ADAPTIVE, reason=ModeReason.MODERATE_WORK, evidence={}
@@ -53,6 +52,13 @@ OUTCOMES = """
     SELECT %(dag_id)s, %(run_id)s, %(round)s, 'feed_' || n, 1, 'b' || n %% %(branches)s, 'success', 1 + n %% 7, 0,
            1000, 990, 10, 0, 0.99, 0.99, 1, 0.98, '{"maximum": 7, "required": 3}'
     FROM generate_series(0, %(feeds)s - 1) AS n WHERE n %% 10 < %(tenths)s"""
+EARLIER = """
+    INSERT INTO orchestration.run (dag_id, run_id, spec, mode, started_at, state, manifest, finished_at)
+    SELECT %(dag_id)s, %(run_id)s, '{}', '{}', now() - interval '1 day', 'published',
+           jsonb_build_object('state', 'published', 'version', 1, 'missing', '[]'::jsonb, 'feeds',
+                              jsonb_agg(jsonb_build_object('feed', 'feed_' || n, 'state', 'in', 'usual_rows', 990))),
+           now() - interval '1 day'
+    FROM generate_series(0, %(feeds)s - 1) AS n"""
 TIMELINE = """
     INSERT INTO orchestration.timeline (dag_id, run_id, round, unit, epoch, event, detail)
     SELECT %(dag_id)s, %(run_id)s, 1 + n / %(each)s, 'agent:agent_' || 1 + n / %(each)s || '_' || n %% %(branches)s, 1,
@@ -74,6 +80,7 @@ class Size:
     again: int = 200
     """Feeds that each round after the first runs again."""
     events: int = 1_000_000
+    earlier_runs: int = 30
 
 
 def fill(store: PostgresStore, connection: psycopg.Connection[Any], size: Size) -> None:
@@ -83,7 +90,7 @@ def fill(store: PostgresStore, connection: psycopg.Connection[Any], size: Size) 
     store.save_run(_fence(store, 0, "analyze"), spec.as_json(), MODE)
     for number in range(1, ROUNDS + 1):
         _round(store, connection, spec, size, number)
-    for number in range(EARLIER_RUNS):
+    for number in range(size.earlier_runs):
         _earlier(connection, size, f"earlier_{number}")
     each = {"each": max(1, -(-size.events // ROUNDS)), "branches": size.branches}
     named = {"dag_id": KEY.dag_id, "run_id": KEY.run_id}
@@ -221,11 +228,7 @@ def _earlier(connection: psycopg.Connection[Any], size: Size, run_id: str) -> No
             "tenths": 10,
         },
     )
-    connection.execute(
-        "INSERT INTO orchestration.run (dag_id, run_id, spec, mode, started_at, state, manifest, finished_at) "
-        "VALUES (%s, %s, '{}', '{}', now() - interval '1 day', 'published', '{}', now() - interval '1 day')",
-        (KEY.dag_id, run_id),
-    )
+    connection.execute(EARLIER, {"dag_id": KEY.dag_id, "run_id": run_id, "feeds": size.feeds})
 
 
 def _plan(size: Size, number: int) -> Plan:

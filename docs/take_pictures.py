@@ -32,7 +32,9 @@ def take(stack: Stack, demo: str = "airports") -> None:
         browser = playwright.chromium.launch(
             executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=ARGUMENTS
         )
-        page = browser.new_page(viewport={"width": 2100, "height": 640}, device_scale_factor=1.5)
+        page = browser.new_page(
+            viewport={"width": 2100, "height": 640}, device_scale_factor=1.5, locale="en-GB"
+        )
         log_in(page, stack)
         page.evaluate("localStorage.setItem('theme', 'light')")
         {"airports": take_airports, "agents": take_agents, "page": take_page}[demo](page, stack)
@@ -71,10 +73,12 @@ def take_page(page: Page, stack: Stack) -> None:
         page.frame_locator("iframe").locator(f"[data-theme={theme}] #branches").wait_for()
         page.wait_for_timeout(1000)
         page.screenshot(path=HERE / "pictures" / f"{name}.png")
+    page.set_viewport_size({"width": 1400, "height": 1000})
     page.goto(f"{stack.url}/plugin/orchestration_runs")
     page.frame_locator("iframe").locator("#feeds table").wait_for()
     page.wait_for_timeout(1000)
     page.screenshot(path=HERE / "pictures" / "browse.png")
+    page.set_viewport_size({"width": 1400, "height": 1800})
     page.goto(f"{stack.url}/dags/{DAG_ID}")
     page.get_by_role("button", name="Trigger").click()
     dialog = page.get_by_role("dialog")

@@ -27,9 +27,12 @@ from airflow_orchestration.cli.terminal import (
     writing,
 )
 from airflow_orchestration.domain.quarantined_row import QuarantinedRow
+from airflow_orchestration.domain.run_spec import RunSpec
+from airflow_orchestration.domain.wording import some_of
 from airflow_orchestration.hooks.orchestration import OrchestrationHook, reader_of
 from airflow_orchestration.hooks.outside import staging_area
 from airflow_orchestration.insights.quarantine import NO_LIMITS, all_rows_of, quarantine_of
+from airflow_orchestration.insights.run_facts import spec_of
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import RunKey
 
@@ -47,8 +50,10 @@ def quarantine(args: Namespace) -> None:
     chosen = {"feed": args.feed, "rule": args.rule}
     with OrchestrationHook(args.conn_id).store() as store:
         key = known_run(store, args.run)
-        if not store.readings.run(key).run["spec"]:
+        spec = store.readings.run(key).run["spec"]
+        if not spec:
             raise refused("RUN", f"{args.run} was refused before it read anything; `explain` tells why")
+        _check_names(store, key, spec_of(spec), args.feed, args.rule)
         if args.csv:
             _export(store, key, chosen, Path(args.csv), as_json=args.output == "json")
             return
@@ -62,6 +67,19 @@ def quarantine(args: Namespace) -> None:
         tell(quarantine_view(found))
 
 
+def _check_names(
+    store: PostgresStore, key: RunKey, spec: RunSpec, feed: str | None, rule: str | None
+) -> None:
+    """Refuse a feed that the run has not, and a rule that put nothing aside while others did: it may be misspelt."""
+    known = [*spec.feeds, *(one.id for one in spec.left_out)]
+    if feed is not None and feed not in known:
+        raise refused("--feed", f"the run has no feed {feed!a}; it has: {some_of(known)}")
+    found = quarantine_of(store, PATIENT_READER, staging_area, key, samples=0, feed=feed, limits=NO_LIMITS)
+    rules = sorted({ascii(one["rule"])[1:-1] for one in found["rules"]})
+    if rule is not None and rules and ascii(rule)[1:-1] not in rules:
+        raise refused("--rule", f"no row was put aside by {rule!a}; rows were by: {some_of(rules)}")
+
+
 def quarantine_view(found: Mapping[str, Any]) -> Group:
     """Return counts, then samples, as a person reads them in a terminal."""
     counts = plain_table("feed", "rule", " rows")
@@ -73,11 +91,17 @@ def quarantine_view(found: Mapping[str, Any]) -> Group:
             told = (row["origin"], position, row["column"], row["reason"], row["raw"])
             samples.add_row(one["feed"], one["rule"], *(_in_a_line(it or "") for it in told))
     total = sum(one["rows"] for one in found["rules"])
-    shown: list[Text | Table] = [Text(f"{total:,} rows were put aside", style="bold")]
+    shown: list[Text | Table] = [
+        Text(f"{total:,} {'row was' if total == 1 else 'rows were'} put aside", style="bold")
+    ]
     shown += [counts] if found["rules"] else []
     shown += [Text(""), samples] if samples.row_count else []
     shown += [Text(found["note"], style="yellow")] if found["note"] else []
     return Group(*shown)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{' was' if count == 1 else 's were'}"
 
 
 def _in_a_line(text: str) -> str:
@@ -97,7 +121,7 @@ def _export(
     if as_json:
         print_json({"file": str(path), "rows": written})
     else:
-        tell(f"{written:,} rows are written to {path}")
+        tell(f"{written:,} {'row is' if written == 1 else 'rows are'} written to {path}")
 
 
 def write_csv(rows: Iterable[QuarantinedRow], path: Path) -> int:

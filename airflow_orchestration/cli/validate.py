@@ -93,6 +93,9 @@ def _named_contract(file: Path) -> Path | None:
 
 
 def _show(checked: Sequence[Checked]) -> None:
+    if not any(one.problems for one in checked):
+        tell(f"{len(checked)} file{'s' if checked[1:] else ''}, nothing is wrong")
+        return
     table = plain_table("file", "in", "path", "problem")
     for one in checked:
         for subject, problem in one.problems:

@@ -13,6 +13,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from airflow_orchestration.domain.batch import ModeChoice, Priority
+from airflow_orchestration.domain.conf import BatchConf
 from airflow_orchestration.domain.deadline import MAX_SECONDS
 from airflow_orchestration.domain.defaults import MAX_FEEDS
 from airflow_orchestration.domain.feed import Feed
@@ -32,8 +33,9 @@ WAITING, QUALITY, ADVANCED = "Waiting", "Quality", "Advanced"
 """Sections; what has none stands open at the top of the form."""
 END = r"$(?!\n)"
 """The end of a text: Python's `$` alone would let a newline follow."""
-LETTER = r"(?:\{date\}|[^/\\{}\x00-\x1f\x7f"
-BELOW_ROOT = rf"(?:/(?!\.\.?(?:/|$)){LETTER}*?])+)*/(?!\.\.?$){LETTER}])+"
+FOLDER_LETTER = r"(?:\{date\}|[^/\\{}*?\x00-\x1f\x7f])"
+FILE_LETTER = r"(?:\{date\}|[^/\\{}\x00-\x1f\x7f])"
+BELOW_ROOT = rf"(?:/(?!\.\.?(?:/|$)){FOLDER_LETTER}+)*/(?!\.\.?$){FILE_LETTER}+"
 """What `domain.feed.checked_uri` takes behind a root."""
 MODES = {
     ModeChoice.AUTO: "Auto: the analysis chooses",
@@ -41,22 +43,16 @@ MODES = {
     ModeChoice.SEQUENTIAL: "Sequential",
     ModeChoice.ADAPTIVE: "Adaptive",
 }
+CUT = "A number outside of these is set to the nearest one as soon as the field is left."
+"""Airflow's own form does that; a conf that comes otherwise is refused."""
 BATCHES = (
     "The feeds of this run as a JSON list. Remove a line to leave a feed out, add keys to change it. "
     "Cleared: those of the preset, or all of them."
 )
-KEYS = """
-| key | what it does |
-|---|---|
-| `id` | the feed; the only key that must be there |
-| `uri` | read another file this time, `<root>/<path>` below one of: {roots} |
-| `required` | `true`: publish nothing without it |
-| `priority` | `high`, `medium` or `low` this time |
-"""
 
 
 def trigger_params(pipeline: Pipeline) -> dict[str, Param]:
-    """Return the form's fields, one for each that a conf may have.
+    """Return the form's fields, one for each that a run may change.
 
     A field that a preset sets starts empty: what the form sends would win over the preset.
     """
@@ -75,9 +71,12 @@ def _fields(pipeline: Pipeline) -> Iterator[tuple[str, dict[str, Any]]]:
     if pipeline.presets:
         yield "preset", _preset(pipeline)
     yield "batches", _batches(pipeline)
-    yield "sync_deadline", _deadline(pipeline)
+    deadline, grace_period = _deadline(pipeline), _grace_period(pipeline)
+    if deadline:
+        yield "sync_deadline", deadline
     yield "sync_floor", _floor(pipeline)
-    yield "sync_grace_period", _grace_period(pipeline)
+    if grace_period:
+        yield "sync_grace_period", grace_period
     yield "quality_approve_at", _approve_at(pipeline)
     yield "workflow_mode", _mode(pipeline)
 
@@ -108,8 +107,9 @@ def _settings(said: dict[str, Any]) -> str:
 def _batches(pipeline: Pipeline) -> dict[str, Any]:
     ids = [feed.id for feed in pipeline.feeds]
     some = len(ids) <= LISTED_FEEDS
+    sentences = _sentences(pipeline)
     roots = "|".join(pipeline.roots)
-    properties = {
+    properties: dict[str, dict[str, Any]] = {
         "id": {"enum": ids} if some else {"type": "string", "pattern": IDENTIFIER.removesuffix("$") + END},
         "uri": {
             "type": ["null", "string"],
@@ -129,12 +129,22 @@ def _batches(pipeline: Pipeline) -> dict[str, Any]:
         "minItems": 1,
         "maxItems": MAX_FEEDS,
         "items": {
+            "description_md": f"A feed of this run, with no other keys than {', '.join(properties)}.",
             "type": "object",
-            "properties": properties,
+            "properties": {
+                name: {"description_md": sentences[name], **schema} for name, schema in properties.items()
+            },
             "required": ["id"],
             "additionalProperties": False,
         },
     }
+
+
+def _sentences(pipeline: Pipeline) -> dict[str, str]:
+    """What each key of a batch says, in the words of the model that checks it."""
+    said = {name: field.description or "" for name, field in BatchConf.model_fields.items()}
+    roots = ", ".join(f"`{root}`" for root in pipeline.roots) or "none"
+    return said | {"id": f"{said['id']} It must be there.", "uri": f"{said['uri']} Declared are: {roots}."}
 
 
 def _batches_help(pipeline: Pipeline) -> str:
@@ -142,7 +152,11 @@ def _batches_help(pipeline: Pipeline) -> str:
     return "\n".join(
         [
             BATCHES,
-            KEYS.format(roots=", ".join(f"`{root}`" for root in pipeline.roots) or "none is declared"),
+            "",
+            "| key | what it says |",
+            "|---|---|",
+            *(f"| `{name}` | {sentence} |" for name, sentence in _sentences(pipeline).items()),
+            "",
             "| feed | type | weight | |",
             "|---|---|---|---|",
             *map(_feed_row, pipeline.feeds[:LISTED_FEEDS]),
@@ -157,11 +171,11 @@ def _feed_row(feed: Feed) -> str:
     return f"| `{feed.id}` | {feed.type.value} | {feed.weight:g} | {'; '.join(notes)} |"
 
 
-def _deadline(pipeline: Pipeline) -> dict[str, Any]:
+def _deadline(pipeline: Pipeline) -> dict[str, Any] | None:
     longest, usual = longest_deadline(pipeline), pipeline.params.sync_deadline or pipeline.sync.deadline
-    title, what = "Deadline", "Seconds from the start of a round until the gate decides with what is there"
     if isinstance(longest, str):
-        return _fixed(title, f"{what}. The author waits until {longest}, and a run can't change that.")
+        return None
+    title, what = "Deadline", "Seconds from the start of a round until the gate decides with what is there"
     most = min(longest, MAX_SECONDS)
     otherwise = f"until {usual}" if isinstance(usual, str) else f"{usual:g}"
     words = f"{what}: more than 0, at most {most:g}. {_empty(pipeline, otherwise)}"
@@ -174,12 +188,12 @@ def _floor(pipeline: Pipeline) -> dict[str, Any]:
     return _number("Floor", f"{what} {_empty(pipeline, f'{usual:g}')}", WAITING, minimum=lowest, maximum=1)
 
 
-def _grace_period(pipeline: Pipeline) -> dict[str, Any]:
+def _grace_period(pipeline: Pipeline) -> dict[str, Any] | None:
     shortest, usual = shortest_grace_period(pipeline), pipeline.params.sync_grace_period
     usual = pipeline.sync.grace_period if usual is None else usual
     title, what = "Grace period", "Seconds to wait for the others once the floor is reached"
     if shortest is None:
-        return _fixed(title, f"{what}. The author holds to the deadline, and a run can't change that.")
+        return None
     otherwise = "the gate holds to the deadline" if usual is None else f"{usual:g}"
     words = f"{what}: at least {shortest:g}, at most {MAX_SECONDS}. {_empty(pipeline, otherwise)}"
     return _number(title, words, WAITING, minimum=shortest, maximum=MAX_SECONDS)
@@ -211,7 +225,7 @@ def _empty(pipeline: Pipeline, otherwise: str) -> str:
 
 def _number(title: str, words: str, section: str, **bounds: float) -> dict[str, Any]:
     return {
-        "description_md": words,
+        "description_md": f"{words} {CUT}",
         "title": title,
         "section": section,
         "type": ["null", "number"],

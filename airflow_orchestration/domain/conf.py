@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from airflow_orchestration.domain.batch import ModeChoice, Priority
 from airflow_orchestration.domain.defaults import MAX_FEEDS
@@ -38,6 +38,7 @@ class BatchConf(Strict):
     required: Literal[True] | None = None
     """A run may ask for more than the author did, never for less."""
     priority: Priority | None = None
+    """`high`, `medium` or `low` this time."""
 
     @field_validator("required", mode="before")
     @classmethod
@@ -82,6 +83,12 @@ class Preset(RunTerms):
     title: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     """What the trigger form calls it; left out, its name."""
 
+    @model_validator(mode="after")
+    def _sets_something(self) -> Self:
+        if not self.said():
+            raise ValueError("sets nothing; name what it changes, such as sync_deadline, or leave it out")
+        return self
+
 
 class RunConf(RunTerms):
     """What a run chooses."""
@@ -107,7 +114,7 @@ def validated(model: type[Model], document: object, *, subject: str) -> Model:
     try:
         return model.model_validate_json(json.dumps(document, default=str), strict=True)
     except ValidationError as error:
-        raise InputRefusedError(subject, pydantic_problems(error)) from None
+        raise InputRefusedError(subject, pydantic_problems(error, model=model)) from None
 
 
 def _size_problem(conf: dict[str, Any]) -> Problem | None:

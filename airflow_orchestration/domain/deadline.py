@@ -88,3 +88,10 @@ def deadline_at(deadline: float | str, *, started: datetime, run_started: dateti
     if isinstance(deadline, str):
         return next_occurrence(deadline, run_started or started)
     return started + timedelta(seconds=deadline)
+
+
+def has_passed(
+    deadline: float | str | None, now: datetime, *, started: datetime, run_started: datetime | None = None
+) -> bool:
+    """Whether a deadline has passed; one that nobody set never does. The moments count as in `deadline_at`."""
+    return deadline is not None and now >= deadline_at(deadline, started=started, run_started=run_started)

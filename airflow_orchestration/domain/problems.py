@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, TypeVar, get_args
 
-from pydantic import ValidationError
+from annotated_types import Le
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
+from airflow_orchestration.domain.strict import QUALIFIED_TABLE
 from airflow_orchestration.exceptions import Problem
 
 MAX_PROBLEMS = 100
@@ -21,19 +26,24 @@ _PLAIN = {
 }
 
 
-def pydantic_problems(error: ValidationError, *, prefix: str = "") -> list[Problem]:
+_PERCENT = re.compile(r"\s*(\d{1,3}(?:\.\d{1,6})?)\s*%\s*", re.ASCII)
+
+
+def pydantic_problems(
+    error: ValidationError, *, prefix: str = "", model: type[BaseModel] | None = None
+) -> list[Problem]:
     """The problems of one validation, in the order of the input, as `first_problems` has them.
 
-    Values are never repeated.
+    Values are never repeated, but for shares written as percents: they are told how to write them.
+
+    :param model: what was validated: then a field that is spelt nearly right is told how it is spelt.
     """
-    everything = error.errors(include_url=False, include_context=False, include_input=False)
+    everything = error.errors(include_url=False, include_context=False)
     parents = {found["loc"][:depth] for found in everything for depth in range(len(found["loc"]))}
     problems = first_problems(
         # pydantic counts only the items that were valid
         [found for found in everything if found["type"] != "too_short" or found["loc"] not in parents],
-        lambda found: Problem(
-            path=path_of(found["loc"], prefix=prefix), message=_message(found["type"], found["msg"])
-        ),
+        lambda found: Problem(path=path_of(found["loc"], prefix=prefix), message=_message(found, model)),
     )
     return list(dict.fromkeys(problems))
 
@@ -47,9 +57,45 @@ def first_problems(found: Sequence[Found], told: Callable[[Found], Problem]) -> 
     return problems
 
 
-def _message(kind: str, written: str) -> str:
+def _message(found: Mapping[str, Any], model: type[BaseModel] | None) -> str:
+    kind, written = str(found["type"]), str(found["msg"])
+    fields = _fields_at(model, found["loc"][:-1]) if model else {}
+    name = str(found["loc"][-1]) if found["loc"] else ""
+    if kind == "extra_forbidden" and (close := get_close_matches(name, fields, n=1)):
+        return f"is not a known field; did you mean {close[0]}?"
+    if kind == "float_type" and (percent := _share(found["input"])) and _is_share(fields.get(name)):
+        return f"must be a share from 0 to 1: write {percent}"
+    if kind == "string_pattern_mismatch" and QUALIFIED_TABLE in written:
+        return "must be a schema and a table in lower case: write schema.table"
     plain = written.removeprefix("Value error, ").replace("Input should", "must")
     return _PLAIN.get(kind, plain.replace("String should", "must"))
+
+
+def _share(value: object) -> str | None:
+    """What a text of percents should have been."""
+    percent = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    return f"{float(percent[1]) / 100:g}" if percent else None
+
+
+def _is_share(field: FieldInfo | None) -> bool:
+    return field is not None and any(isinstance(one, Le) and one.le == 1 for one in field.metadata)
+
+
+def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> Mapping[str, FieldInfo]:
+    """The fields that may stand at a place of what a model describes; none where that can't be known."""
+    models = [model]
+    for part in location:
+        known = [one.model_fields[str(part)] for one in models if part in one.model_fields]
+        if known:
+            models = [one for field in known for one in _models_in(field.annotation)]
+    return {name: field for one in models for name, field in one.model_fields.items()}
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
 
 
 def path_of(location: Iterable[str | int], *, prefix: str = "") -> str:

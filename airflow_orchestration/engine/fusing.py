@@ -52,8 +52,8 @@ class Fused:
 
     `published`: rows whose primary source a feed is; `superseded`: its other rows. `compared`: rows in
     which at least two sources have a value of an attribute; `disagreements`: rows in which it is in conflict.
-    `completeness`: share of attributes' cells that aren't null. `examples`: the first conflicts of an attribute by
-    key, as `engine.disagreeing` tells them.
+    `completeness`: share of attributes' cells that aren't null. `examples`: the first conflicts by key of the
+    attributes with most of them, as `engine.disagreeing` tells them.
     """
 
     path: Path
@@ -81,8 +81,8 @@ def fuse(
     """Merge staged files into `merged.parquet` in `scratch`.
 
     `trust` is what strategy `trust` knows of the sources. With `only_keys`, a file with the contract's key
-    columns, only rows with these keys take part. `examples` is how many conflicts are told of an attribute. Raises `ValueError` without sources, and `FeedError` for
-    a source in which a key is null or stands twice.
+    columns, only rows with these keys take part. `examples` is how many conflicts are told of an attribute.
+    Raises `ValueError` without sources, and `FeedError` for a source in which a key is null or stands twice.
     """
     if not sources:
         raise ValueError("there is nothing to merge: no sources were given")
@@ -181,7 +181,8 @@ class _Fusion:
 
     def _examples(self, fused: Fused) -> Examples:
         """To show some is not worth a merge: it goes without them when the memory is short."""
-        disputed = [name for name, rows in fused.disagreements.items() if rows]
+        rows = fused.disagreements
+        disputed = sorted((name for name in rows if rows[name]), key=lambda name: -rows[name])
         try:
             return disagreements(self.connection, self.terms, disputed, self.examples)
         except duckdb.OutOfMemoryException:

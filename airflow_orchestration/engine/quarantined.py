@@ -1,6 +1,5 @@
 """Reads the rows that were put aside and are still in the staging area."""
 
-# names and values become SQL through `sqltext` only
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,19 +16,20 @@ _FETCH = 10_000
 def staged_samples(
     files: Mapping[str, Path], wanted: Sequence[tuple[str, str]], *, each: int, scratch: Path
 ) -> list[QuarantinedRow]:
-    """Return the first rows of each wanted feed and rule, at most so many `each`; `files` are by feed."""
+    """Return the first rows by position of each wanted feed and rule, at most so many `each`; `files` are by feed."""
     with sandbox(readable=list(files.values()), scratch=scratch) as connection:
         return [
             _row(values)
             for feed_id, rule in wanted
             for values in connection.execute(
-                f"SELECT {', '.join(_COLUMNS)} {_rows_of(files[feed_id], rule)} LIMIT {literal(each)}"
+                f"SELECT {', '.join(_COLUMNS)} {_rows_of(files[feed_id], rule)} ORDER BY position, origin "
+                f"LIMIT {literal(each)}"
             ).fetchall()
         ]
 
 
 def staged_rows(file: Path, *, rule: str | None, scratch: Path) -> Iterator[QuarantinedRow]:
-    """Yield a feed's rows in order, all or those of a rule."""
+    """Yield a feed's rows in the order of the file, all or those of a rule."""
     with sandbox(readable=[file], scratch=scratch) as connection:
         found = connection.execute(f"SELECT {', '.join(_COLUMNS)} {_rows_of(file, rule)}")
         while some := found.fetchmany(_FETCH):

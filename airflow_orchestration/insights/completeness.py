@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_orchestration.domain.decision import Json
-from airflow_orchestration.policies.quorum_gate import GateAction
+from airflow_orchestration.policies.quorum_gate import OPEN
 from airflow_orchestration.storage.store import RunState
 
 DAG_RUN_NOTE = "dag_run_note"
@@ -14,7 +14,6 @@ DAG_RUN_NOTE = "dag_run_note"
 NAMES_IN_A_LINE = 12
 WHY_FAILED = "its task ended without a result: see the task's log"
 WHY_LATE = "its task had not ended when the gate decided"
-OPEN = frozenset({GateAction.PROCEED_TO_DATA_MERGE.value, GateAction.CONDITIONAL_PROCEED.value})
 
 
 def completeness(decision: Mapping[str, Any]) -> dict[str, Json]:
@@ -58,7 +57,8 @@ def manifest_note(manifest: Mapping[str, Any]) -> str | None:
         case RunState.PUBLISHED_DEGRADED:
             return f"Published degraded: {_counted(manifest, 'feeds')}. {missing}"
         case _:
-            return f"Nothing was published: {manifest['why']}. {missing}"
+            began = manifest.get("feeds_expected", 1) is not None
+            return f"Nothing was published: {manifest['why']}. {missing if began else ''}".strip()
 
 
 def percent(share: float) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from airflow_orchestration.domain.deadline import deadline_at
+from airflow_orchestration.domain.deadline import has_passed
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.pipeline import Late
@@ -263,10 +263,9 @@ def _last_evidence(facts: ManifestFacts) -> Mapping[str, Any]:
 def _missed_its_deadline(feed: Feed, facts: ManifestFacts) -> bool:
     """Whether the gate counted the feed out by the feed's own deadline."""
     last = facts.rounds[-1]
-    if feed.deadline is None or last.decided_at is None:
-        return False
-    moment = deadline_at(feed.deadline, started=last.opened_at, run_started=facts.started_at)
-    return last.decided_at >= moment
+    return last.decided_at is not None and has_passed(
+        feed.deadline, last.decided_at, started=last.opened_at, run_started=facts.started_at
+    )
 
 
 def _at_the_latest(feed: Feed, facts: ManifestFacts) -> str:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
 from airflow_orchestration.domain.outcome import OutcomeStatus
-from airflow_orchestration.policies.quorum_gate import GateAction
+from airflow_orchestration.policies.quorum_gate import deadline_met
 from airflow_orchestration.storage.overview import FeedInRun, PastRun
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import RunState
 
 MOST_RUNS = 500
 """Ours: more than a person looks at, and few enough for one page."""
-MOST_RUNS_OF_FEEDS = 100
+RUNS_OF_FEEDS, MOST_RUNS_OF_FEEDS = 20, 30
 MOST_FEEDS = 200
-"""Ours: with 100 runs each still a page that a browser shows at once."""
-PROMPT = timedelta(seconds=5)
-"""Ours: a gate that decides at its deadline writes the verdict when it has looked, up to 2 s later; busy machines double that."""
-OPEN = frozenset({GateAction.PROCEED_TO_DATA_MERGE.value, GateAction.CONDITIONAL_PROCEED.value})
+"""Ours: with 30 runs each still a page that a browser shows at once, and 1 MB."""
 _STATES = {OutcomeStatus.SUCCESS.value: "in", OutcomeStatus.FAILED.value: "failed", None: "pending"}
 """What a feed is in a run that goes on, by its outcome."""
 _NOTHING = dict.fromkeys(("arrived_after_seconds", "late_by_seconds", "rows", "quality_score"))
-PUBLISHED = frozenset({RunState.PUBLISHED.value, RunState.PUBLISHED_DEGRADED.value})
 
 
 def runs_over_time(
@@ -45,7 +41,7 @@ def runs_over_time(
     }
 
 
-def feeds_over_time(store: PostgresStore, dag_id: str, *, runs: int = 30) -> dict[str, Any]:
+def feeds_over_time(store: PostgresStore, dag_id: str, *, runs: int = RUNS_OF_FEEDS) -> dict[str, Any]:
     """Return how the feeds of a Dag did in its newest runs as plain data, each with its runs oldest first.
 
     At most `MOST_FEEDS` feeds, those that were missing most often first, then by id; `more` says that there are
@@ -80,9 +76,12 @@ def _run(run: PastRun) -> dict[str, Any]:
 def _deadline_met(run: PastRun) -> bool | None:
     if run.state is None or run.deadline_at is None:
         return None
-    if run.decided_at is None or run.action not in OPEN or run.state not in PUBLISHED:
-        return False
-    return run.decided_at <= run.deadline_at + PROMPT
+    return deadline_met(
+        run.action,
+        decided_at=run.decided_at,
+        deadline_at=run.deadline_at,
+        is_published=run.state != RunState.NOT_PUBLISHED,
+    )
 
 
 def _runs(of_feed: Sequence[FeedInRun]) -> list[dict[str, Any]]:

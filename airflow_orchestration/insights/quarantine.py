@@ -10,22 +10,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import psycopg
-
 from airflow_orchestration.domain.home import check_folders
 from airflow_orchestration.domain.outcome import FeedOutcome, StagedFile
+from airflow_orchestration.domain.publish import Publish
 from airflow_orchestration.domain.quarantined_row import QuarantinedRow
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.engine.quarantined import staged_rows, staged_samples
 from airflow_orchestration.engine.staging import StagingArea
-from airflow_orchestration.exceptions import OrchestrationError
+from airflow_orchestration.exceptions import InputRefusedError
+from airflow_orchestration.insights.run_facts import spec_of
+from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.publishing import Publisher
-from airflow_orchestration.storage.store import RunKey, Store
+from airflow_orchestration.storage.store import RunKey
 
 log = logging.getLogger(__name__)
 
-UNREADABLE = (OrchestrationError, psycopg.Error, OSError)
-"""What keeps samples from being read; counts stand in the store and are told without them."""
 TABLE, STAGING, COUNTS = "table", "staging", "counts"
 
 Publishers = Callable[[str], Publisher]
@@ -52,7 +51,7 @@ NO_LIMITS = Limits(rules=None, sampled=None, staged_bytes=None)
 
 
 def quarantine_of(
-    store: Store,
+    store: PostgresStore,
     publisher_of: Publishers,
     staging_of: Stagings,
     key: RunKey,
@@ -65,8 +64,8 @@ def quarantine_of(
     """Return what a run has put aside, as plain data: the shape `Quarantine` of the page.
 
     `{"rules": [{"feed", "rule", "rows", "samples": [{"origin", "position", "column", "reason", "raw"}]}], "where",
-    "note"}`: the rules with most rows first, `rows` as the newest outcome of each feed counts them, at most
-    `samples` rows each. `where` is `table` when samples come from `orchestration.quarantined_row` of a target,
+    "note"}`: the rules with most rows first, `rows` as the manifest counts them: of what stands in the last round,
+    at most `samples` rows each. `where` is `table` when samples come from `orchestration.quarantined_row` of a target,
     `staging` when nothing of it was published and they come from staged files, `counts` when some could not be
     read; `note` then says which and why, and what `limits` left out; it is None when there is nothing to say.
 
@@ -75,17 +74,21 @@ def quarantine_of(
     text: what nobody knows gives no rules. Samples are rows of data, raw and unescaped, at most 1,000 characters of each.
 
     Raises `KeyError` for a run that the store does not know, and what the store raises when it can't be read;
-    a target or staging area that can't be read is no error.
+    a target or staging area that can't be read is no error: its counts are told without samples.
     """
-    found = Findings(store=store, publisher_of=publisher_of, staging_of=staging_of, key=key)
-    counted = found.counted(feed, rule)
+    found = Findings(store=store, publisher_of=publisher_of, staging_of=staging_of, key=key, feed=feed)
+    counted = found.counted(rule)
     told = counted[: limits.rules]
     taken = _Taken({}, [], set())
     if samples and told:
         wanted = [one for one, _ in told[: limits.sampled]]
         taken = _sampled(found, wanted, samples, limits)
-    left_out = len(counted) - len(told)
-    notes = [*taken.notes, *([f"{left_out:,} more rules have fewer rows"] if left_out else [])]
+        if len(wanted) < len(told):
+            taken.notes.append(
+                f"the other {len(told) - len(wanted):,} rules have samples when they are asked for alone"
+            )
+    if len(told) < len(counted):
+        taken.notes.append(f"{len(counted) - len(told):,} more rules have fewer rows")
     return {
         "rules": [
             {
@@ -97,12 +100,12 @@ def quarantine_of(
             for (feed_id, broken), rows in told
         ],
         "where": _where(taken, samples),
-        "note": "; ".join(notes) or None,
+        "note": "; ".join(taken.notes) or None,
     }
 
 
 def all_rows_of(
-    store: Store,
+    store: PostgresStore,
     publisher_of: Publishers,
     staging_of: Stagings,
     key: RunKey,
@@ -114,9 +117,10 @@ def all_rows_of(
 
     Raises what the target or the staging area raises when it can't be read, and `KeyError` for an unknown run.
     """
-    found = Findings(store=store, publisher_of=publisher_of, staging_of=staging_of, key=key)
-    feeds = dict.fromkeys(feed_id for (feed_id, _), _ in found.counted(feed, rule))
-    for table, publisher, named in found.by_table(feeds):
+    found = Findings(store=store, publisher_of=publisher_of, staging_of=staging_of, key=key, feed=feed)
+    feeds = dict.fromkeys(feed_id for (feed_id, _), _ in found.counted(rule))
+    for publish, named in found.by_dataset(feeds):
+        table, publisher = publish.table, publisher_of(publish.conn_id)
         published = publisher.quarantine.feeds(table, key)
         there = [feed_id for feed_id in named if feed_id in published]
         if there:
@@ -130,23 +134,25 @@ def all_rows_of(
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What the store knows of a run's quarantine, and where its rows are."""
+    """What the store knows of a run's quarantine, of all feeds or of one, and where its rows are."""
 
-    store: Store
+    store: PostgresStore
     publisher_of: Publishers
     staging_of: Stagings
     key: RunKey
+    feed: str | None
 
     @cached_property
     def spec(self) -> RunSpec:
         """What the run does; raises `KeyError` for an unknown run."""
-        return RunSpec.model_validate(self.store.run(self.key).spec)
+        return spec_of(self.store.readings.spec(self.key))
 
     @cached_property
     def outcomes(self) -> dict[str, FeedOutcome]:
-        """The newest outcome of each feed."""
+        """What stands of each feed."""
         _ = self.spec
-        return {one.feed_id: one for one in sorted(self.store.outcomes(self.key), key=lambda one: one.round)}
+        known = self.feed is None or self.feed in self.spec.feeds
+        return self.store.readings.standing(self.key, self.feed) if known else {}
 
     @property
     def staging(self) -> StagingArea:
@@ -154,23 +160,22 @@ class Findings:
         check_folders(self.spec)
         return self.staging_of(self.spec.pipeline.staging)
 
-    def counted(self, feed: str | None, rule: str | None) -> list[tuple[Rule, int]]:
+    def counted(self, rule: str | None) -> list[tuple[Rule, int]]:
         """Rows by feed and rule, the most first."""
         counts = [
             ((outcome.feed_id, broken), rows)
             for outcome in self.outcomes.values()
-            if feed in {None, outcome.feed_id}
             for broken, rows in (outcome.rejects or {}).items()
             if rows and rule in {None, broken}
         ]
         return sorted(counts, key=lambda one: (-one[1], one[0]))
 
-    def by_table(self, feeds: Mapping[str, object]) -> Iterator[tuple[str, Publisher, list[str]]]:
+    def by_dataset(self, feeds: Mapping[str, object]) -> Iterator[tuple[Publish, list[str]]]:
         """Where feeds are published, and those of `feeds` that are published there."""
         for dataset in self.spec.datasets.values():
             named = [feed_id for feed_id in dataset.feeds if feed_id in feeds]
             if named:
-                yield dataset.publish.table, self.publisher_of(dataset.publish.conn_id), named
+                yield dataset.publish, named
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,38 +190,31 @@ class _Taken:
             self.rows.setdefault((row.feed_id, row.rule), []).append(row)
 
     def miss(self, what: str, error: Exception) -> None:
-        """Say what could not be read. What a driver says may name hosts: it goes to the log alone."""
+        """Say what could not be read. What a driver or a file says may name hosts and places: it goes to the log alone."""
         log.warning("%s can't be read: %s", what, error)
-        why = str(error) if isinstance(error, OrchestrationError) else type(error).__name__
+        why = error.to_who_looks() if isinstance(error, InputRefusedError) else type(error).__name__
         self.notes.append(f"no samples of {what}, which can't be read now: {why}")
         self.places.add(COUNTS)
 
 
 def _sampled(found: Findings, wanted: Sequence[Rule], each: int, limits: Limits) -> _Taken:
+    """What can't be read ends nothing else: what drivers raise is theirs, and counts are told without samples."""
     taken = _Taken({}, [], set())
     unpublished: list[Rule] = []
-    for table, publisher, feeds in _tables(found, wanted, taken):
+    for publish, feeds in found.by_dataset(dict(wanted)):
         here = [one for one in wanted if one[0] in feeds]
         try:
-            published = publisher.quarantine.feeds(table, found.key)
+            quarantine = found.publisher_of(publish.conn_id).quarantine
+            published = quarantine.feeds(publish.table, found.key)
             there = [one for one in here if one[0] in published]
             if there:
-                rows = publisher.quarantine.samples(table, found.key, there, each=each)
-                taken.add(rows, TABLE)
+                taken.add(quarantine.samples(publish.table, found.key, there, each=each), TABLE)
             unpublished += [one for one in here if one[0] not in published]
-        except UNREADABLE as error:
-            taken.miss(f"table {table}", error)
-    _from_staging(found, unpublished, each, limits, taken)
+        except Exception as error:  # noqa: BLE001
+            taken.miss(f"table {publish.table}", error)
+    if unpublished:
+        _from_staging(found, unpublished, each, limits, taken)
     return taken
-
-
-def _tables(
-    found: Findings, wanted: Sequence[Rule], taken: _Taken
-) -> Iterator[tuple[str, Publisher, list[str]]]:
-    try:
-        yield from found.by_table(dict(wanted))
-    except UNREADABLE as error:
-        taken.miss("the target", error)
 
 
 def _from_staging(found: Findings, wanted: Sequence[Rule], each: int, limits: Limits, taken: _Taken) -> None:
@@ -230,17 +228,33 @@ def _from_staging(found: Findings, wanted: Sequence[Rule], each: int, limits: Li
         large = ", ".join(feed_id for feed_id in files if feed_id not in small)
         taken.notes.append(f"no samples of {large}: the staged files are large; see the command line")
         taken.places.add(COUNTS)
-    if not small:
-        return
+    with TemporaryDirectory(prefix="quarantine-") as folder:
+        scratch = Path(folder)
+        local = _fetched(found, small, scratch, taken)
+        here = [one for one in wanted if one[0] in local]
+        try:
+            if here:
+                taken.add(staged_samples(local, here, each=each, scratch=scratch), STAGING)
+        except Exception as error:  # noqa: BLE001
+            taken.miss(f"staged files of {', '.join(local)}", error)
+
+
+def _fetched(
+    found: Findings, files: Mapping[str, StagedFile], scratch: Path, taken: _Taken
+) -> dict[str, Path]:
+    """Local copies of the files that can be read, by feed."""
+    local: dict[str, Path] = {}
     try:
-        with TemporaryDirectory(prefix="quarantine-") as folder:
-            scratch, staging = Path(folder), found.staging
-            local = {feed_id: staging.fetch(staged, scratch) for feed_id, staged in small.items()}
-            here = [one for one in wanted if one[0] in local]
-            rows = staged_samples(local, here, each=each, scratch=scratch)
-            taken.add(rows, STAGING)
-    except UNREADABLE as error:
-        taken.miss(f"staged files of {', '.join(small)}", error)
+        staging = found.staging
+    except Exception as error:  # noqa: BLE001
+        taken.miss(f"staged files of {', '.join(files)}", error)
+        return local
+    for feed_id, staged in files.items():
+        try:
+            local[feed_id] = staging.fetch(staged, scratch)
+        except Exception as error:  # noqa: BLE001
+            taken.miss(f"the staged file of {feed_id}", error)
+    return local
 
 
 def _small_enough(files: Mapping[str, StagedFile], most: int | None) -> dict[str, StagedFile]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from airflow_orchestration.domain.batch import Lane
-from airflow_orchestration.domain.deadline import deadline_at
+from airflow_orchestration.domain.deadline import has_passed
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.outcome import OutcomeStatus
 from airflow_orchestration.domain.plan import Branch
@@ -94,11 +94,9 @@ class _Seen:
         return FeedState.WAITING if feed.id in waiting else FeedState.PENDING
 
     def _missed_its_deadline(self, feed: Feed) -> bool:
-        if feed.deadline is None:
-            return False
-        opened, read = self.facts.opened, self.facts.read
-        moment = deadline_at(feed.deadline, started=opened.opened_at, run_started=read.run["started_at"])
-        return (self.facts.ended_at or read.now) >= moment
+        facts, started_at = self.facts, self.facts.read.run["started_at"]
+        now = facts.ended_at or facts.read.now
+        return has_passed(feed.deadline, now, started=facts.opened.opened_at, run_started=started_at)
 
 
 def _branch(seen: _Seen, branch: Branch, lane: Lane) -> dict[str, Any]:

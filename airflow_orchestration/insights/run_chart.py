@@ -119,7 +119,7 @@ def _bar_of(one: _Feed) -> Bar:
     facts, branch, feed = one
     state, outcome = feed["state"], facts.outcomes.get(feed["feed"])
     if outcome is not None:
-        return _bar(facts.number, "feed", feed["feed"], began_at(outcome), outcome["registered_at"], state)
+        return _bar(facts.number, "feed", feed["feed"], began_at(outcome), feed["registered_at"], state)
     opened = iso(facts.opened.opened_at) or ""
     ended = None if state in OPEN else iso(facts.ended_at)
     began = min(branch["started_at"] or opened, ended or branch["started_at"] or opened)

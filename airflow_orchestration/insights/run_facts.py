@@ -11,8 +11,9 @@ from typing import Any
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.run_spec import RunSpec
+from airflow_orchestration.insights.reasons import meaning_of
 from airflow_orchestration.policies.quorum_gate import together
-from airflow_orchestration.storage.gate_facts import evaluate_sync_points
+from airflow_orchestration.storage.gate_facts import evaluate_sync_points, standing_in
 from airflow_orchestration.storage.readings import Row, RunRead
 from airflow_orchestration.storage.store import GateSnapshot, StoredRound
 
@@ -85,13 +86,12 @@ class RoundFacts:
 
 def rounds_of(read: RunRead, spec: RunSpec, usual_rows: Mapping[str, int | None]) -> list[RoundFacts]:
     """The rounds of a run in order."""
-    standing: dict[str, Row] = {}
+    newest: dict[str, Row] = {}
     found = []
     for opened in read.rounds:
-        planned = opened.plan.feed_ids
+        stands = standing_in(opened.plan)
         outcomes = {row["feed_id"]: row for row in read.feeds if row["round"] == opened.round}
-        anew = set(planned)
-        standing = {name: row for name, row in standing.items() if name not in anew} | outcomes
+        newest |= outcomes
         found.append(
             RoundFacts(
                 read=read,
@@ -99,7 +99,7 @@ def rounds_of(read: RunRead, spec: RunSpec, usual_rows: Mapping[str, int | None]
                 opened=opened,
                 evidence=_evidence(read, spec, opened),
                 outcomes=outcomes,
-                standing=standing,
+                standing={name: row for name, row in newest.items() if stands(name, row["round"])},
                 usual_rows=usual_rows,
             )
         )
@@ -119,7 +119,13 @@ def iso(moment: datetime | None) -> str | None:
 
 def decision_shown(row: Row) -> dict[str, Any]:
     """A recorded decision as the page gets it."""
-    return {"id": row["id"], "round": row["round"], "at": iso(row["decided_at"]), **row["decision"]}
+    shown = with_meaning(row["decision"])
+    return {"id": row["id"], "round": row["round"], "at": iso(row["decided_at"]), **shown}
+
+
+def with_meaning(decision: Mapping[str, Any]) -> dict[str, Any]:
+    """A decision as it was recorded, with its reason in a sentence."""
+    return {**decision, "meaning": meaning_of(decision)}
 
 
 def _evidence(read: RunRead, spec: RunSpec, opened: StoredRound) -> Mapping[str, Any]:

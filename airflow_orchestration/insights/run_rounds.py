@@ -9,8 +9,9 @@ from typing import Any
 
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.task_ids import asking_task_id
+from airflow_orchestration.insights.evidence import LABELS
 from airflow_orchestration.insights.run_branches import branches_of
-from airflow_orchestration.insights.run_facts import RoundFacts, decision_shown, iso
+from airflow_orchestration.insights.run_facts import RoundFacts, decision_shown, iso, with_meaning
 from airflow_orchestration.policies.asking import AnswerReason
 from airflow_orchestration.storage.readings import Row
 
@@ -102,7 +103,7 @@ def _verdict(facts: RoundFacts) -> dict[str, Any] | None:
 
 def _unnumbered(facts: RoundFacts, decision: Mapping[str, Any], at: str | None) -> dict[str, Any]:
     """A decision that is not among the newest ones: its number is not looked for."""
-    return {"id": None, "round": facts.number, "at": at, **decision}
+    return {"id": None, "round": facts.number, "at": at, **with_meaning(decision)}
 
 
 def _merge(facts: RoundFacts, row: Row) -> dict[str, Any]:
@@ -179,6 +180,7 @@ def _question(facts: RoundFacts, asked: Row, later: list[Row]) -> dict[str, Any]
         "by": shown and shown["evidence"]["by"],
         "chosen": shown and shown["action"],
         "default": shown and shown["reason"] != AnswerReason.ANSWERED,
+        "labels": {choice.value: label for choice, label in LABELS.items()},
     }
 
 

@@ -8,8 +8,17 @@ from typing import Any
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.insights.narrative import line
 from airflow_orchestration.insights.run_chart import chart_of
-from airflow_orchestration.insights.run_facts import RoundFacts, decision_shown, iso, rounds_of, spec_of
+from airflow_orchestration.insights.run_end import because
+from airflow_orchestration.insights.run_facts import (
+    RoundFacts,
+    decision_shown,
+    iso,
+    rounds_of,
+    spec_of,
+    with_meaning,
+)
 from airflow_orchestration.insights.run_rounds import round_shown
+from airflow_orchestration.storage.gate_facts import met_its_deadline
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.readings import MOST_COUNTED, Row, RunRead
 from airflow_orchestration.storage.shared import unknown_run
@@ -50,8 +59,11 @@ def view_of(store: PostgresStore, read: RunRead) -> dict[str, Any]:
         "now": iso(read.now),
         "started_at": iso(run["started_at"]),
         "finished_at": iso(run["finished_at"]),
+        "deadline_met": _deadline_met(run["state"], rounds),
         "conf": _chosen(spec) if spec else {},
         "mode": _mode(run),
+        "left_out": [feed.id for feed in spec.left_out] if spec else [],
+        "because": because(rounds),
         "rounds": shown,
         "agents": run["has_agents"],
         "quarantine": _quarantine(read, rounds),
@@ -106,6 +118,13 @@ def timeline_page(
     }
 
 
+def _deadline_met(state: str | None, rounds: list[RoundFacts]) -> bool | None:
+    """As the run's metrics say; None while it goes on, and for one that never came to a gate."""
+    if state is None or not rounds:
+        return None
+    return met_its_deadline(rounds[-1].opened, state)
+
+
 def _chosen(spec: RunSpec) -> dict[str, Any]:
     """What this run was asked for, other than what its pipeline's file says."""
     preset = {} if spec.preset is None else {"preset": spec.preset}
@@ -132,7 +151,7 @@ def _decisions(read: RunRead) -> list[dict[str, Any]]:
 def _mode(run: Row) -> dict[str, Any] | None:
     if run["mode"] is None:
         return None
-    return {"id": None, "round": 0, "at": iso(run["started_at"]), **run["mode"]}
+    return {"id": None, "round": 0, "at": iso(run["started_at"]), **with_meaning(run["mode"])}
 
 
 def _quarantine(read: RunRead, rounds: list[RoundFacts]) -> list[dict[str, Any]]:

@@ -147,7 +147,7 @@ class CloseOutOperator(OrchestrationOperator):
     def _refused(self, context: Context, step: Step) -> NoReturn:
         """Record why a run never began, and fail."""
         ti = context["ti"]
-        told = ti.xcom_pull(task_ids=ANALYZE_BATCHES, key=REFUSED)
+        told = ti.xcom_pull(task_ids=ANALYZE_BATCHES, map_indexes=-1, key=REFUSED)
         manifest = refuse(step, told if isinstance(told, str) else NOT_STARTED)
         self._tell(context, manifest)
         tell_refused(step.run_key.dag_id)

@@ -11,7 +11,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from psycopg import errors
-from pydantic import BaseModel
 
 from airflow_orchestration.exceptions import InputRefusedError, OrchestrationError, UnknownRunError
 from airflow_orchestration.plugins.access import NO_RUN
@@ -25,18 +24,21 @@ from airflow_orchestration.plugins.answers import (
     UNKNOWN_CALLER,
     PlainJson,
 )
+from airflow_orchestration.plugins.run_shapes import Shape
 
 log = logging.getLogger(__name__)
 
+SILENT = "The store does not answer in time; try again, or ask who runs it"
 
-class Told(BaseModel):
+
+class Told(Shape):
     """What is wrong, and what helps."""
 
     detail: str
     """In a sentence."""
 
 
-class NotKnown(BaseModel):
+class NotKnown(Shape):
     """Why there is no such run."""
 
     known: bool
@@ -45,14 +47,14 @@ class NotKnown(BaseModel):
     """In a sentence."""
 
 
-class NoRun(BaseModel):
+class NoRun(Shape):
     """What is answered of a run that the store does not know."""
 
     detail: NotKnown
     """Why."""
 
 
-class MalformedPart(BaseModel):
+class MalformedPart(Shape):
     """What is wrong with one part of a request."""
 
     loc: list[str | int]
@@ -61,14 +63,14 @@ class MalformedPart(BaseModel):
     """What."""
 
 
-class Malformed(BaseModel):
+class Malformed(Shape):
     """What is wrong with a request that can't be asked."""
 
     detail: list[MalformedPart]
     """All of it."""
 
 
-class RefusedPart(BaseModel):
+class RefusedPart(Shape):
     """One thing that is wrong with an input."""
 
     path: str
@@ -77,7 +79,7 @@ class RefusedPart(BaseModel):
     """What, and what to do about it."""
 
 
-class Refusal(BaseModel):
+class Refusal(Shape):
     """Everything that is wrong with an input."""
 
     subject: str
@@ -86,7 +88,7 @@ class Refusal(BaseModel):
     """All of it."""
 
 
-class RefusedInput(BaseModel):
+class RefusedInput(Shape):
     """What is answered to an input that is refused; nothing was changed."""
 
     detail: Refusal
@@ -142,9 +144,7 @@ def unusable(request: Request, error: OrchestrationError) -> JSONResponse:  # no
 def unreachable(request: Request, error: psycopg.OperationalError) -> JSONResponse:  # noqa: ARG001
     """Say that the store does not answer, and not where it is."""
     log.warning("the store does not answer: %s", error)
-    return PlainJson(
-        {"detail": "The store does not answer in time; try again, or ask who runs it"}, UNAVAILABLE
-    )
+    return PlainJson({"detail": SILENT}, UNAVAILABLE)
 
 
 def ungranted(request: Request, error: errors.InsufficientPrivilege) -> JSONResponse:  # noqa: ARG001

@@ -23,6 +23,7 @@ from airflow_orchestration.insights.agents import leaderboard, run_agents
 from airflow_orchestration.insights.overview import (
     MOST_RUNS,
     MOST_RUNS_OF_FEEDS,
+    RUNS_OF_FEEDS,
     feeds_over_time,
     runs_over_time,
 )
@@ -148,7 +149,7 @@ def get_quarantine(
 @router.get(
     "/dags/{dag_id}/feeds", dependencies=[READ_RUNS], response_model=FeedsOverTime, responses=OF_A_RUN
 )
-def get_feeds(dag_id: str, store: Reading, runs: RunCount = 30) -> JSONResponse:
+def get_feeds(dag_id: str, store: Reading, runs: RunCount = RUNS_OF_FEEDS) -> JSONResponse:
     """How each feed of a Dag did in its newest runs."""
     return PlainJson(feeds_over_time(store, dag_id, runs=runs))
 

@@ -32,6 +32,8 @@ class DecisionShown(Shape):
     """What it chose."""
     reason: str
     """Why, in a word."""
+    meaning: str | None
+    """The same in a sentence; null for a reason of another version."""
     evidence: Evidence
     """The facts that it rests on: counts, shares and names."""
 
@@ -181,7 +183,9 @@ class Example(Shape):
     key: Evidence
     """The columns of the key with their values."""
     values: dict[str, str | None]
-    """What each source with an opinion says, as text, cut after 200 characters."""
+    """What sources with an opinion say, as text, cut after 200 characters: the chosen one and the heaviest others, at most 10."""
+    more: int
+    """How many others have an opinion."""
     value: str | None
     """What came of it, as text."""
     chosen: str | None
@@ -249,7 +253,7 @@ class QualityShown(Shape):
 
 
 class QuestionShown(Shape):
-    """What a person was asked. The last four fields are null before the answer."""
+    """What a person was asked. Before the answer `answered_at`, `by`, `chosen` and `default` are null."""
 
     question: str
     """What it is about: the gate, or quality."""
@@ -267,6 +271,8 @@ class QuestionShown(Shape):
     """What was chosen."""
     default: bool | None
     """Whether nobody answered in time."""
+    labels: dict[str, str]
+    """Each choice as the question offers it."""
 
 
 class RoundShown(Shape):
@@ -348,10 +354,16 @@ class RunView(Shape):
     """When it was analyzed; null for one that was refused."""
     finished_at: datetime | None
     """When it ended."""
+    deadline_met: bool | None
+    """Whether its last gate let it go on by the deadline, and it published; null while that is open."""
     conf: Evidence
-    """What the run overrode."""
+    """The preset that it chose, and what its conf asked for besides."""
     mode: DecisionShown | None
     """How its mode was chosen."""
+    left_out: list[str]
+    """The feeds that its conf left out: no gate of it counts them."""
+    because: DecisionShown | None
+    """Of a run that was published degraded, the decision that left something out; null where rows only are short."""
     rounds: list[RoundShown]
     """In order; none for a run that was refused."""
     agents: bool

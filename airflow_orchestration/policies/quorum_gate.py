@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -41,6 +41,20 @@ class GateAction(StrEnum):
     CONDITIONAL_PROCEED = "conditional_proceed"
     CONTINUE_WAITING = "continue_waiting"
     TIMEOUT_RECOVERY = "timeout_recovery"
+
+
+OPEN = frozenset({GateAction.PROCEED_TO_DATA_MERGE, GateAction.CONDITIONAL_PROCEED})
+"""What lets a round go on."""
+PROMPT = timedelta(seconds=5)
+"""Ours: a gate that decides at its deadline writes the verdict when it has looked, up to 2 s later; busy machines double that."""
+
+
+def deadline_met(
+    action: str | None, *, decided_at: datetime | None, deadline_at: datetime, is_published: bool
+) -> bool:
+    """Whether a run that ended met its deadline: its last gate let it go on by then, and it published."""
+    in_time = decided_at is not None and decided_at <= deadline_at + PROMPT
+    return in_time and action in OPEN and is_published
 
 
 class GateStatus(StrEnum):

@@ -5,10 +5,10 @@ The gate decides by this, a branch waits by it, and a page shows it: there is on
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
 
-from airflow_orchestration.domain.deadline import deadline_at
+from airflow_orchestration.domain.deadline import has_passed
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
@@ -20,8 +20,9 @@ from airflow_orchestration.policies.quorum_gate import (
     Member,
     MemberState,
     QuorumGate,
+    deadline_met,
 )
-from airflow_orchestration.storage.store import GateSnapshot, StoredRound
+from airflow_orchestration.storage.store import GateSnapshot, RunState, StoredRound
 
 GATE_OVERDUE = timedelta(minutes=1)
 """A gate that has not decided so long after its deadline is taken for dead: nobody waits for it any more."""
@@ -45,12 +46,14 @@ def standing_outcomes(plan: Plan, newest: Mapping[str, FeedOutcome]) -> dict[str
     A feed that the round runs again counts only with what this round made of it; any other
     feed keeps what an earlier round made of it.
     """
+    stands = standing_in(plan)
+    return {feed_id: outcome for feed_id, outcome in newest.items() if stands(feed_id, outcome.round)}
+
+
+def standing_in(plan: Plan) -> Callable[[str, int], bool]:
+    """Return what tells of a feed, and the round of its newest outcome, whether it counts in the plan's round."""
     again = set(plan.feed_ids)
-    return {
-        feed_id: outcome
-        for feed_id, outcome in newest.items()
-        if outcome.round == plan.round or feed_id not in again
-    }
+    return lambda feed_id, made_in: made_in == plan.round or feed_id not in again
 
 
 def newest_outcomes(outcomes: Iterable[FeedOutcome]) -> dict[str, FeedOutcome]:
@@ -69,6 +72,16 @@ def arrived(outcome: FeedOutcome | None) -> bool:
 def is_over(snapshot: GateSnapshot) -> bool:
     """Whether a round takes in nothing more: its gate has decided, or should have long ago."""
     return snapshot.round.verdict is not None or snapshot.now > snapshot.round.deadline_at + GATE_OVERDUE
+
+
+def met_its_deadline(last: StoredRound, state: str) -> bool:
+    """Whether a run that ended met the deadline of its last round."""
+    return deadline_met(
+        None if last.verdict is None else last.verdict["action"],
+        decided_at=last.decided_at,
+        deadline_at=last.deadline_at,
+        is_published=state != RunState.NOT_PUBLISHED,
+    )
 
 
 def _policy(spec: RunSpec, name: str, stored: StoredRound) -> QuorumGate:
@@ -108,7 +121,5 @@ def _state(
 
 
 def _is_too_late(feed: Feed, snapshot: GateSnapshot) -> bool:
-    if feed.deadline is None:
-        return False
     started = snapshot.round.opened_at
-    return snapshot.now >= deadline_at(feed.deadline, started=started, run_started=snapshot.run_started_at)
+    return has_passed(feed.deadline, snapshot.now, started=started, run_started=snapshot.run_started_at)

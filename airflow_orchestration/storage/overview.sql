@@ -34,16 +34,17 @@ ORDER BY run.began DESC, run.dag_id, run.run_id DESC;
 
 -- name: feeds_over_time
 -- Read how the feeds of a Dag did in its newest runs, oldest first; those that were missing most often come first.
--- Runs with the same feeds are put together first: of very many feeds only the few that are told are told apart by run.
+-- Runs with the same feeds have one roster: of very many feeds only the few that are told are looked at run by run.
 WITH shown AS MATERIALIZED (
-    SELECT run_id, began, state, feed_ids, feeds_missing
+    SELECT run_id, began, state, feed_ids, feeds_missing, md5(feed_ids::text) AS roster
     FROM orchestration.run
     WHERE dag_id = %(dag_id)s
     ORDER BY began DESC, run_id DESC
     LIMIT %(runs)s
 ), known AS MATERIALIZED (
-    SELECT feed_ids, feed_id
-    FROM (SELECT DISTINCT feed_ids FROM shown) AS together CROSS JOIN jsonb_array_elements_text(feed_ids) AS feed_id
+    SELECT roster, feed_id
+    FROM (SELECT DISTINCT ON (roster) roster, feed_ids FROM shown) AS once
+    CROSS JOIN jsonb_array_elements_text(feed_ids) AS feed_id
 ), missing AS MATERIALIZED (
     SELECT run_id, told ->> 'feed' AS feed_id, told ->> 'state' AS state
     FROM shown CROSS JOIN jsonb_array_elements(feeds_missing) AS told
@@ -54,31 +55,28 @@ WITH shown AS MATERIALIZED (
         USING (feed_id)
     ORDER BY place
     LIMIT %(feeds)s
+), gate AS MATERIALIZED (
+    SELECT opened.run_id, opened.round, opened.opened_at, opened.decided_at
+    FROM shown JOIN orchestration.round AS opened ON opened.dag_id = %(dag_id)s AND opened.run_id = shown.run_id
 ), arrival AS MATERIALIZED (
-    SELECT DISTINCT ON (gate.run_id, outcome.feed_id)
-           gate.run_id, outcome.feed_id, outcome.status, outcome.rows_staged, outcome.quality_score,
-           outcome.registered_at, gate.opened_at, gate.decided_at
-    FROM shown JOIN orchestration.round AS gate ON gate.dag_id = %(dag_id)s AND gate.run_id = shown.run_id
-    CROSS JOIN feed
-    JOIN orchestration.feed_outcome AS outcome
-        ON outcome.dag_id = %(dag_id)s AND outcome.run_id = gate.run_id AND outcome.round = gate.round
-       AND outcome.feed_id = feed.feed_id
-    ORDER BY gate.run_id, outcome.feed_id, gate.round DESC
-), belief AS MATERIALIZED (
-    SELECT believed.run_id, believed.feed_id, avg(believed.accuracy) AS trust
-    FROM shown CROSS JOIN feed
-    JOIN orchestration.trust AS believed
-        ON believed.dag_id = %(dag_id)s AND believed.run_id = shown.run_id AND believed.feed_id = feed.feed_id
-    GROUP BY believed.run_id, believed.feed_id
+    SELECT DISTINCT ON (run_id, feed_id) run_id, feed_id, opened_at, decided_at, outcome.*
+    FROM gate CROSS JOIN feed CROSS JOIN LATERAL (
+        SELECT status, rows_staged, quality_score, registered_at
+        FROM orchestration.feed_outcome AS came
+        WHERE came.dag_id = %(dag_id)s AND came.run_id = gate.run_id AND came.round = gate.round
+          AND came.feed_id = feed.feed_id
+        LIMIT 1) AS outcome
+    ORDER BY run_id, feed_id, round DESC
 )
 SELECT feed_id, shown.run_id, shown.began,
        CASE WHEN shown.state IS NOT NULL THEN coalesce(missing.state, 'in') END AS state,
        arrival.status, arrival.rows_staged, arrival.quality_score,
-       arrival.registered_at, arrival.opened_at, arrival.decided_at, belief.trust
+       arrival.registered_at, arrival.opened_at, arrival.decided_at,
+       (SELECT avg(believed.accuracy) FROM orchestration.trust AS believed
+        WHERE believed.dag_id = %(dag_id)s AND believed.run_id = shown.run_id AND believed.feed_id = feed.feed_id) AS trust
 FROM feed
 JOIN known USING (feed_id)
-JOIN shown USING (feed_ids)
+JOIN shown USING (roster)
 LEFT JOIN missing USING (run_id, feed_id)
 LEFT JOIN arrival USING (run_id, feed_id)
-LEFT JOIN belief USING (run_id, feed_id)
 ORDER BY feed.place, shown.began, shown.run_id;

@@ -10,7 +10,9 @@ from typing import Any
 
 import psycopg
 
+from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.storage import rows
+from airflow_orchestration.storage.gate_facts import standing_outcomes
 from airflow_orchestration.storage.shared import unknown_run
 from airflow_orchestration.storage.sql_file import statements
 from airflow_orchestration.storage.store import RunKey, StoredRound
@@ -113,6 +115,22 @@ class Readings:
                 },
                 events=read("events_counted", limit=MOST_COUNTED + 1)[0]["count"],
             )
+
+    def spec(self, key: RunKey) -> str:
+        """What a run does, as JSON text; raises `UnknownRunError` where nobody knows: of no run, or a refused one."""
+        with self._transaction() as cursor:
+            row = cursor.execute(_SQL["spec_read"], rows.of_run(key)).fetchone()
+        if row is None or row["spec"] is None:
+            raise unknown_run(key)
+        return str(row["spec"])
+
+    def standing(self, key: RunKey, feed: str | None = None) -> dict[str, FeedOutcome]:
+        """What counts of each feed in the last round of a run, or of one of them, as the manifest has it."""
+        with self._transaction() as cursor:
+            rounds = cursor.execute(_ROUNDS, rows.of_run(key)).fetchall()
+            found = cursor.execute(_SQL["newest_outcomes"], {**rows.of_run(key), "feed": feed}).fetchall()
+        newest = {row["feed_id"]: rows.outcome_of(row) for row in found}
+        return standing_outcomes(rows.round_of(rounds[-1]).plan, newest) if rounds else {}
 
     def newest(self, key: RunKey) -> Row:
         """What is newest of a run: its end, and the last event, decision and epoch; with `now`, the store's clock.

@@ -46,6 +46,16 @@ FROM (SELECT DISTINCT ON (feed_id) feed_id, round, rejects
 CROSS JOIN LATERAL jsonb_each_text(rejects) AS rejected
 ORDER BY feed_id COLLATE "C", rows DESC, rejected.key COLLATE "C";
 
+-- name: newest_outcomes
+-- Read the newest outcome of each feed of a run, or of one of them.
+SELECT DISTINCT ON (feed_id) * FROM orchestration.feed_outcome
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND (%(feed)s::text IS NULL OR feed_id = %(feed)s)
+ORDER BY feed_id, round DESC;
+
+-- name: spec_read
+-- Read what a run does.
+SELECT spec::text FROM orchestration.run WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s;
+
 -- name: claims_read
 -- Read when each work unit of a run was begun, or resumed, for the last time.
 SELECT round, unit, claimed_at FROM orchestration.claim

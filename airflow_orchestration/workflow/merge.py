@@ -30,7 +30,7 @@ from airflow_orchestration.workflow.trust import EVIDENCE, belief
 STOPWATCH_STEP = 30.0
 """Seconds; the weight of SEED 16 knows only so fine a difference in time."""
 EXAMPLES = 3
-"""Ours: enough to see what a disagreement is about; they are read in no time and stored with the merge."""
+"""Ours: enough to see what a disagreement is about, and few enough to be stored with the merge."""
 
 
 def merge_round(step: Step) -> list[MergeRecord]:

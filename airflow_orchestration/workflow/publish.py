@@ -146,11 +146,12 @@ def _last_word(step: Step) -> str:
 
 
 def sentence_of(decision: Mapping[str, Any]) -> str:
-    """Say in one line what a gate or a quality gate decided, and over what."""
+    """Say in one line what a policy decided, and over what: feeds that are below standard, or the sync point."""
     evidence = decision["evidence"]
-    below = ", ".join(evidence.get("below_standard", []))
+    below = evidence.get("below_standard")
+    feeds = ", ".join(below) if isinstance(below, list) else ""  # a load balancer counts them
     point = f"sync point {evidence['decided_by']}" if "decided_by" in evidence else ""
-    named = f" ({below or point})" if below or point else ""
+    named = f" ({feeds or point})" if feeds or point else ""
     return f"{decision['policy']}: {decision['action']} because {decision['reason']}{named}"
 
 

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow_orchestration.insights.overview import MOST_FEEDS, OPEN, PROMPT, PUBLISHED
+from airflow_orchestration.storage.gate_facts import met_its_deadline
 from airflow_orchestration.storage.store import StoredRound, StoredRun
 from airflow_orchestration.workflow.agent_metrics import Meter, Metric, MetricKind, Tags
 
 NOT_STARTED = "not_started"
 """The state of a run that was refused before it began."""
+MOST_FEEDS = 200
+"""Ours: each feed is a series in whatever collects metrics."""
 OTHERS = "others"
-"""Stands for the feeds of a Dag beyond the first `MOST_FEEDS`: each feed is a series in whatever collects metrics."""
+"""Stands for the feeds of a Dag beyond the first `MOST_FEEDS`."""
 _RUN = ("dag_id", "tenant")
 _FATES = {"published": "rows_published", "superseded": "rows_superseded", "quarantined": "rows_quarantined"}
 
@@ -193,10 +195,7 @@ def _of_feeds(lines: Sequence[Mapping[str, Any]], who: Tags) -> Iterator[Measure
 def _deadline(rounds: Sequence[StoredRound], state: str) -> str:
     if not rounds:
         return ""
-    last = rounds[-1]
-    opened = last.verdict is not None and last.verdict["action"] in OPEN and state in PUBLISHED
-    in_time = last.decided_at is not None and last.decided_at <= last.deadline_at + PROMPT
-    return "met" if opened and in_time else "missed"
+    return "met" if met_its_deadline(rounds[-1], state) else "missed"
 
 
 def _who(run: StoredRun) -> Tags:

@@ -103,17 +103,22 @@ def record_decisions(step: Step, decisions: Iterable[Decision]) -> None:
     """Keep decisions, and tell them in the log of the task."""
     for decision in decisions:
         step.store.record_decision(step.fence, decision)
-        told = decision.policy, decision.action, decision.reason, _gist(decision.evidence)
-        log.info("%s: %s because %s (%s)", *told)
+        gist = _gist(decision.evidence)
+        told = decision.policy, decision.action, decision.reason, f" ({gist})" if gist else ""
+        log.info("%s: %s because %s%s", *told)
 
 
 def _gist(evidence: Mapping[str, Json]) -> str:
     """The agent that came of a decision; where it was about no single one, the figures behind it."""
     if "agent_id" in evidence:
         return str(evidence["agent_id"])
-    figures = {name: value for name, value in evidence.items() if isinstance(value, int | float)}
     asked = [f"required {kind}" for kind in _listed(evidence.get("required"))]
-    return ", ".join([*asked, *(f"{name} {value:g}" for name, value in figures.items())])
+    figures = [
+        f"{name} {str(value).lower() if isinstance(value, bool) else format(value, 'g')}"
+        for name, value in evidence.items()
+        if isinstance(value, int | float)
+    ]
+    return ", ".join([*asked, *figures])
 
 
 def _listed(value: Json) -> Iterable[Json]:

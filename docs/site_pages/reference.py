@@ -189,7 +189,7 @@ def _type(told: Mapping[str, Any]) -> str:
 
 def _commands() -> str:
     parts = [
-        "# Command line\n\nEach command says the same with `--help`. Unless it says else, exit codes are 0 done and 2 refused.\n"
+        "# Command line\n\nEach command says the same with `--help`. Unless it says else, exit codes are 0 done and 2 refused; 3 is a mistake of ours.\n"
     ]
     for group in get_cli_commands():
         parts += _command(group, "airflow")

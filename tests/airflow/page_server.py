@@ -23,6 +23,7 @@ from tests.registered_jobs import connect_airflow, dag_of_another_bundle, store_
 
 RUN_ID = "scheduled__2026-11-22T00:00:00+00:00/1"
 """Airflow allows every character here that an address gives a meaning to."""
+SIMPLE = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
 DAG_IDS = ("things", "other")
 QUERIES = {
     "/api/dags/{dag_id}/run": {"run_id": RUN_ID},
@@ -43,11 +44,12 @@ class Page:
 
     client: TestClient
     tokens: Mapping[str, str]
+    root_path: str = ""
 
     def get(self, path: str, actor: str = "admin", *, of: str = "things", **query: str) -> Response:
         """Ask as an actor; for anybody who has no token here, without one."""
         headers = {"Authorization": f"Bearer {self.tokens[actor]}"} if actor in self.tokens else {}
-        address = f"/orchestration{path.format(dag_id=of)}"
+        address = f"{self.root_path}/orchestration{path.format(dag_id=of)}"
         return self.client.get(address, params=query, headers=headers, follow_redirects=False)
 
     def json(self, path: str, actor: str = "admin", **query: str) -> Any:
@@ -59,9 +61,9 @@ class Page:
 
 @contextmanager
 def page_of(tokens: Mapping[str, str], root_path: str = "") -> Iterator[Page]:
-    """The app below its prefix, as the api-server mounts it; `root_path` is what a proxy has taken off the path."""
+    """The app below its prefix, as the api-server mounts it; `root_path` is the path that Airflow itself is below."""
     with TestClient(server(), raise_server_exceptions=False, root_path=root_path) as client:
-        yield Page(client, tokens)
+        yield Page(client, tokens, root_path)
 
 
 def server() -> FastAPI:

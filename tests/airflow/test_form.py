@@ -238,10 +238,23 @@ def test_what_a_preset_sets_starts_empty() -> None:
         ),
         ("no presets", {"sync_deadline": 601}, "at most 600. Empty: 30."),
         ("bounds", {"sync_floor": 0.3}, "at least 0.4, at most 1"),
-        ("no bounds", {"sync_grace_period": 3}, "a run can't change that"),
-        ("time of day", {"sync_deadline": 60}, "The author waits until 06:00 Europe/Berlin"),
+        ("bounds", {"sync_floor": 0.3}, "A number outside of these is set to the nearest one"),
         ("low bounds", {"quality_approve_at": 0.2}, "at least 0.3, at most 1"),
         ("bounds", {"workflow_mode": "fastest"}, "How many branches share the work"),
+        ("bounds", {"sync_grace_period": 3}, "at least 5, at most 604800"),
+        ("bounds", {"batches": [{"id": "nobody"}]}, "A feed of the pipeline file. It must be there."),
+        ("many feeds", {"batches": [{"id": "NOBODY"}]}, "A feed of the pipeline file. It must be there."),
+        ("bounds", {"batches": [{"id": "web", "uri": "/x"}]}, "Declared are: `landing`, `archive`."),
+        ("bounds", {"batches": [{"id": "web", "required": False}]}, "may ask for more than the author did"),
+        ("bounds", {"batches": [{"id": "web", "priority": "urgent"}]}, "`high`, `medium` or `low` this time"),
+        (
+            "bounds",
+            {"batches": [{"id": "web", "weight": 2}]},
+            "no other keys than id, uri, required, priority",
+        ),
+        ("bounds", {"batches": [{}]}, "A feed of this run, with no other keys"),
+        ("bounds", {"batches": []}, "The feeds of this run as a JSON list."),
+        ("bounds", {"preset": "slow"}, "What you fill in below wins over them."),
     ],
 )
 def test_a_refusal_says_the_bounds_in_words(which: str, conf: dict[str, Any], words: str) -> None:
@@ -251,6 +264,16 @@ def test_a_refusal_says_the_bounds_in_words(which: str, conf: dict[str, Any], wo
     told = " ".join(str(refused.value).replace("'\n", "").replace('"\n', "").split())
 
     assert words in told.replace(" '", " ").replace(' "', " ").replace("  ", " ")
+
+
+@pytest.mark.parametrize(
+    ("which", "name"), [("no bounds", "sync_grace_period"), ("time of day", "sync_deadline")]
+)
+def test_what_a_run_can_t_change_is_no_field(which: str, name: str) -> None:
+    """The form asks for nothing that the first task would refuse whatever it is."""
+    assert name not in FORMS[which]
+    with pytest.raises(InputRefusedError, match=name):
+        resolve(DECLARED[which], (CONTRACT,), read_conf({name: 60}), date(2026, 11, 22))
 
 
 def test_a_preset_s_title_is_no_markup() -> None:

@@ -13,7 +13,6 @@ import yaml
 
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.plan import Plan
-from airflow_orchestration.insights.overview import MOST_FEEDS
 from airflow_orchestration.operators import run_metrics as telling
 from airflow_orchestration.storage.store import RunKey, StoredPoint, StoredRound, StoredRun
 from airflow_orchestration.workflow import agent_metrics, run_metrics
@@ -136,13 +135,14 @@ def test_a_gate_tells_how_long_it_waited() -> None:
 def test_feeds_beyond_the_first_are_told_together() -> None:
     """A Dag of many feeds makes no more series than a collector can hold, and loses no row."""
     lines = [
-        {"feed": f"f{number}", "state": "late", "rows_quarantined": 2} for number in range(MOST_FEEDS + 50)
+        {"feed": f"f{number}", "state": "late", "rows_quarantined": 2}
+        for number in range(run_metrics.MOST_FEEDS + 50)
     ]
     told = list(run_metrics.of_run(RUN, [decided(1)], [], manifest(feeds=lines)))
     rows, missing = of("feed.rows", told), of("feed.missing", told)
 
-    assert 2 * MOST_FEEDS + 100 == sum(count for count, _ in rows)
-    assert MOST_FEEDS + 1 == len(rows) == len(missing)
+    assert 2 * run_metrics.MOST_FEEDS + 100 == sum(count for count, _ in rows)
+    assert run_metrics.MOST_FEEDS + 1 == len(rows) == len(missing)
     assert (50, {**WHO, "feed": "others", "state": "late"}) == missing[-1]
 
 

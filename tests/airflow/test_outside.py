@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.exceptions import InputRefusedError
-from airflow_orchestration.hooks.outside import AirflowOutside
+from airflow_orchestration.hooks.outside import AirflowOutside, staging_area
 
 
 def feed(**source: Any) -> Feed:
@@ -62,3 +62,13 @@ def test_an_unusable_connection_is_told_before_the_work(monkeypatch: pytest.Monk
 def test_a_file_of_this_machine_needs_nothing(tmp_path: Path) -> None:
     """Nothing is asked for a local root."""
     AirflowOutside().prepare(feed(uri="landing/planes.csv", format="csv"), str(tmp_path))
+
+
+@pytest.mark.parametrize("uri", ["nope://bucket/staging", "gs://bucket/staging"])
+def test_a_place_that_nothing_opens_is_refused(uri: str) -> None:
+    """Without the provider the kind of place is told, with what helps, and no other part of its address."""
+    for opened in (staging_area, AirflowOutside().storage):
+        with pytest.raises(InputRefusedError, match="install the provider") as refused:
+            opened(uri)
+        assert uri.partition("bucket")[0] in str(refused.value)
+        assert "bucket" not in str(refused.value)

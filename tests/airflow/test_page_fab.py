@@ -61,7 +61,6 @@ def _users() -> dict[str, User]:
     """Make the roles, and a user of each."""
     with get_application_builder() as builder:
         security = builder.sm
-        security.sync_roles()
         for dag_id in ("things", "other"):
             security.create_permission(READ, f"DAG:{dag_id}")
         for name, resources in ROLES.items():
@@ -69,7 +68,9 @@ def _users() -> dict[str, User]:
             for resource in resources:
                 security.add_permission_to_role(role, security.create_permission(READ, resource))
         return {
-            name: security.add_user(name, name, name, f"{name}@localhost", security.find_role(name), "p")
+            name: security.add_user(
+                name, name, name, f"{name}@localhost", security.find_role(name), hashed_password="none"
+            )
             for name in ACTORS
         }
 

@@ -21,7 +21,6 @@ from airflow_orchestration.insights.run_view import run_view
 from airflow_orchestration.operators import base
 from airflow_orchestration.operators.analyze_batches import MOST_PROBLEMS, AnalyzeBatchesOperator
 from airflow_orchestration.operators.publish import NOT_STARTED, CloseOutOperator
-from airflow_orchestration.storage.migrating import migrate
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import RunKey
 
@@ -41,8 +40,8 @@ class Instance(SimpleNamespace):
     def xcom_push(self, key: str, value: Any) -> None:
         self.kept[key] = value
 
-    def xcom_pull(self, *, task_ids: str, key: str) -> Any:
-        assert task_ids == "analyze_batches"
+    def xcom_pull(self, *, task_ids: str, map_indexes: int, key: str) -> Any:
+        assert (task_ids, map_indexes) == ("analyze_batches", -1)
         return self.kept.get(key)
 
 
@@ -52,10 +51,10 @@ def context(dag: Any, conf: object, kept: dict[str, Any]) -> Any:
 
 
 @pytest.fixture
-def store(database: str, monkeypatch: pytest.MonkeyPatch) -> PostgresStore:
+def store(migrated: str, monkeypatch: pytest.MonkeyPatch) -> PostgresStore:
     """The store behind the connection that tasks use."""
     monkeypatch.setattr(base, "die_with_parent", lambda: None)
-    parts = conninfo_to_dict(database)
+    parts = conninfo_to_dict(migrated)
     names = {
         "conn_type": "postgres",
         "host": parts["host"],
@@ -65,9 +64,7 @@ def store(database: str, monkeypatch: pytest.MonkeyPatch) -> PostgresStore:
     monkeypatch.setenv("AIRFLOW_CONN_ORCHESTRATION_DEFAULT", json.dumps(names))
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://north.example/air/")
-    with psycopg.connect(database) as connection:
-        migrate(connection)
-    return PostgresStore(lambda: psycopg.connect(database))
+    return PostgresStore(lambda: psycopg.connect(migrated))
 
 
 def end(dag: Any, kept: dict[str, Any]) -> str:
@@ -79,7 +76,7 @@ def end(dag: Any, kept: dict[str, Any]) -> str:
 
 
 def test_a_refused_conf_stands_on_the_page_and_in_the_manifest(
-    store: PostgresStore, caplog: pytest.LogCaptureFixture
+    store: PostgresStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The last task records the problems, and says so in the note and where to look."""
     dag = pipeline_dag(DEMO)
@@ -88,8 +85,7 @@ def test_a_refused_conf_stands_on_the_page_and_in_the_manifest(
     kept: dict[str, Any] = {}
     with pytest.raises(AirflowFailException):
         analyze.execute(context(dag, {"sync_floor": 7, **{f"x{n}": n for n in range(20)}}, kept))
-    with caplog.at_level("INFO"):
-        told = end(dag, kept)
+    told = end(dag, kept)
     with store:
         view, why = run_view(store, KEY), explanation(store, KEY)["end"]
 
@@ -97,9 +93,9 @@ def test_a_refused_conf_stands_on_the_page_and_in_the_manifest(
     assert view["manifest"]["why"].endswith(f" and {21 - MOST_PROBLEMS} more")
     assert ("not_published", []) == (view["state"], view["rounds"])
     assert "NOT PUBLISHED: the run was refused before it began" == headline(view["manifest"]) == why[0]
-    assert view["manifest"]["why"] in kept[DAG_RUN_NOTE]
+    assert f"Nothing was published: {view['manifest']['why']}." == kept[DAG_RUN_NOTE]
     assert view["manifest"]["why"] in told
-    assert "https://north.example/air/orchestration/page?dag_id=airport_reference" in caplog.text
+    assert "https://north.example/air/orchestration/page?dag_id=airport_reference" in capsys.readouterr().out
 
 
 def test_a_run_whose_first_task_told_nothing(store: PostgresStore) -> None:

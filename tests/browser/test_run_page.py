@@ -107,7 +107,8 @@ def test_a_person_triggers_a_run_and_follows_it(page: Page, stack: Stack, landin
     assert same_address(run_tab(stack.url, key), page.url)
     shares = [float(width.rstrip("%")) for width in seen["progress"]]
     assert sorted(shares) == shares
-    assert [3 / 9, 7 / 9] == pytest.approx([shares[0] / 100, shares[-1] / 100])
+    assert {33, 77} <= {int(share) for share in shares}
+    assert 7 / 9 == pytest.approx(shares[-1] / 100)
     assert len(seen["left"]) > 2
     assert "3 branches (3 " not in seen["branches"][-1]
     assert len(seen["branches"]) > 1
@@ -147,7 +148,7 @@ def test_a_person_answers_a_question(page: Page, stack: Stack, asking: RunKey) -
     page.get_by_text(f"from {stack.user}").wait_for()
     page.go_back()
     expect(questions).to_contain_text(f"By{stack.user}")
-    expect(questions.get_by_text("stop", exact=True)).to_be_visible()
+    expect(questions.locator("strong")).to_have_text("Stop")
     expect(framed(page).locator("#summary")).to_contain_text("Not published")
 
 

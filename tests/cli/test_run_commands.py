@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,13 @@ from airflow.models.asset import AssetActive, AssetEvent, AssetModel
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from airflow_orchestration.cli import run_views
 from airflow_orchestration.cli.airflow_database import tell_assets
+from airflow_orchestration.cli.quarantine import PATIENT_READER
+from airflow_orchestration.storage import quarantine, readings
 from airflow_orchestration.storage.postgres import PostgresStore
+from airflow_orchestration.storage.readings import Readings
+from airflow_orchestration.storage.store import RunKey
 from tests.cli.commands import airflow_connection, command, exit_code
 from tests.reconcile.world import World
 from tests.registered_jobs import with_airflows_tables
@@ -136,6 +142,20 @@ def test_quarantine_shows_counts_and_samples(world: World, capsys: pytest.Captur
     assert "\x1b[31m[bold]red" in found["rules"][0]["samples"][0]["raw"]
 
 
+@pytest.mark.parametrize(
+    ("option", "typo", "named"),
+    [("--feed", "haevy", "no feed 'haevy'; it has: "), ("--rule", "minmum", "rows were by: minimum")],
+)
+def test_a_name_that_is_not_there_is_refused(
+    world: World, capsys: pytest.CaptureFixture[str], option: str, typo: str, named: str
+) -> None:
+    """A misspelt feed or rule is no quarantine without rows; the names that there are are told."""
+    assert 2 == exit_code("quarantine", name(world, DEGRADED), option, typo)
+    printed = " ".join(capsys.readouterr().err.split())
+    assert named in printed
+    assert option in printed
+
+
 @pytest.mark.parametrize("number", [DEGRADED, OPEN])
 def test_all_rows_go_to_a_file(
     world: World, number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -149,6 +169,84 @@ def test_all_rows_go_to_a_file(
     assert ["b,-1,\x1b[31m[bold]red", "c,-2,c"] == [row["raw"] for row in rows]
     assert ["feed", "rule", "origin", "position", "column", "reason", "raw"] == list(rows[0])
     assert [file] == list(tmp_path.iterdir())
+
+
+def test_a_link_stays_and_what_it_leads_to_is_written(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows go to the file behind a link, whole, and nothing is left beside either."""
+    behind, link = tmp_path / "behind" / "rows.csv", tmp_path / "rows.csv"
+    behind.parent.mkdir()
+    behind.write_text("old")
+    link.symlink_to(behind)
+    command("quarantine", name(world, DEGRADED), "--csv", str(link), "--output", "json")
+    assert {"file": str(link), "rows": 2} == told(capsys)
+    assert (behind, 3) == (link.readlink(), len(behind.read_text().splitlines()))
+    assert [[behind], [behind.parent, link]] == [
+        sorted(folder.iterdir()) for folder in (behind.parent, tmp_path)
+    ]
+
+
+def test_a_pipe_gets_the_rows_and_stays(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is there and no file is written into, not replaced."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    command("quarantine", name(world, DEGRADED), "--csv", str(pipe))
+    written = os.read(reader, 10_000).decode()
+    os.close(reader)
+    assert "2 rows are written" in capsys.readouterr().out
+    assert (True, 3) == (pipe.is_fifo(), len(written.splitlines()))
+
+
+def test_rows_that_can_not_be_read_are_not_blamed_on_the_file(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The refusal is about the run, and no file is left."""
+    staged = [file for file in (world.folder / "staging").rglob("*quarantine*") if file.is_file()]
+    of_run = [file for file in staged if world.key(OPEN).run_id in str(file)] or staged
+    for file in of_run:
+        file.rename(f"{file}.away")
+        file.mkdir()
+    try:
+        code = exit_code("quarantine", name(world, OPEN), "--csv", str(tmp_path / "rows.csv"))
+    finally:
+        for file in of_run:
+            file.rmdir()
+            Path(f"{file}.away").rename(file)
+    printed = capsys.readouterr().err
+    assert (2, []) == (code, list(tmp_path.iterdir()))
+    assert ("rows can't be read" in printed, "--csv" in printed) == (True, False)
+
+
+def test_a_target_is_only_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks at rows can't write to the database that they were published to."""
+    asks = {"published_feeds": "SELECT current_setting('transaction_read_only')"}
+    monkeypatch.setattr(quarantine, "_SQL", asks)
+    assert {"on"} == PATIENT_READER("orchestration_default").quarantine.feeds(TABLE, world.key(DEGRADED))
+
+
+def test_explain_reads_a_run_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it tells is of one moment."""
+    asked: list[RunKey] = []
+    real = Readings.run
+    monkeypatch.setattr(Readings, "run", lambda self, key: asked.append(key) or real(self, key))
+    command("explain", name(world, DEGRADED))
+    assert [world.key(DEGRADED)] == asked
+
+
+def test_explain_says_that_older_decisions_are_left_out(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where no more than the newest are read, nobody takes them for all."""
+    command("explain", name(world, DEGRADED))
+    assert "older decisions" not in capsys.readouterr().out
+    monkeypatch.setattr(readings, "MOST_DECISIONS", 2)
+    monkeypatch.setattr(run_views, "MOST_DECISIONS", 2)
+    command("explain", name(world, DEGRADED))
+    assert "There may be older decisions than these" in capsys.readouterr().out
 
 
 def test_a_file_that_can_not_be_written_is_refused(

@@ -76,6 +76,19 @@ def test_what_a_person_can_mend_is_told_on_standard_error(
     assert ("", "bad \\x1b[2J[red]\n") == capsys.readouterr()
 
 
+def test_a_mistake_of_ours_is_no_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    """It has an exit code of its own, which no command uses for a "no", and a traceback that controls nothing."""
+
+    def command(_: Namespace) -> None:
+        raise errors.UndefinedTable("gone \x1b[2J[red]")
+
+    with pytest.raises(SystemExit) as ended:
+        refusing(command)(Namespace())
+    printed = capsys.readouterr().err
+    assert (3, True) == (ended.value.code, "Traceback" in printed)
+    assert r"gone \x1b[2J[red]" in printed
+
+
 def test_progress_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     """Where standard error is no terminal nothing is shown, and everything is done."""
     with at_work("Working"):

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.merge import Merge
-from airflow_orchestration.engine import fusing
+from airflow_orchestration.engine import disagreeing, fusing
+from airflow_orchestration.engine.disagreeing import MOST_OPINIONS
 from airflow_orchestration.engine.fusing import Fused, FusionSource, fuse
 from airflow_orchestration.engine.joining import Joined
 from airflow_orchestration.exceptions import FeedError
@@ -124,9 +125,12 @@ def merged(
         if len(alike) < len(said):
             made.disagreements[attribute] += 1
             conflicts.append(attribute)
+            others = [s for s in said if s is not first][: MOST_OPINIONS - 1]
+            shown = [s for s in said if s is first or s in others]
             example = {
                 "key": {"a0_1": key[0], "p0": str(key[1])},
-                "values": {s.feed_id: str(value) for s, value in said.items()},
+                "values": {s.feed_id: str(said[s]) for s in shown},
+                "more": len(said) - len(shown),
                 "chosen": first.feed_id,
                 "value": str(chosen[attribute]),
             }
@@ -257,9 +261,38 @@ def test_a_made_value_is_nobodys(tmp_path: Path, others: int) -> None:
     sources = [Given(f"f{n:02}", 1, [site("A", c0=1.0)]) for n in range(others)]
     sources.append(Given("apart", others, [site("A", c0=3.0), site("B", c0=9.0)]))
     found = fused(sources, tmp_path, merge=Merge.model_validate({"attributes": {"c0": "mean"}}), examples=3)
-    values = {source.feed_id: "1.0" for source in sources[:-1]} | {"apart": "3.0"}
-    example = {"key": {"a0_1": "A", "p0": "1"}, "values": values, "chosen": None, "value": "2.0"}
+    values = {"apart": "3.0"} | {
+        source.feed_id: "1.0" for source in sources[: min(others, MOST_OPINIONS - 1)]
+    }
+    more = max(0, others + 1 - MOST_OPINIONS)
+    key = {"a0_1": "A", "p0": "1"}
+    example = {"key": key, "values": values, "more": more, "chosen": None, "value": "2.0"}
     assert {"c0": [example]} == found.examples
+
+
+@pytest.mark.parametrize("apart", [5, 15])  # joined and stacked
+def test_an_example_tells_the_chosen_opinion_and_the_heaviest_others(tmp_path: Path, apart: int) -> None:
+    """Also where the lightest have their way; of the rest it says how many there are, and reads no more than it needs."""
+    heavy = [Given(f"h{n:02}", 1.5, [site("A", name=f"{n}")]) for n in range(apart)]
+    light = [Given(f"l{n}", 1.0, [site("A", name="same")]) for n in range(7)]
+    vote = Merge.model_validate({"attributes": {"name": "vote"}})
+    [example] = fused([*heavy, *light], tmp_path, merge=vote, examples=3).examples["name"]
+    shown = [source.feed_id for source in heavy][: MOST_OPINIONS - 1]
+    shown += [source.feed_id for source in light][: MOST_OPINIONS - len(shown)]
+    assert (shown, apart + 7 - MOST_OPINIONS) == (list(example["values"]), example["more"])  # type: ignore[call-overload]
+    assert ("l0", "same") == (example["chosen"], example["value"])
+
+
+def test_examples_are_of_the_attributes_with_most_conflicts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where very many are in conflict, the others have none."""
+    monkeypatch.setattr(disagreeing, "MOST_ATTRIBUTES", 1)
+    sources = [
+        Given("a", 2, [site("A", name="x", n0=1), site("B", n0=1)]),
+        Given("b", 1, [site("A", name="y", n0=9), site("B", n0=9)]),
+    ]
+    assert {"n0"} == set(fused(sources, tmp_path, examples=3).examples)
 
 
 def test_examples_are_short_and_can_be_stored(tmp_path: Path) -> None:

@@ -8,14 +8,16 @@ from datetime import date
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
 
 from airflow_orchestration.domain.batch import Lane
+from airflow_orchestration.domain.conf import RunConf
 from airflow_orchestration.domain.contract import Column, ColumnType, Contract
 from airflow_orchestration.domain.pipeline import Pipeline
-from airflow_orchestration.domain.run_spec import RunSpec
+from airflow_orchestration.domain.run_spec import resolve
 from airflow_orchestration.engine.staging import StagingArea
 from airflow_orchestration.policies.quality import QualityDecision
 from airflow_orchestration.policies.quorum_gate import GateDecision
@@ -58,13 +60,13 @@ class PlayedRun:
         feeds: Mapping[str, Mapping[str, Any]],
         *,
         run_id: str = "manual__1",
+        conf: Mapping[str, Any] = MappingProxyType({}),
         **pipeline: Any,
     ) -> None:
         self.folder, self.store, self.publisher = folder, store, Publisher(connect)
         self.key = RunKey(dag_id="things", run_id=run_id)
-        self.spec = RunSpec(
-            pipeline=_pipeline(folder, feeds, pipeline), contracts=(CONTRACT,), run_date=date(2026, 11, 22)
-        )
+        declared = _pipeline(folder, feeds, pipeline)
+        self.spec = resolve(declared, (CONTRACT,), RunConf.model_validate(conf), date(2026, 11, 22))
         self._tries = count(1)
 
     def land(self, **files: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from airflow_orchestration.domain.pipeline import AskWhen
 from airflow_orchestration.insights.agents import run_agents
+from airflow_orchestration.insights.overview import runs_over_time
 from airflow_orchestration.insights.run_view import run_view, timeline_page
 from airflow_orchestration.policies.asking import Choice, Question
 from airflow_orchestration.storage.postgres import PostgresStore
@@ -27,6 +28,7 @@ GOOD = "a,1,one\nb,2,two\nc,3,three\nd,4,four\n"
 OTHER = "a,1,One\nb,2,two\nc,3,three\n"
 REPAIRED = "a,1,one\nb,2,two\nc,3,three\nd,-4,four\n"
 POOR = "a,-1,\nb,-2,\nc,-3,\nd,4,four\n"
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
@@ -51,6 +53,7 @@ def degraded(store: PostgresStore, played: str, tmp_path_factory: pytest.TempPat
             "south": {},
             "west": {"deadline": 0.001},
         },
+        run_id="degraded",
         sync={"deadline": 600, "floor": 0.5, "points": {"core": {"feeds": ["north", "east"], "floor": 1.0}}},
         max_rounds=2,
     )
@@ -64,6 +67,16 @@ def degraded(store: PostgresStore, played: str, tmp_path_factory: pytest.TempPat
         run.land(south=REPAIRED)
     run.publish()
     return run
+
+
+def test_the_view_and_the_list_of_runs_agree_on_the_deadline(
+    degraded: PlayedRun, store: PostgresStore
+) -> None:
+    """One function says whether it was met, wherever it is asked."""
+    listed = runs_over_time(store, [degraded.key.dag_id], since=EVER)["runs"]
+    [told] = [one for one in listed if one["run_id"] == degraded.key.run_id]
+
+    assert (True, True) == (run_view(store, degraded.key)["deadline_met"], told["deadline_met"])
 
 
 def test_a_degraded_run_says_what_its_manifest_says(degraded: PlayedRun, store: PostgresStore) -> None:

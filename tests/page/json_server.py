@@ -28,6 +28,8 @@ class JsonServer:
         self.events: list[dict[str, Any]] = []
         self.statuses: dict[str, int] = {}
         self.asked: list[str] = []
+        self.tag: str | None = None
+        """The tag of every answer; who has it is told that nothing is new."""
 
     def answer(self, path: str) -> tuple[int, str, bytes]:
         """The status, kind and body of an answer."""
@@ -58,7 +60,11 @@ def json_server() -> Iterator[JsonServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, kind, body = told.answer(self.path)
+            if told.tag and told.tag == self.headers["If-None-Match"]:
+                status, body = 304, b""
             self.send_response(status)
+            if told.tag:
+                self.send_header("ETag", told.tag)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)

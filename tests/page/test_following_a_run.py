@@ -19,7 +19,7 @@ def moment(minute: int, second: int = 0) -> str:
     return f"2026-11-23T06:{minute:02}:{second:02}+00:00"
 
 
-def decision(number: int, policy: str = "drift", **changes: Any) -> dict[str, Any]:
+def decision(number: int | None, policy: str = "drift", **changes: Any) -> dict[str, Any]:
     told = {"action": "accept", "reason": "as_usual", "evidence": {"feed": "north"}}
     return {"id": number, "round": 1, "at": moment(4), "policy": policy, **told, **changes}
 
@@ -254,3 +254,47 @@ def test_a_right_that_is_missing_is_named(page: Page, server: JsonServer) -> Non
     page.clock.run_for(POLL)
 
     expect(page.locator("#notice")).to_contain_text("the right to read the Dag's runs.")
+
+
+def test_what_is_shown_stays_while_nothing_is_new(page: Page, server: JsonServer) -> None:
+    """The page says what it has, keeps it, lets the time left run, and shows what is new when it comes."""
+    server.tag = 'W/"1"'
+    opened(page, server, running())
+    left = page.locator("#gate .countdown")
+    expect(left).to_have_text("10\u00a0min 0\u00a0s left")
+    page.evaluate("document.querySelector('#gate').dataset.old = 'yes'")
+    look_again(page, server, running(state="published", finished_at=moment(12)))
+    expect(left).to_have_text("9\u00a0min 57\u00a0s left")
+    expect(page.locator("#gate[data-old]")).to_have_count(1)
+    expect(page.locator(".headline")).to_contain_text("Running")
+    server.tag = 'W/"2"'
+    look_again(page, server, ended("published"))
+    expect(page.locator(".headline")).to_contain_text("Published")
+
+
+def test_a_run_that_was_repaired_says_so(page: Page, server: JsonServer) -> None:
+    """The merge is called that of the first version, and a feed that was late tells since when it is in."""
+    late = {
+        "feed": "east", "state": "late", "in_since_version": 2, "weight": 1.0, "required": False, "usual_rows": None,
+        "rows_in": 1, "rows_staged": 1, "rows_quarantined": 0, "seconds": 1.0, "quality_score": 1.0,
+        "completeness": 1.0, "validity": 1.0, "uniqueness": 1.0, "error": None, "registered_at": None,
+    }  # fmt: skip
+    merge = {"dataset": "prices", "table": "public.prices", "version": 1, "versions": 2, "rows": 3}
+    merge |= {"sources": [], "disagreements": [], "decision": decision(8, "merging")}
+    view = ended("published")
+    view["rounds"][0] |= {"branches": [branch("b1", feeds=[late])], "merges": [merge]}
+    opened(page, server, view)
+    expect(page.locator("#merge")).to_contain_text("As of version 1\u00a0of\u00a02")
+    expect(page.locator("#branches")).to_contain_text("in since version 2")
+
+
+def test_a_gate_that_never_decided_is_not_waited_for(page: Page, server: JsonServer) -> None:
+    """The run ended before: no time is left, and the verdict says that there is none."""
+    view = ended()
+    view["rounds"][0]["gate"] = gate(
+        state="abandoned", floor=None, progress=None, required=[{"feed": "a", "arrived": False}]
+    )
+    opened(page, server, view)
+    expect(page.locator("#gate")).to_contain_text("the run ended before the gate decided")
+    expect(page.locator("#gate .countdown")).to_have_count(0)
+    expect(page.locator("#gate")).not_to_contain_text("waiting")

@@ -59,6 +59,14 @@ def test_no_attribute_style_is_set_by_the_script() -> None:
     assert not re.search(r"""[{,]\s*style:\s*[`"'](?!percent)|setAttribute\("style""", SCRIPT)
 
 
+def test_the_script_can_be_read() -> None:
+    """No line is wider than a screen, and no function longer than one."""
+    functions = re.findall(r"^(?:async )?function (\w+)(.*?)^}", SCRIPT, re.DOTALL | re.MULTILINE)
+
+    assert [] == [line for line in SCRIPT.splitlines() if len(line) > 160]
+    assert [] == [name for name, body in functions if body.count("\n") > 40]
+
+
 def test_addresses_are_relative() -> None:
     """The page works below any path of Airflow, and loads nothing from elsewhere."""
     addresses = [value for _, name, value in _attributes() if name in {"href", "src"}]

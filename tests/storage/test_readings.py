@@ -9,16 +9,17 @@ from typing import Any
 import psycopg
 import pytest
 
+from airflow_orchestration.insights import run_chart
 from airflow_orchestration.insights.agents import run_agents
-from airflow_orchestration.insights.run_chart import MOST_BARS
 from airflow_orchestration.insights.run_view import run_view, timeline_page
 from airflow_orchestration.storage.postgres import PostgresStore
-from airflow_orchestration.storage.readings import MOST_COUNTED, NEWEST
+from airflow_orchestration.storage.readings import MOST_BESIDES, MOST_COUNTED, NEWEST
 from airflow_orchestration.storage.sql_file import statements
 from benchmarks.page_run import KEY, Size, fill
 from demo.postgres import EmbeddedPostgres
 
-SIZE = Size(branches=20, feeds=100, again=20, events=20_000)
+SIZE = Size(branches=20, feeds=100, again=20, events=12_000, earlier_runs=5)
+DRIFTED = 1_100
 HOT = {
     "readings.sql": {
         "events_before": "timeline_run",
@@ -31,21 +32,33 @@ HOT = {
 
 
 ONE_RUN = {
-    "readings.sql": ["feeds_read", "rejects_read", "claims_read", "waiting_read", "decisions_read"],
+    "readings.sql": [
+        "feeds_read",
+        "rejects_read",
+        "claims_read",
+        "waiting_read",
+        "decisions_read",
+        "decisions_besides_read",
+    ],
     "agents.sql": ["decided_about_agents"],
 }
 OTHER_RUNS = """
     INSERT INTO orchestration.feed_outcome
         (dag_id, run_id, round, feed_id, epoch, branch_id, status, elapsed_seconds, cluster_utilization, rows_in,
          rows_staged, rows_quarantined, rows_out_of_scope, quality_score)
-    SELECT 'other', 'run_' || n, 1, 'feed', 1, 'b1', 'success', 1, 0, 1, 1, 0, 0, 1 FROM generate_series(1, 6000) AS n;
+    SELECT 'other', 'run_' || n, 1, 'feed', 1, 'b1', 'success', 1, 0, 1, 1, 0, 0, 1 FROM generate_series(1, 3000) AS n;
     INSERT INTO orchestration.claim (dag_id, run_id, round, unit, epoch, try_number, ti_id, process, lease_until)
-    SELECT 'other', 'run_' || n, 1, 'u', n, 1, 't', 'p', now() FROM generate_series(1, 6000) AS n;
+    SELECT 'other', 'run_' || n, 1, 'u', n, 1, 't', 'p', now() FROM generate_series(1, 3000) AS n;
     INSERT INTO orchestration.waiting
-    SELECT 'other', 'run_' || n, 1, 'u', 'feed' FROM generate_series(1, 6000) AS n;
+    SELECT 'other', 'run_' || n, 1, 'u', 'feed' FROM generate_series(1, 3000) AS n;
     INSERT INTO orchestration.decision (dag_id, run_id, round, decision)
-    SELECT 'other', 'run_' || n, 1, '{"policy": "quorum_gate"}' FROM generate_series(1, 6000) AS n;
+    SELECT 'other', 'run_' || n, 1, '{"policy": "quorum_gate"}' FROM generate_series(1, 3000) AS n;
     ANALYZE"""
+DRIFT = """
+    INSERT INTO orchestration.decision (dag_id, run_id, round, decision)
+    SELECT %(dag_id)s, %(run_id)s, 3,
+           jsonb_build_object('policy', 'drift', 'action', 'x', 'reason', 'x', 'evidence', jsonb_build_object('feed', n))
+    FROM generate_series(1, %(drifted)s) AS n"""
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +67,7 @@ def large(postgres: EmbeddedPostgres, create_migrated: Callable[[str], str]) -> 
     dsn = create_migrated("readings")
     with psycopg.connect(dsn, autocommit=True) as connection, _store(dsn) as store:
         fill(store, connection, SIZE)
+        connection.execute(DRIFT, {"dag_id": KEY.dag_id, "run_id": KEY.run_id, "drifted": DRIFTED})
         connection.execute(OTHER_RUNS)
     yield dsn
     postgres.drop_database("readings")
@@ -107,8 +121,44 @@ def test_a_large_run_is_shown_in_bounds(large: str) -> None:
     assert SIZE.branches == len(first["branches"]) == len({branch["agent"] for branch in first["branches"]})
     assert SIZE.feeds == sum(len(branch["feeds"]) for branch in first["branches"])
     assert {"count": MOST_COUNTED, "more": True} == view["events"]
-    assert len(view["chart"]) <= MOST_BARS
     assert "waiting" in {branch["state"] for branch in view["rounds"][-1]["branches"]}
     assert [SIZE.branches] * 3 == [len(one.agents) for one in agents]
     assert 200 == len(page["events"])
     assert page["before"] == page["events"][-1]["id"]
+
+
+def test_news_of_a_run_are_seen_by_looking_at_a_line_of_each_table(large: str) -> None:
+    """Whether there is anything new costs an index look-up each, however long the run's records are."""
+    asked = {"dag_id": KEY.dag_id, "run_id": KEY.run_id}
+    with psycopg.connect(large) as connection:
+        query = f"EXPLAIN (ANALYZE, FORMAT JSON) {statements('readings.sql')['newest_read']}"
+        row = connection.execute(query, asked).fetchone()
+    assert row is not None
+    reads = {node["Index Name"]: node for node in _nodes(row[0][0]["Plan"]) if "Index Name" in node}
+    assert {"timeline_run", "decision_run", "claim_newest"} == set(reads), json.dumps(row)
+    assert {1} == {node["Actual Rows"] for node in reads.values()}
+    assert not [node for node in reads.values() if node.get("Rows Removed by Filter", 0)]
+
+
+def test_many_decisions_about_feeds_crowd_nothing_out(large: str) -> None:
+    """A thousand feeds that are not as usual take neither a quality section nor a link from the view."""
+    with _store(large) as store:
+        view = run_view(store, KEY)
+    decided = [shown for shown in view["rounds"] if shown["gate"]["verdict"]]
+    shown = [one["policy"] for one in view["decisions"]]
+    assert 2 == len([one for one in decided if one["quality"] and one["gate"]["verdict"]["id"]])
+    assert MOST_BESIDES == shown.count("drift")
+    assert 2 == shown.count("quorum_gate") == shown.count("quality_gate")
+
+
+def test_a_chart_keeps_what_went_wrong(large: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are more bars than can be told apart, feeds that went well and quickly are left out."""
+    with _store(large) as store:
+        every = run_view(store, KEY)["chart"]
+        monkeypatch.setattr(run_chart, "MOST_BARS", 60)
+        some = run_view(store, KEY)["chart"]
+    assert (True, 60) == (len(every) > 60, len(some))
+    assert [bar for bar in every if bar["kind"] != "feed"] == [bar for bar in some if bar["kind"] != "feed"]
+    bad = [bar for bar in every if bar["kind"] == "feed" and bar["state"] != "in"]
+    assert bad
+    assert all(bar in some for bar in bad)

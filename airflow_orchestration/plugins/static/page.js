@@ -72,6 +72,7 @@ function duration(seconds) {
 }
 
 const secondsBetween = (from, to) => (from && to ? (Date.parse(to) - Date.parse(from)) / 1000 : null);
+const ZONE = `times of ${new Intl.DateTimeFormat().resolvedOptions().timeZone}`;
 const today = (moment) => new Date(moment).toDateString() === new Date().toDateString();
 
 /** A moment in the reader's time zone, without the date where it is today's; hovering tells it in full. */
@@ -259,7 +260,10 @@ const STATES = {
 };
 const TONES = {
   good: ["published", "done", "in", "arrived", "succeeded", "quality_approved", "proceed_to_data_merge", "admit_all", "accept", "publish"],
-  warn: ["published_degraded", "late", "abandoned", "unanswered", "below_standard", "conditional_proceed", "needs_revision", "short", "left_out", "unused", "run_again", "leave_out_poor", "next_round"],
+  warn: [
+    "published_degraded", "late", "abandoned", "unanswered", "below_standard", "short", "left_out", "unused",
+    "conditional_proceed", "needs_revision", "run_again", "leave_out_poor", "next_round",
+  ],
   bad: ["not_published", "failed", "timeout_recovery", "critical_failure", "stop", "refuse"],
   run: ["running", "working", "coordinates", "going_on"],
   wait: ["waiting", "ask"],
@@ -280,14 +284,14 @@ const figures = (label) => ({ label, figure: true });
 
 /** A table; the first cell of a row is its heading. Wide and long ones scroll in their own box.
  *
- * A row is a list of cells, or what `opening` returns; `groups` are rows under a title each. Of very many rows the first
- * `most` are shown, and `where` says where the others are.
+ * A row is a list of cells, what `opening` returns, or cells with a `note` that stands below them; `groups` are rows
+ * under a title each. Of very many rows the first `most` are shown, and `where` says where the others are.
  */
 function table(caption, columns, rows, { groups = null, most = MOST_ROWS, where = "" } = {}) {
   const all = columns.map((column) => (typeof column === "string" ? { label: column } : column));
   const look = (at) => (all[at]?.figure ? "figure" : null);
   const cell = (content, at) => (at ? h("td", { class: look(at) }, content) : h("th", { scope: "row" }, content));
-  const line = (row) => (Array.isArray(row) ? h("tr", {}, row.map(cell)) : openable(row, cell));
+  const line = (row) => (Array.isArray(row) ? h("tr", {}, row.map(cell)) : row.build ? openable(row, cell) : noted(row, cell));
   const title = (it) => h("tr", { class: "group" }, h("th", { scope: "rowgroup", colspan: all.length }, h("span", { class: "name" }, it.title)));
   const bodies = groups
     ? groups.map((it) => h("tbody", {}, title(it), it.rows.map(line)))
@@ -306,6 +310,11 @@ function table(caption, columns, rows, { groups = null, most = MOST_ROWS, where 
     rest > 0 ? h("p", { class: "quiet" }, `and ${number(rest)} more${where}`) : null,
   );
 }
+
+const noted = ({ cells, note }, cell) => [
+  h("tr", { class: note ? "above" : null }, cells.map(cell)),
+  note ? h("tr", { class: "note" }, h("td", { colspan: cells.length }, h("div", {}, note))) : null,
+];
 
 /** A row that has more to show below it, made when it is opened. */
 const opening = (key, cells, build, open = false) => ({ key, cells, build, open });
@@ -326,7 +335,8 @@ function openable({ key, cells, build, open }, cell) {
   const first = memory.open.get(key) ?? open;
   const button = h("button", { type: "button", class: "toggle", "data-key": key, "aria-expanded": String(first), onclick: toggle }, cells[0]);
   show(first);
-  return [h("tr", {}, [button, ...cells.slice(1)].map(cell)), below];
+  const press = (event) => event.target.closest("a, button") || String(getSelection()) || button.click(); // text can be marked
+  return [h("tr", { class: "opens", onclick: press }, [button, ...cells.slice(1)].map(cell)), below];
 }
 
 const pairs = (entries, attributes = {}) =>
@@ -372,7 +382,7 @@ function decisionId(decision) {
 /** A figure that leads to the decision behind it; plain where none is recorded. */
 function because(decision, ...children) {
   if (!decision || children[0] === "–") return children;
-  const about = `${words(decision.policy)}: ${decision.action} because ${decision.reason}`;
+  const about = `${words(decision.policy)}: ${decision.meaning ?? `${decision.action} because ${decision.reason}`}`;
   return h("a", { class: "because", href: `#${encodeURIComponent(decisionId(decision))}`, title: about }, ...children);
 }
 
@@ -382,7 +392,7 @@ const latest = (view, policy, round) =>
 /** All decisions that the view tells, oldest first, each once. */
 function everyDecision(view) {
   const found = new Map();
-  const told = [view.mode, ...view.decisions, ...view.rounds.flatMap(decisionsOf)];
+  const told = [view.mode, view.because, ...view.decisions, ...view.rounds.flatMap(decisionsOf)];
   for (const one of told) if (one) found.set(decisionId(one), one);
   return [...found.values()].sort((one, other) => (one.id ?? -1) - (other.id ?? -1));
 }
@@ -422,7 +432,7 @@ function decisions(view) {
       pairs([
         ["Policy", h("code", {}, decision.policy)],
         ["Action", h("code", {}, decision.action)],
-        ["Reason", h("code", {}, decision.reason)],
+        ["Reason", [h("code", {}, decision.reason), decision.meaning ? ` ${decision.meaning}` : null]],
         ["Round", decision.round ? number(decision.round) : "before the rounds"],
         ["At", time(decision.at)],
       ]),
@@ -444,12 +454,29 @@ function headline(view) {
   if (view.state === "running") return [phase(view)];
   const manifest = view.manifest;
   if (!manifest || view.state === "not_published") return [manifest?.why ?? "no reason is recorded"];
-  const verdict = lastRound(view)?.gate?.verdict;
+  const degraded = view.state === "published_degraded";
+  const reason = degraded ? view.because : lastRound(view)?.gate?.verdict;
+  const told = () => (reason ? [", because ", because(reason, h("code", {}, reason.reason))] : degraded ? "; some brought less than usual" : null);
   return [
-    because(verdict, `${number(manifest.feeds_in)} of ${number(manifest.feeds_expected)} feeds, ${percent(manifest.weight_share)} of the weight`),
-    verdict ? [", because ", because(verdict, h("code", {}, verdict.reason))] : null,
-    manifest.version > 1 ? `; repaired afterwards, this is version ${number(manifest.version)}` : null,
+    because(reason, `${number(manifest.feeds_in)} of ${number(manifest.feeds_expected)} feeds, ${percent(manifest.weight_share)} of the weight`),
+    manifest.version > 1 ? `; repaired by version ${number(manifest.version)}` : told(),
   ];
+}
+
+/** How many feeds whoever triggered the run did without; gates do not count them. */
+const leftOut = (view) => (view.left_out?.length ? `${number(view.left_out.length)} left out by this run's conf` : null);
+
+/** When the run itself had published; what repairs it later does not lengthen it. */
+function endOf(view) {
+  const first = (view.manifest?.versions ?? []).filter((it) => it.version === 1).map((it) => it.published_at);
+  return view.manifest?.version > 1 && first.length ? first.toSorted().at(-1) : view.finished_at;
+}
+
+/** What decided on the quality of the newest version, and that quality. */
+function newestQuality(view) {
+  const repair = view.manifest?.version > 1 ? latest(view, "reconciling") : null;
+  const judged = lastRound(view)?.quality;
+  return repair ? [repair, repair.evidence.overall_quality] : [judged?.decision, judged?.overall];
 }
 
 function phase(view) {
@@ -458,9 +485,14 @@ function phase(view) {
   const of = view.rounds.length > 1 ? `round ${number(round.round)}, ` : "";
   if (openQuestions(view).length) return `${of}a person is asked how to go on`;
   const gate = round.gate;
-  if (gate && !gate.verdict)
-    return `${of}${number(gate.arrived)} of ${number(gate.expected)} feeds have arrived, ${percent(gate.progress)} of the weight; the gate waits for the others`;
-  if (!round.quality && !round.merges.length) return [`${of}the gate has decided `, because(gate?.verdict, h("code", {}, gate?.verdict?.reason ?? "")), "; what arrived is merged"];
+  if (gate && !gate.verdict) {
+    const there = `${of}${number(gate.arrived)} of ${number(gate.expected)} feeds have arrived, ${percent(gate.progress)} of the weight`;
+    return `${there}; the gate waits for the others`;
+  }
+  if (!round.quality && !round.merges.length) {
+    const reason = h("code", {}, gate?.verdict?.reason ?? "");
+    return [`${of}the gate has decided `, because(gate?.verdict, reason), "; what arrived is merged"];
+  }
   if (!round.quality) return `${of}merged; the quality is checked`;
   return [`${of}the quality gate said `, because(round.quality.decision, h("code", {}, round.quality.decision?.action ?? ""))];
 }
@@ -472,10 +504,19 @@ function next(view) {
   if (view.state === "running") return round?.gate && !round.gate.verdict ? gateAhead(round.gate) : "The run goes on by itself; this page follows it.";
   if (view.state === "not_published") return mend(view);
   if (view.state === "published") return "Nothing: everything that was expected is in.";
+  const chosen = view.left_out?.length ? "what this run's conf left out stays outside" : null;
+  const absent = missing(view).some((it) => !["left_out", "short"].includes(it.state));
+  if (!absent) return `Nothing: ${chosen ?? "every feed is in, some with fewer rows than usual"}.`;
+  return [afterwards(view), chosen ? ` ${capital(chosen)}.` : null];
+}
+
+/** What becomes of feeds that may still come. */
+function afterwards(view) {
   if (view.late === "next_run") return "What is missing is merged by the next run, if it is there by then.";
   if (view.late === "discard") return "Nothing: what is missing stays outside, as the pipeline's file says.";
   const repair = `${view.pipeline_id}__reconcile`;
-  return ["What is missing can still come in: the Dag ", hostLink(`dags/${encodeURIComponent(repair)}`, repair), " merges it as a new version when it is there."];
+  const link = hostLink(`dags/${encodeURIComponent(repair)}`, repair);
+  return ["What is missing can still come in: the Dag ", link, " merges it as a new version when it is there."];
 }
 
 function mend(view) {
@@ -507,7 +548,9 @@ function missingList(view) {
   if (!away.length) return null;
   const verdict = lastRound(view)?.gate?.verdict;
   const poor = latest(view, "admission") ?? latest(view, "quality_gate");
-  const line = (it) => h("li", {}, h("strong", {}, it.feed), " ", because(it.state === "below_standard" ? poor : verdict, chip(it.state)), " ", plain(it.why));
+  const byConf = view.because?.policy === "conf" ? view.because : null;
+  const whyMissing = (it) => ({ below_standard: poor, left_out: byConf })[it.state] ?? (it.state === "left_out" ? null : verdict);
+  const line = (it) => h("li", {}, h("strong", {}, it.feed), " ", because(whyMissing(it), chip(it.state)), " ", plain(it.why));
   const title = view.state === "running" ? "Not in yet" : "What is missing";
   const some = h("ul", { class: "missing" }, away.slice(0, 10).map(line));
   const others = away.length > 10 ? fold("missing", `${number(away.length - 10)} more`, () => h("ul", { class: "missing" }, away.slice(10).map(line))) : null;
@@ -523,18 +566,20 @@ function tiles(view) {
   const inGate = gate && numberOf(gate.arrived, gate.expected);
   const inRun = !unknown(manifest?.feeds_expected) ? numberOf(manifest.feeds_in, manifest.feeds_expected) : inGate;
   const weight = manifest?.weight_share ?? gate?.progress;
+  const [judged, overall] = newestQuality(view);
+  const besides = leftOut(view) && h("div", { class: "aside" }, leftOut(view));
   return pairs(
     [
-      inRun && ["Feeds in", because(gate?.verdict, inRun)],
+      inRun && ["Feeds in", [because(gate?.verdict, inRun), besides]],
       !unknown(weight) && ["Weight", because(gate?.verdict, percent(weight))],
       !unknown(manifest?.rows) && ["Rows published", because(merging, number(manifest.rows))],
-      round?.quality && ["Quality", because(round.quality.decision, score(round.quality.overall))],
+      judged && ["Quality", because(judged, score(overall))],
       ["Quarantined", rejected ? h("a", { class: "because", href: "#quarantine" }, number(rejected)) : "0"],
       !unknown(view.deadline_met) && ["Deadline", because(gate?.verdict, view.deadline_met ? "met" : "missed")],
       manifest?.version > 0 && ["Version", number(manifest.version)],
       view.rounds.length > 1 && ["Rounds", because(latest(view, "rebalancing"), number(view.rounds.length))],
       view.started_at && !view.finished_at && ["Started", time(view.started_at)],
-      view.finished_at && ["Took", duration(secondsBetween(view.started_at, view.finished_at))],
+      view.finished_at && ["Took", duration(secondsBetween(view.started_at, endOf(view)))],
     ].filter(Boolean),
     { class: "tiles" },
   );
@@ -570,6 +615,7 @@ function question(view, it) {
   const asking = everyDecision(view).findLast((one) => one.policy === "asking" && about(one));
   const answer = everyDecision(view).findLast((one) => one.policy === "person" && about(one) && one.at === it.answered_at);
   const { offered, otherwise } = asking?.evidence ?? {};
+  const label = (choice) => it.labels?.[choice] ?? words(choice);
   return h(
     "div",
     { class: `card tone-${it.answered_at ? "good" : open ? "wait" : "idle"}` },
@@ -578,8 +624,8 @@ function question(view, it) {
       [
         asking && ["Asked because", [because(asking, h("code", {}, asking.reason)), ", at ", time(it.asked_at)]],
         !asking && ["Asked", time(it.asked_at)],
-        offered && ["Offered", `${offered.map(words).join(", ")}; without an answer: ${words(otherwise)}`],
-        it.answered_at && ["Answered", [h("strong", {}, plain(it.chosen && words(it.chosen))), ", at ", time(it.answered_at)]],
+        offered && ["Offered", `${offered.map(label).join(", ")}; without an answer: ${label(otherwise)}`],
+        it.answered_at && ["Answered", [h("strong", {}, plain(it.chosen && label(it.chosen))), ", at ", time(it.answered_at)]],
         it.answered_at && ["By", [it.by ?? "nobody", answer ? [" (", because(answer, h("code", {}, answer.reason)), ")"] : null]],
         !open && !it.answered_at && ["Answered", "Not answered"],
         it.answer_by && open && ["Answer by", [time(it.answer_by), " (", countdown(it.answer_by), ")"]],
@@ -611,15 +657,17 @@ function gate(view) {
   if (!it) return null;
   const told = `${percent(it.progress)} of the weight arrived, the floor is ${percent(it.floor)}`;
   const kind = it.verdict ? tone(it.verdict.action) : it.progress + 1e-9 >= it.floor ? "good" : "run";
+  const away = `${number(it.pending)} ${it.verdict ? "late" : "pending"}`;
+  const besides = leftOut(view) && `; ${leftOut(view)}`;
   return section(
     "gate",
     titled("Gate", view),
     roundChoice(view),
-    h("div", { class: "gatebar" }, meter(it.progress, told, { marks: unknown(it.floor) ? [] : [it.floor], kind }), unknown(it.floor) ? null : floorLabel(it.floor)),
+    h("div", { class: "gatebar" }, meter(it.progress, told, { marks: marksOf(it), kind }), marksOf(it).map(floorLabel)),
     pairs(
       [
         ["Arrived", because(it.verdict, `${percent(it.progress)}: weight ${number(it.arrived_weight, 2)} of ${number(it.expected_weight, 2)}`)],
-        ["Feeds", because(it.verdict, `${number(it.arrived)} of ${number(it.expected)} arrived, ${number(it.failed)} failed, ${number(it.pending)} pending`)],
+        ["Feeds", [because(it.verdict, `${number(it.arrived)} of ${number(it.expected)} arrived, ${number(it.failed)} failed, ${away}`), besides]],
         ["Floor", because(it.verdict, percent(it.floor), it.floor_reached_at ? [", reached at ", time(it.floor_reached_at)] : ", not reached")],
         it.deadline_at && ["Deadline", [time(it.deadline_at), isAwaited(it) ? [" (", countdown(it.deadline_at), ")"] : null]],
         it.state === "abandoned" && ["Verdict", [chip("abandoned"), " the run ended before the gate decided"]],
@@ -633,17 +681,27 @@ function gate(view) {
   );
 }
 
+/** Where the floor is, if it is known: verdicts of older versions don't tell. */
+const marksOf = (it) => (unknown(it.floor) ? [] : [it.floor]);
+
 /** The word under the mark; it turns to the left where there is no room on the right. */
 const floorLabel = (floor) =>
-  s("svg", { class: "floorlabel", "aria-hidden": "true" }, s("text", { x: `${floor * 100}%`, y: "12", "text-anchor": floor > 0.9 ? "end" : floor < 0.1 ? "start" : "middle" }, `▴ floor ${percent(floor)}`));
+  s(
+    "svg",
+    { class: "floorlabel", "aria-hidden": "true" },
+    s("text", { x: `${floor * 100}%`, y: "12", "text-anchor": floor > 0.9 ? "end" : floor < 0.1 ? "start" : "middle" }, `▴ floor ${percent(floor)}`),
+  );
 
 const requiredList = (it) =>
-  h("ul", { class: "inline" }, it.required.map((one) => h("li", {}, one.feed, " ", because(it.verdict, chip(one.arrived ? "arrived" : isAwaited(it) ? "waiting" : "late")))));
+  h("ul", { class: "inline" }, it.required.map((one) => h("li", {}, one.feed, " ", because(it.verdict, chip(requiredState(it, one))))));
+
+const requiredState = (it, one) => (one.arrived ? "arrived" : isAwaited(it) ? "waiting" : "late");
 
 function syncPoints(it) {
+  const kind = (one) => (one.floor_reached_at ? "good" : "run");
   const row = (one) => [
     one.name,
-    meterWith(one.progress, `${percent(one.progress)} arrived`, because(it.verdict, percent(one.progress)), { marks: unknown(one.floor) ? [] : [one.floor], kind: one.floor_reached_at ? "good" : "run" }),
+    meterWith(one.progress, `${percent(one.progress)} arrived`, because(it.verdict, percent(one.progress)), { marks: marksOf(one), kind: kind(one) }),
     percent(one.floor),
     time(one.floor_reached_at),
     [time(one.deadline_at), isAwaited(it) ? [" (", countdown(one.deadline_at), ")"] : null],
@@ -658,7 +716,11 @@ function branches(view) {
   const list = h("div", {});
   const fill = () => replaceKept(list, branchTable(round));
   const states = [...new Set(round.branches.map((it) => it.state))].sort();
-  const filter = h("input", { type: "search", "data-key": "filter", value: memory.filter, oninput: (event) => { memory.filter = event.target.value; fill(); } });
+  const typed = (event) => {
+    memory.filter = event.target.value;
+    fill();
+  };
+  const filter = h("input", { type: "search", "data-key": "filter", value: memory.filter, oninput: typed });
   const state = h(
     "select",
     { "data-key": "branch-state", onchange: (event) => { memory.branchState = event.target.value; fill(); } },
@@ -696,7 +758,9 @@ function strip(round) {
       s("rect", { class: "fill", width: size - 2, height: size - 2, rx: 2 }),
       s("text", { class: "sign", x: size / 2 - 1, y: size - 4, "text-anchor": "middle" }, SIGNS[tone(it.state)]),
     );
-  return s("svg", { class: "strip", role: "img", "aria-label": branchCounts(round), viewBox: `0 0 ${width} ${lines * size}`, width, height: lines * size }, round.branches.map(cell));
+  const height = lines * size;
+  const frame = { class: "strip", role: "img", "aria-label": branchCounts(round), viewBox: `0 0 ${width} ${height}`, width, height };
+  return s("svg", frame, round.branches.map(cell));
 }
 
 function matches(branch) {
@@ -736,7 +800,7 @@ function branchRow(round, branch) {
 
 function feedTable(round, branch) {
   const judged = round.quality?.decision;
-  const row = (it) => [
+  const cells = (it) => [
     [it.feed, it.required ? h("span", { class: "tag" }, "required") : null],
     [because(round.gate?.verdict, chip(it.state)), it.in_since_version ? h("span", { class: "tag" }, `in since version ${number(it.in_since_version)}`) : null],
     because(round.gate?.verdict, number(it.weight, 2)),
@@ -748,8 +812,8 @@ function feedTable(round, branch) {
     because(judged, score(it.quality_score)),
     [it.completeness, it.validity, it.uniqueness].map(percent).join(" / "),
     time(it.registered_at),
-    plain(it.error),
   ];
+  const row = (it) => ({ cells: cells(it), note: it.error });
   const columns = [
     "Feed", "State", figures("Weight"), figures("Rows in"), figures("Staged"), figures("Quarantined"), figures("Usual"),
     figures("Took"), figures("Quality"), "Complete / valid / unique", "Registered", "Error",
@@ -785,12 +849,15 @@ function merged(view, it) {
     because(it.decision, number(one.superseded)),
   ];
   const sources = it.sources.toSorted((one, other) => other.share - one.share);
+  const reason = it.decision ? [", because ", because(it.decision, h("code", {}, it.decision.reason))] : null;
+  const manifestLink = h("a", { href: "#manifest" }, "Manifest");
+  const asOf = [`As of version ${numberOf(it.version, it.versions)}: what repairs brought in stands under `, manifestLink, "."];
   return h(
     "div",
     {},
     h("h3", {}, it.dataset, " → ", h("code", {}, it.table)),
-    h("p", {}, because(it.decision, counted(it.rows, "row")), " from ", counted(it.sources.length, "source"), it.decision ? [", because ", because(it.decision, h("code", {}, it.decision.reason))] : null),
-    it.version && it.versions > it.version ? h("p", { class: "quiet" }, `As of version ${numberOf(it.version, it.versions)}: what repairs brought in stands under `, h("a", { href: "#manifest" }, "Manifest"), ".") : null,
+    h("p", {}, because(it.decision, counted(it.rows, "row")), " from ", counted(it.sources.length, "source"), reason),
+    it.version && it.versions > it.version ? h("p", { class: "quiet" }, asOf) : null,
     table("Sources and their share", ["Source", figures("Weight"), "Attribution", figures("Published"), figures("Superseded")], sources.map(source)),
     it.disagreements.length ? disagreements(it, view.rows_shown !== false) : h("p", { class: "quiet" }, "The sources disagree about nothing that is recorded."),
   );
@@ -809,15 +876,18 @@ function disagreements(it, shown) {
   ];
   const line = (one) => (one.examples?.length ? opening(`examples/${it.dataset}/${one.attribute}`, row(one), () => examples(one)) : row(one));
   const most = it.disagreements.toSorted((one, other) => share(other) - share(one));
-  return [h("h4", {}, "Where sources differ"), shown ? null : h("p", { class: "quiet" }, NO_ROWS), table("Disagreements by attribute", ["Attribute", figures("Compared"), figures("Differ"), "Share", figures("Examples")], most.map(line))];
+  const columns = ["Attribute", figures("Compared"), figures("Differ"), "Share", figures("Examples")];
+  const hint = shown ? null : h("p", { class: "quiet" }, NO_ROWS);
+  return [h("h4", {}, "Where sources differ"), hint, table("Disagreements by attribute", columns, most.map(line))];
 }
 
 /** What each source said of a few keys, and what was published. */
 function examples(one) {
   const said = (example) => ([feed, value]) => [feed, [plain(value), feed === example.chosen ? h("span", { class: "tag" }, "chosen") : null]];
   const key = (example) => joined(Object.entries(example.key).map(([name, value]) => [`${name} `, h("strong", {}, plain(value))]));
+  const more = (example) => (example.more ? [["others", `${number(example.more)} more, of less weight`]] : []);
   const fused = (example) => (example.chosen || example.value === undefined ? [] : [["published", h("strong", {}, plain(example.value))]]);
-  const line = (example) => h("li", {}, key(example), pairs([...Object.entries(example.values).map(said(example)), ...fused(example)]));
+  const line = (example) => h("li", {}, key(example), pairs([...Object.entries(example.values).map(said(example)), ...more(example), ...fused(example)]));
   return h("ul", { class: "examples" }, one.examples.map(line));
 }
 
@@ -825,14 +895,17 @@ function quality(view) {
   const it = chosenRound(view)?.quality;
   if (!it) return null;
   const marks = [it.fail_below, it.approve_at];
-  const bar = (value, name) => meterWith(value, `${name}: ${score(value)}`, because(it.decision, score(value)), { marks, kind: value >= it.approve_at ? "good" : value < it.fail_below ? "bad" : "warn" });
+  const kind = (value) => (value >= it.approve_at ? "good" : value < it.fail_below ? "bad" : "warn");
+  const bar = (value, name) => meterWith(value, `${name}: ${score(value)}`, because(it.decision, score(value)), { marks, kind: kind(value) });
   const row = (one) => [one.feed, bar(one.score, one.feed), because(it.decision, one.below ? chip("below_standard") : chip("in"))];
   const rows = it.feeds.toSorted((one, other) => (one.score ?? 0) - (other.score ?? 0)).map(row);
+  const overall = [h("strong", {}, "Overall"), bar(it.overall, "overall"), chip(it.decision.action)];
+  const told = `Marks: fails below ${score(it.fail_below)}, approved from ${score(it.approve_at)}.`;
   return section(
     "quality",
     titled("Quality", view),
-    h("p", {}, chip(it.decision.action), " because ", because(it.decision, h("code", {}, it.decision.reason)), `: overall ${score(it.overall)}. Marks: fails below ${score(it.fail_below)}, approved from ${score(it.approve_at)}.`),
-    table("Scores against the thresholds", ["Feed", "Score", "Standing"], [[h("strong", {}, "Overall"), bar(it.overall, "overall"), chip(it.decision.action)], ...rows]),
+    h("p", {}, chip(it.decision.action), " because ", because(it.decision, h("code", {}, it.decision.reason)), `: overall ${score(it.overall)}. ${told}`),
+    table("Scores against the thresholds", ["Feed", "Score", "Standing"], [overall, ...rows]),
   );
 }
 
@@ -854,12 +927,14 @@ function quarantine(view) {
 
 function samples(data, { feed, rule }) {
   const found = data.rules.find((it) => it.feed === feed && it.rule === rule)?.samples ?? [];
-  const row = (it) => [plain(it.origin), number(it.position), plain(it.column), plain(it.reason), h("code", { class: "raw" }, typeof it.raw === "string" ? it.raw : JSON.stringify(it.raw))];
+  const raw = (it) => h("code", { class: "raw" }, typeof it.raw === "string" ? it.raw : JSON.stringify(it.raw));
+  const row = (it) => [plain(it.origin), number(it.position), plain(it.column), plain(it.reason), raw(it)];
+  const columns = ["Origin", figures("Position"), "Column", "Reason", "As it came"];
   return h(
     "div",
     {},
     data.note ? h("p", { class: "quiet" }, data.note) : null,
-    found.length ? table(`Samples of ${feed}, ${rule}`, ["Origin", figures("Position"), "Column", "Reason", "As it came"], found.map(row)) : h("p", { class: "quiet" }, "There are no samples to show."),
+    found.length ? table(`Samples of ${feed}, ${rule}`, columns, found.map(row)) : h("p", { class: "quiet" }, "There are no samples to show."),
   );
 }
 
@@ -904,7 +979,8 @@ function agentRound(round) {
   ];
   const columns = ["Agent", "Type", "Lane / branch", "State", "Chosen because", figures("Score"), figures("Candidates"), "Work", "Targets"];
   const line = (it) => (it.choice ? opening(`choice/${round.round}/${it.agent_id}`, row(it), () => candidates(it)) : row(it));
-  const order = round.order ? fold(`order/${round.round}`, ["Their order: ", h("code", {}, round.order.reason)], () => evidence(round.order.evidence, `order/${round.round}`)) : null;
+  const key = `order/${round.round}`;
+  const order = round.order ? fold(key, ["Their order: ", h("code", {}, round.order.reason)], () => evidence(round.order.evidence, key)) : null;
   return [
     h("h3", {}, round.round ? `Round ${number(round.round)}` : "Of a queue"),
     round.failures.map((it) => h("p", { class: "problem" }, it)),
@@ -925,7 +1001,8 @@ function candidates(it) {
 function targets(it) {
   const entries = Object.entries(it.targets);
   if (!entries.length) return "–";
-  const told = ([name, met]) => h("li", {}, chip(met === null ? "not measured" : met ? "done" : "failed"), ` ${words(name)}: ${number(it.measured[name], 3)}, wanted ${number(it.wanted[name], 3)}`);
+  const sign = (met) => chip(met === null ? "not measured" : met ? "done" : "failed");
+  const told = ([name, met]) => h("li", {}, sign(met), ` ${words(name)}: ${number(it.measured[name], 3)}, wanted ${number(it.wanted[name], 3)}`);
   return h("ul", { class: "inline" }, entries.map(told));
 }
 
@@ -946,42 +1023,74 @@ function chart(view) {
   const bars = view.chart;
   const from = Math.min(...bars.map((it) => Date.parse(it.from)));
   const last = Math.max(...bars.map((it) => Date.parse(it.to ?? view.now)), from + 1000);
-  const deadlines = view.rounds.map((it) => ({ round: it.round, at: Date.parse(it.gate?.deadline_at ?? "") })).filter((it) => it.at <= from + 2 * (last - from));
+  const all = view.rounds.map((it) => ({ round: it.round, at: Date.parse(it.gate?.deadline_at ?? "") }));
+  const deadlines = all.filter((it) => it.at <= from + 2 * (last - from) && bars.some((bar) => bar.round === it.round));
   const until = Math.max(last, ...deadlines.map((it) => it.at));
-  const x = (moment) => `${((moment - from) / (until - from)) * 100}%`;
+  const far = (milliseconds) => (milliseconds / (until - from)) * 98; // what ends last keeps a margin
+  const x = (moment) => `${far(moment - from)}%`;
   const labelled = bars.length <= MOST_LABELLED_BARS;
   const high = labelled ? 20 : 5;
   const bar = (it, at) => {
     const [start, end] = [Date.parse(it.from), Date.parse(it.to ?? view.now)];
-    return s(
-      "g",
-      { class: `tone-${tone(it.state)}` },
-      s("title", {}, `${unitName(it)}: ${words(it.state)}, ${duration((end - start) / 1000)}${it.to ? "" : " so far"}`),
-      s("rect", { class: `fill ${it.to ? "" : "going"}`, x: x(start), width: `max(2px, ${((end - start) / (until - from)) * 100}%)`, y: at * high + high / 8, height: high * 0.75, rx: labelled ? 3 : 1 }),
-    );
+    const told = `${unitName(it)}: ${words(it.state)}, ${duration((end - start) / 1000)}${it.to ? "" : " so far"}`;
+    const width = `max(2px, ${far(end - start)}%)`;
+    const place = { x: x(start), width, y: at * high + high / 8, height: high * 0.75, rx: labelled ? 3 : 1 };
+    return s("g", { class: `tone-${tone(it.state)}` }, s("title", {}, told), s("rect", { class: `fill ${it.to ? "" : "going"}`, ...place }));
   };
   const height = bars.length * high;
-  const axis = [0, 0.25, 0.5, 0.75].map((part) => [
-    s("line", { class: "grid", x1: `${part * 100}%`, x2: `${part * 100}%`, y1: 0, y2: height }),
-    s("text", { class: "axis", x: `${part * 100}%`, dx: 3, y: height + 14 }, `+${duration((part * (until - from)) / 1000)}`),
-  ]);
-  const line = (it) => s("g", {}, s("title", {}, `Deadline of round ${it.round}`), s("line", { class: "deadline", x1: x(it.at), x2: x(it.at), y1: 0, y2: height }));
-  const plot = s("svg", { role: "img", "aria-label": `Timeline of ${counted(bars.length, "unit")} over ${duration((until - from) / 1000)}`, width: "100%", height: height + 20 }, axis, bars.map(bar), deadlines.map(line));
+  const axis = ticks((until - from) / 1000).map((seconds) => axisMark(seconds, far(seconds * 1000), height));
+  const line = (it) => deadlineLine(it, bars, high, far(it.at - from));
+  const label = `Timeline of ${counted(bars.length, "unit")} over ${duration((until - from) / 1000)}`;
+  const frame = { role: "img", "aria-label": label, width: "100%", height: height + 20 };
+  const plot = s("svg", frame, axis, bars.map(bar), deadlines.map(line));
   for (const rect of plot.querySelectorAll(".fill")) rect.style.setProperty("width", rect.getAttribute("width")); // `max()` is CSS
   const name = (it) => h("li", { title: it.label }, view.rounds.length > 1 && it.round ? `${it.round} · ` : "", unitName(it));
+  const labels = h("ol", { class: "labels", "aria-hidden": "true" }, bars.map(name));
+  const thin = { class: "chart thin", tabindex: "0", role: "group", "aria-label": "Chart" };
   return h(
     "div",
     {},
-    h("div", labelled ? { class: "chart" } : { class: "chart thin", tabindex: "0", role: "group", "aria-label": "Chart" }, labelled ? h("ol", { class: "labels", "aria-hidden": "true" }, bars.map(name)) : null, plot),
+    labelled ? h("div", { class: "chart" }, labels, plot) : h("div", thin, plot),
     deadlines.length ? h("p", { class: "quiet" }, h("span", { class: "deadline-sign", "aria-hidden": "true" }), ` deadline of the gate`) : null,
   );
 }
+
+/** The deadline of a round's gate, along the bars of that round. */
+function deadlineLine({ round }, bars, high, far) {
+  const own = bars.flatMap((it, index) => (it.round === round ? [index] : []));
+  const [y1, y2] = [own[0] * high, (own.at(-1) + 1) * high];
+  const label = { class: "axis deadline-name", y: y1 + 12, ...beside(far, 70) };
+  const x = `${far}%`;
+  return s("g", {}, s("line", { class: "deadline", x1: x, x2: x, y1, y2 }), s("text", label, `deadline of round ${number(round)}`));
+}
+
+/** Where a text stands beside a line, that is so many percent `far`: on its left where there is no room on the right. */
+const beside = (far, most) => ({ x: `${far}%`, ...(far > most ? { dx: -4, "text-anchor": "end" } : { dx: 4 }) });
+
+function axisMark(seconds, far, height) {
+  const x = `${far}%`;
+  const label = { class: "axis", y: height + 14, ...beside(far, 90) };
+  return [s("line", { class: "grid", x1: x, x2: x, y1: 0, y2: height }), s("text", label, `+${inRound(seconds)}`)];
+}
+
+const DAY = 86400;
+const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, DAY];
+
+/** Seconds at which an axis has its marks: at most seven, and round. */
+function ticks(seconds) {
+  const step = STEPS.find((it) => seconds / it <= 6) ?? Math.ceil(seconds / 6 / DAY) * DAY;
+  return Array.from({ length: Math.floor(seconds / step) + 1 }, (_, at) => at * step);
+}
+
+/** A round duration without the part that is nothing. */
+const inRound = (seconds) => (seconds ? duration(seconds).replace(/ 0\u00a0(s|min|h)$/, "") : "0\u00a0s");
 
 /** A merge is called by its dataset and a question by what it is about; steps and feeds by their own names. */
 const unitName = (it) => (["merge", "question"].includes(it.kind) ? `${it.kind} ${words(it.label)}` : it.label);
 
 function chartTable(view) {
-  const row = (it) => [unitName(it), words(it.kind), it.round ? number(it.round) : "–", chip(it.state), time(it.from), time(it.to), duration(secondsBetween(it.from, it.to ?? view.now))];
+  const took = (it) => duration(secondsBetween(it.from, it.to ?? view.now));
+  const row = (it) => [unitName(it), words(it.kind), it.round ? number(it.round) : "–", chip(it.state), time(it.from), time(it.to), took(it)];
   return table("Timeline of the units", ["Unit", "Kind", figures("Round"), "State", "From", "To", figures("Took")], view.chart.map(row));
 }
 
@@ -1014,8 +1123,14 @@ function keepEvents(page, before) {
 
 function eventTable(more) {
   const row = (it) => [time(it.at), it.round ? number(it.round) : "–", it.unit, h("code", {}, it.event), it.text];
-  const older = memory.before ? h("button", { type: "button", "data-key": "older", onclick: () => more(memory.before) }, "Older") : h("p", { class: "quiet" }, "This is the beginning.");
-  return h("div", {}, table("Events, newest first", ["At", figures("Round"), "Unit", "Event", "What happened"], memory.events.map(row), { most: Infinity }), older);
+  const older = () => h("button", { type: "button", "data-key": "older", onclick: () => more(memory.before) }, "Older");
+  const columns = ["At", figures("Round"), "Unit", "Event", "What happened"];
+  return h(
+    "div",
+    {},
+    table("Events, newest first", columns, memory.events.map(row), { most: Infinity }),
+    memory.before ? older() : h("p", { class: "quiet" }, "This is the beginning."),
+  );
 }
 
 function mode(view) {
@@ -1033,10 +1148,11 @@ function mode(view) {
     ["CPUs that were free", known.cpu_available],
   ].filter(([, value]) => typeof value === "number");
   const rows = scores.map(([name, value]) => [name, meterWith(value, `${name}: ${score(value)}`, because(decision, score(value)))]);
+  const most = known.max_branches ? `: at most ${number(known.max_branches)} branches` : "";
   return section(
     "mode",
     "Mode",
-    h("p", {}, h("strong", {}, words(decision.action)), ", because ", because(decision, h("code", {}, decision.reason)), known.max_branches ? `: at most ${number(known.max_branches)} branches` : ""),
+    h("p", {}, h("strong", {}, words(decision.action)), ", because ", because(decision, h("code", {}, decision.reason)), most),
     rows.length ? table("Scores behind the mode", ["Score", "0 to 1"], rows) : null,
   );
 }
@@ -1046,19 +1162,28 @@ function manifest(view) {
   if (!it) return null;
   const verdict = lastRound(view)?.gate?.verdict;
   const judged = lastRound(view)?.quality?.decision;
+  const where = "; all of them are below, as JSON";
   const row = (feed) => [
     feed.feed, because(verdict, chip(feed.state)), because(verdict, number(feed.weight, 2)), number(feed.rows_in), number(feed.rows_published),
     number(feed.rows_superseded), number(feed.rows_quarantined), because(judged, score(feed.quality_score)), plain(feed.why),
   ];
-  const columns = ["Feed", "State", figures("Weight"), figures("Rows in"), figures("Published"), figures("Superseded"), figures("Quarantined"), figures("Quality"), "Why"];
-  const version = (one) => [one.dataset, number(one.version), time(one.published_at), (one.feeds ?? []).join(", ") || "–", number(one.rows_added), number(one.rows_changed), number(one.rows_withdrawn)];
+  const columns = ["Feed", "State", ...["Weight", "Rows in", "Published", "Superseded", "Quarantined", "Quality"].map(figures), "Why"];
   return section(
     "manifest",
     "Manifest",
-    it.feeds?.length ? table("Feeds in the manifest", columns, it.feeds.map(row), { where: "; all of them are below, as JSON" }) : h("p", { class: "lines" }, plain(it.why)),
-    it.versions?.length ? [h("h3", {}, "Versions"), table("Versions that were published", ["Dataset", figures("Version"), "Published", "Brought in", figures("Added"), figures("Changed"), figures("Withdrawn")], it.versions.map(version))] : null,
+    it.feeds?.length ? table("Feeds in the manifest", columns, it.feeds.map(row), { where }) : h("p", { class: "lines" }, plain(it.why)),
+    it.versions?.length ? [h("h3", {}, "Versions"), versions(it.versions)] : null,
     fold("manifest-json", "As JSON", () => asJson(view)),
   );
+}
+
+function versions(all) {
+  const row = (one) => [
+    one.dataset, number(one.version), time(one.published_at), (one.feeds ?? []).join(", ") || "–",
+    number(one.rows_added), number(one.rows_changed), number(one.rows_withdrawn),
+  ];
+  const columns = ["Dataset", figures("Version"), "Published", "Brought in", ...["Added", "Changed", "Withdrawn"].map(figures)];
+  return table("Versions that were published", columns, all.map(row));
 }
 
 function asJson(view) {
@@ -1087,7 +1212,8 @@ function series(label, runs, value, kind, tell = (run) => (value(run) === null ?
   const bar = (run, at) => {
     const it = value(run);
     const place = { x: `${at * width}%`, width: `${width * 0.8}%` };
-    const open = () => (HOST ? goHost(`${runPath(run.dag_id, run.run_id)}/plugin/${ROUTE}`) : location.assign(`page?${query(run.dag_id ? { dag_id: run.dag_id, run_id: run.run_id } : {})}`));
+    const address = `page?${query({ dag_id: run.dag_id, run_id: run.run_id })}`;
+    const open = () => (HOST ? goHost(`${runPath(run.dag_id, run.run_id)}/plugin/${ROUTE}`) : location.assign(address));
     return s(
       "g",
       { class: `tone-${it === null ? "idle" : kind(it, run)}`, onclick: run.dag_id ? open : null },
@@ -1112,9 +1238,10 @@ function runsOverTime(data) {
   const row = (it) => [
     runLink(it), it.dag_id, runChip(it.state), time(it.started_at), duration(secondsBetween(it.started_at, it.finished_at)),
     it.deadline_met === null ? "–" : it.deadline_met ? chip("done", "met") : chip("late", "missed"),
-    it.feeds_expected === null ? "–" : numberOf(it.feeds_in, it.feeds_expected), percent(it.weight_share), score(it.quality), number(it.rounds), number(it.version),
+    it.feeds_expected === null ? "–" : numberOf(it.feeds_in, it.feeds_expected),
+    percent(it.weight_share), score(it.quality), number(it.rounds), number(it.version),
   ];
-  const columns = ["Run", "Dag", "State", "Started", figures("Took"), "Deadline", figures("Feeds in"), figures("Weight"), figures("Quality"), figures("Rounds"), figures("Version")];
+  const columns = ["Run", "Dag", "State", "Started", figures("Took"), "Deadline", ...["Feeds in", "Weight", "Quality", "Rounds", "Version"].map(figures)];
   const multiples = (dag) => {
     const runs = data.runs.filter((it) => it.dag_id === dag).slice(0, 60).reverse();
     return h("div", { class: "card" }, h("h3", {}, dag), h("div", { class: "multiples" },
@@ -1126,44 +1253,66 @@ function runsOverTime(data) {
   return h("div", {}, dags.map(multiples), table("Runs, newest first", columns, data.runs.map(row), { most: Infinity }), more);
 }
 
+const NOT_THERE = ["late", "failed"];
+const NOT_MERGED = ["unused", "below_standard"];
+/** Pipelines without `trust` have none of it to show. */
+const isTrusted = (feed) => feed.runs.some((run) => !unknown(run.trust));
+
 function feedsOverTime(data) {
   if (!data.feeds.length) return h("p", {}, "No feed of this Dag is known yet.");
+  const trusted = data.feeds.some(isTrusted);
   const latest = Math.max(1, ...data.feeds.flatMap((it) => it.runs.map((run) => run.arrived_after_seconds ?? 0)));
+  const lateness = (_, run) => (tone(run.state) === "good" ? "wait" : tone(run.state));
   // seconds and hours in one picture; who never came stands highest
   const arrival = (run) => (run.arrived_after_seconds === null ? 1 : Math.log1p(run.arrived_after_seconds) / Math.log1p(latest));
+  const learned = data.feeds.some((it) => it.runs.some((run) => run.trust !== null)); // not every pipeline does
   const row = (it) => {
     const last = it.runs.at(-1);
-    const late = it.runs.filter((run) => run.state !== "in").length;
+    const those = (states) => it.runs.filter((run) => states.includes(run.state)).length;
     return [
       it.feed,
       last ? chip(last.state) : "–",
-      numberOf(late, it.runs.length),
-      series("Arrival", it.runs, arrival, (_, run) => (tone(run.state) === "good" ? "wait" : tone(run.state)), (run) => `${words(run.state)} after ${duration(run.arrived_after_seconds)}`),
-      series("Trust", it.runs, (run) => run.trust, () => "run"),
+      numberOf(those(NOT_THERE), it.runs.length),
+      numberOf(those(NOT_MERGED), it.runs.length),
+      series("Arrival", it.runs, arrival, lateness, (run) => `${words(run.state)} after ${duration(run.arrived_after_seconds)}`),
+      learned ? series("Trust", it.runs, (run) => run.trust, () => "run") : null,
       series("Quality", it.runs, (run) => run.quality_score, () => "good"),
-    ];
+    ].filter((cell) => cell !== null);
   };
   const line = (it) => opening(`feed/${data.dag_id}/${it.feed}`, row(it), () => feedRuns(data.dag_id, it));
-  const told = `Bars are runs, oldest first. Arrival grows logarithmically up to ${duration(latest)} after the round began; who did not come in time stands out.`;
-  const columns = ["Feed", "Last", figures("Not in"), "Arrival", "Trust", "Quality"];
+  const scale = `Arrival grows logarithmically up to ${duration(latest)} after the round began`;
+  const told = `Bars are runs, oldest first. ${scale}; who did not come in time stands out.`;
+  const columns = ["Feed", "Last", figures("Did not come"), figures("Came, not merged"), "Arrival", learned && "Trust", "Quality"].filter(Boolean);
   const first = `These are the first ${number(data.feeds.length)}, those most often missing; the others were missing no more often.`;
   const more = data.more ? h("p", { class: "quiet" }, first) : null;
   return h("div", {}, h("p", { class: "quiet" }, told), table("Feeds over the last runs", columns, data.feeds.map(line), { most: Infinity }), more);
 }
 
 function feedRuns(dagId, feed) {
-  const late = (it) => (it.late_by_seconds === null ? "–" : it.late_by_seconds > 0 ? `${duration(it.late_by_seconds)} late` : `${duration(-it.late_by_seconds)} before`);
-  const row = (it) => [runLink({ dag_id: dagId, run_id: it.run_id }), chip(it.state), duration(it.arrived_after_seconds), late(it), number(it.rows), score(it.quality_score), score(it.trust)];
-  return table(`Runs of ${feed.feed}`, ["Run", "State", figures("Arrived after"), "Against the gate's decision", figures("Rows"), figures("Quality"), figures("Trust")], feed.runs.map(row).reverse());
+  const trusted = isTrusted(feed);
+  const against = (seconds) => (seconds > 0 ? `${duration(seconds)} late` : `${duration(-seconds)} before`);
+  const row = (it) => [
+    runLink({ dag_id: dagId, run_id: it.run_id }), chip(it.state), duration(it.arrived_after_seconds),
+    it.late_by_seconds === null ? "–" : against(it.late_by_seconds), number(it.rows), score(it.quality_score), score(it.trust),
+  ];
+  const columns = ["Run", "State", figures("Arrived after"), "Against the gate's decision", ...["Rows", "Quality", "Trust"].map(figures)];
+  return table(`Runs of ${feed.feed}`, columns, feed.runs.map(row).reverse());
 }
 
 function leaderboard(data) {
-  if (!data.standings.length) return h("p", {}, data.tenant ? `No agent has worked for tenant ${data.tenant} yet.` : "No agent has worked without a tenant yet.");
+  if (!data.standings.length) return h("p", {}, `No agent has worked ${data.tenant ? `for tenant ${data.tenant}` : "without a tenant"} yet.`);
   const row = (it) => [
-    it.agent_type, it.kind, meterWith(it.success_rate, `${it.agent_type}: ${percent(it.success_rate)}`, percent(it.success_rate)), number(it.outcomes, 1), number(it.days),
-    duration(it.execution_seconds), it.throughput === null ? "–" : `${number(it.throughput)} / s`, score(it.data_quality_score), it.peak_memory_mb === null ? "–" : `${number(it.peak_memory_mb)} MB`,
+    it.agent_type,
+    it.kind,
+    meterWith(it.success_rate, `${it.agent_type}: ${percent(it.success_rate)}`, percent(it.success_rate)),
+    number(it.outcomes, 1),
+    number(it.days),
+    duration(it.execution_seconds),
+    it.throughput === null ? "–" : `${number(it.throughput)} / s`,
+    score(it.data_quality_score),
+    it.peak_memory_mb === null ? "–" : `${number(it.peak_memory_mb)} MB`,
   ];
-  const columns = ["Type", "Kind of work", "Success", figures("Outcomes"), figures("Days"), figures("Took"), figures("Throughput"), figures("Quality"), figures("Memory")];
+  const columns = ["Type", "Kind of work", "Success", ...["Outcomes", "Days", "Took", "Throughput", "Quality", "Memory"].map(figures)];
   return table("Agents by kind of work, the most reliable first", columns, data.standings.map(row));
 }
 
@@ -1193,13 +1342,14 @@ function runsAndFeeds(data, again) {
   const dag = select("dag", [["", "all"], ...dags.map((it) => [it, it])], memory.dag, chooser("dag"));
   const days = select("days", ["1", "7", "30", "90"].map((it) => [it, counted(Number(it), "day")]), memory.days, chooser("days"));
   const feeds = memory.dag || (dags.length === 1 ? dags[0] : "");
-  const path = `api/dags/${encodeURIComponent(feeds)}/feeds?runs=30`;
+  const path = `api/dags/${encodeURIComponent(feeds)}/feeds`;
+  const choose = h("p", { class: "quiet" }, "Choose a Dag above to see when its feeds arrive, and how far each is trusted.");
   return h(
     "div",
     {},
     h("div", { class: "filters" }, h("label", {}, "Dag ", dag), h("label", {}, "The last ", days)),
     section("runs", "Runs over time", runsOverTime(data)),
-    section("feeds", feeds ? `Feeds of ${feeds} over time` : "Feeds over time", feeds ? remote(path, feedsOverTime) : h("p", { class: "quiet" }, "Choose a Dag above to see when its feeds arrive, and how far each is trusted.")),
+    section("feeds", feeds ? `Feeds of ${feeds} over time` : "Feeds over time", feeds ? remote(path, feedsOverTime) : choose),
   );
 }
 
@@ -1211,7 +1361,8 @@ function leaderboardPart(again) {
     again();
   };
   const path = `api/leaderboard?tenant=${encodeURIComponent(memory.tenant)}`;
-  return section("leaderboard", "Agents' leaderboard", h("form", { class: "filters", onsubmit: form }, h("label", {}, "Tenant ", input), h("button", { type: "submit" }, "Show")), remote(path, leaderboard));
+  const asking = h("form", { class: "filters", onsubmit: form }, h("label", {}, "Tenant ", input), h("button", { type: "submit" }, "Show"));
+  return section("leaderboard", "Agents' leaderboard", asking, remote(path, leaderboard));
 }
 
 /* ---------- The page ---------- */
@@ -1235,7 +1386,7 @@ function replaceKept(box, ...nodes) {
 }
 
 const whole = ({ now, chart, events, ...rest }) => rest;
-const roundsOf = (view) => [view.rounds, view.decisions, view.mode];
+const roundsOf = (view) => [view.rounds, view.decisions, view.mode, view.because];
 /** Each section with the part of the view that it shows: it is made anew when that part has changed. */
 const SECTIONS = [
   ["summary", "Summary", summary, whole],
@@ -1294,15 +1445,18 @@ function notice(...nodes) {
 const allRuns = (text) => (HOST ? hostLink(`plugin/${RUNS_ROUTE}`, text) : h("a", { href: "page" }, text));
 
 function head() {
+  const about = "What came of the runs, when feeds arrive, and which agents are good at what.";
   const all = allRuns("All runs");
   const of = RUN_ID
-    ? [h("h1", {}, DAG_ID), h("p", { class: "quiet" }, RUN_ID, " · ", hostLink(runPath(DAG_ID, RUN_ID), "run in Airflow"), " · ", all)]
-    : [h("h1", {}, "Orchestration"), h("p", { class: "quiet" }, "What came of the runs, when feeds arrive, and which agents are good at what.")];
+    ? [h("h1", {}, DAG_ID), h("p", { class: "quiet" }, RUN_ID, " · ", hostLink(runPath(DAG_ID, RUN_ID), "run in Airflow"), " · ", all, " · ", ZONE)]
+    : [h("h1", {}, "Orchestration"), h("p", { class: "quiet" }, `${about} ${capital(ZONE)}.`)];
   document.getElementById("head").replaceChildren(...of);
 }
 
 /** The page of a run that the store doesn't know. */
 function stranger(error) {
+  const soon = "its run appears here by itself: as soon as the first task has looked at its feeds, or has refused it.";
+  const followed = "This tab follows the runs of orchestration pipelines: which feeds came, when the gate decided and why, where each row went.";
   drawn.clear();
   contents([]);
   document.getElementById("main").replaceChildren(
@@ -1311,8 +1465,8 @@ function stranger(error) {
       { class: "card" },
       h("h2", {}, "Nothing to show for this run"),
       h("p", {}, capital(error.message), error.message.endsWith(".") ? "" : "."),
-      h("p", {}, "This tab follows the runs of orchestration pipelines: which feeds came, when the gate decided and why, where each row went. The runs of other Dags have nothing to tell here: see ", allRuns("all runs that have"), "."),
-      h("p", {}, "When this is a pipeline that has just been triggered, its run appears here by itself as soon as the first task has begun. A run whose settings that task refuses leaves nothing here: the task's log says what is wrong with them."),
+      h("p", {}, `${followed} The runs of other Dags have nothing to tell here: see `, allRuns("all runs that have"), "."),
+      h("p", {}, `When this is a pipeline that has just been triggered, ${soon}`),
     ),
   );
   announce("Not known", "Nothing to show for this run");
@@ -1371,6 +1525,7 @@ function tell(view) {
 
 /** What may change by itself is asked for again, ever more slowly; what was shown stays. */
 function missed(error) {
+  memory.tag = null; // whatever comes next is to be shown, also what was sent before
   if (!(error instanceof Refused)) console.error(error);
   if (error.known === false) {
     stranger(error);

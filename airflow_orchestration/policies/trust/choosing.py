@@ -75,7 +75,7 @@ def learned(ballots: Sequence[Ballot], settled: Tallies | None = None) -> TrustM
         return _everything(replace(lesson, open=thinned(hidden, MOST_LEARNED)))
     lesson = replace(lesson, open=thinned(hidden, MOST_HIDDEN))
     trials = _trials(replace(lesson, known=thinned(known, MOST_ASKED), rounds=TRIAL_ROUNDS))
-    name = _best(trials)
+    name = best_way(trials)
     return replace(WAYS[name](lesson), method=name, calibration=calibrated(trials[name]))
 
 
@@ -195,8 +195,8 @@ def _answers(model: TrustModel, ballot: Ballot) -> list[Observation]:
     return [(raw, best == ballot.truth)] * max(1, round(ballot.count))
 
 
-def _best(trials: Mapping[str, Sequence[Observation]]) -> str:
-    """The way with most merit; the first is left only for one that is better by more than chance."""
+def best_way(trials: Mapping[str, Sequence[Observation]]) -> str:
+    """Return the way with most merit; the first is left only for one that is better by more than chance."""
     first, *_ = trials
     start = FAVOUR / math.sqrt(max(1, len(trials[first])))
     return max(trials, key=lambda way: _merit(trials[way]) + (start if way == first else 0.0))

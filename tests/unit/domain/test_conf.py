@@ -328,10 +328,16 @@ def test_a_preset_stays_inside_the_bounds() -> None:
 
 @pytest.mark.parametrize(
     "presets",
-    [{"Quick": {}}, {"quick": {"preset": "other"}}, {"quick": {"sync_floor": 2}}, {"quick": {"title": ""}}],
+    [
+        {"Quick": {"sync_floor": 0.8}},
+        {"quick": {"sync_floor": 0.8, "preset": "other"}},
+        {"quick": {"sync_floor": 2}},
+        {"quick": {"sync_floor": 0.8, "title": ""}},
+        {"quick": {"title": "Quick"}},
+    ],
     ids=str,
 )
 def test_a_preset_is_as_strict_as_conf(presets: dict[str, Any]) -> None:
-    """Names, unknown fields and values are refused as in conf."""
+    """Names, unknown fields and values are refused as in conf, and so is one that changes nothing."""
     with pytest.raises(ValidationError):
         pipeline(presets=presets)

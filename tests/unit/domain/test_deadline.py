@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_orchestration.domain.deadline import checked_deadline, deadline_at, next_occurrence
+from airflow_orchestration.domain.deadline import checked_deadline, deadline_at, has_passed, next_occurrence
 
 NIGHT = datetime(2026, 11, 22, 22, 0, tzinfo=UTC)
 
@@ -62,3 +62,15 @@ def test_anything_else_is_refused(value: object, message: str) -> None:
     """The message says what to write instead."""
     with pytest.raises(ValueError, match=re.escape(message)):
         checked_deadline(value)
+
+
+@pytest.mark.parametrize(
+    ("expected", "deadline", "seconds"),
+    [(False, None, 10**6), (False, 60.0, 59.9), (True, 60.0, 60.0), (True, "06:00 UTC", 10**5)],
+)
+def test_a_deadline_has_passed_from_its_moment_on(
+    expected: bool, deadline: float | str | None, seconds: float
+) -> None:
+    """One that nobody set never does."""
+    started = datetime(2026, 11, 22, 5, tzinfo=UTC)
+    assert expected is has_passed(deadline, started + timedelta(seconds=seconds), started=started)

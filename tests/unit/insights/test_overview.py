@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from airflow_orchestration.insights.agents import leaderboard
-from airflow_orchestration.insights.overview import MOST_RUNS, PROMPT, runs_over_time
+from airflow_orchestration.insights.overview import MOST_RUNS, runs_over_time
+from airflow_orchestration.policies.quorum_gate import PROMPT
 from airflow_orchestration.storage.overview import PastRun
 from tests.unit.insights.agent_builders import RUN, fence, memory_store, outcome
 

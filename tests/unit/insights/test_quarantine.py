@@ -130,6 +130,41 @@ def test_a_target_that_is_gone_leaves_the_counts(world: World) -> None:
     assert [[], [], []] == [one["samples"] for one in found["rules"]]
 
 
+class StrangeError(Exception):
+    """What some driver raises, with places in its words."""
+
+
+def strange(_: str) -> Any:
+    raise StrangeError("s3://hidden/place")
+
+
+@pytest.mark.parametrize("place", ["staging_of", "publisher_of"])
+def test_whatever_a_driver_raises_leaves_the_counts(
+    world: World, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told by its kind; its words, which may name places, go to the log."""
+    found = read(world, PLAYED, **{place: strange})
+    assert (10, "counts") == (sum(counts(found).values()), found["where"])
+    assert found["note"].endswith("which can't be read now: StrangeError")
+    assert "s3://hidden/place" in caplog.text
+
+
+def test_a_file_that_is_gone_takes_no_other_with_it(world: World) -> None:
+    """The other feed's rows are shown all the same."""
+    staged = next(
+        one.quarantine
+        for one in world.store.outcomes(world.key(PLAYED))
+        if one.feed_id == "light" and one.quarantine
+    )
+    file = Path(staged.uri)
+    away = file.rename(file.with_name("away"))
+    found = read(world, PLAYED)
+    away.rename(file)
+    assert {"heavy"} == {feed for (feed, _), rows in raws(found).items() if rows}
+    assert ("counts", True) == (found["where"], "staged file of light" in found["note"])
+    assert str(file) not in found["note"]
+
+
 @pytest.mark.parametrize("place", ["staging_of", "publisher_of"])
 def test_what_is_refused_leaves_the_counts(world: World, place: str) -> None:
     """A staging area or a connection that is refused is told with its remedy."""
@@ -147,14 +182,17 @@ def test_a_staged_file_that_was_changed_is_not_shown(world: World) -> None:
     found = read(world, PLAYED, feed="heavy")
     file.write_bytes(kept)
     assert ("counts", []) == (found["where"], found["rules"][0]["samples"])
-    assert "isn't the file that was registered" in found["note"]
+    assert "no samples of the staged file of heavy, which can't be read now: StagedFileError" == found["note"]
 
 
 def test_a_page_is_bounded(world: World) -> None:
     """Most rows first, samples of the first alone, no staged file beyond the limit; each is told."""
     found = read(world, PLAYED, limits=Limits(rules=2, sampled=1, staged_bytes=None))
     assert [(8, True), (1, False)] == [(one["rows"], bool(one["samples"])) for one in found["rules"]]
-    assert "1 more rules have fewer rows" == found["note"]
+    other = "the other 1 rules have samples when they are asked for alone"
+    assert f"{other}; 1 more rules have fewer rows" == found["note"]
+    every = read(world, PLAYED, limits=Limits(rules=None, sampled=3, staged_bytes=None))
+    assert every["note"] is None
     small = read(world, PLAYED, limits=Limits(rules=None, sampled=None, staged_bytes=1))
     large = "no samples of heavy, light: the staged files are large; see the command line"
     assert ("counts", large) == (small["where"], small["note"])

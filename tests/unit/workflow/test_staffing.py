@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from airflow_orchestration.domain.agent import (
     ResourceRequirements,
 )
 from airflow_orchestration.domain.batch import Lane
+from airflow_orchestration.domain.decision import Decision
 from airflow_orchestration.domain.outcome import OutcomeStatus
 from airflow_orchestration.policies.quorum_gate import GateReason
 from airflow_orchestration.storage.agent_records import NO_TASK, AssignedAgent
 from airflow_orchestration.workflow import capacity
 from airflow_orchestration.workflow.capacity import MEMORY_PER_BRANCH_MB, branch_memory_mb
 from airflow_orchestration.workflow.publish import manifest_of
-from airflow_orchestration.workflow.staffing import requirement_of
+from airflow_orchestration.workflow.staffing import record_decisions, requirement_of
 from tests.unit.workflow.rounds import KEY, STREAM, TRANSFORMATION, Round, feeds_of
 
 INGESTER, SHAPER = "data_ingestion_specialist", "data_transformation_specialist"
@@ -445,3 +447,26 @@ def test_the_gate_notices_that_nobody_was_ever_hired(
 ) -> None:
     """When the task that chooses agents has failed, the gate does not wait for its deadline."""
     assert settled == Round(tmp_path, {"planes": {}, "shape": TRANSFORMATION}).decide(states).is_settled
+
+
+class Chosen(StrEnum):
+    ONE = "one"
+
+
+@pytest.mark.parametrize(
+    ("told", "evidence"),
+    [
+        ("things: one because one", {}),
+        ("things: one because one (urgent true, score 0.5)", {"urgent": True, "score": 0.5}),
+        ("things: one because one (required files, left 2)", {"required": ["files"], "left": 2}),
+        ("things: one because one (agent-1)", {"agent_id": "agent-1", "score": 0.5}),
+    ],
+)
+def test_a_decision_is_one_line_of_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, told: str, evidence: dict[str, Any]
+) -> None:
+    """The figures behind it stand in brackets, where there are any; a claim is true or false."""
+    caplog.set_level("INFO")
+    decision = Decision(policy="things", action=Chosen.ONE, reason=Chosen.ONE, evidence=evidence)
+    record_decisions(Round(tmp_path, {"planes": {}}).step("staff"), [decision])
+    assert told in caplog.messages
