@@ -14,6 +14,7 @@ from rich.console import Console
 
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import RunKey
+from demo.errors import ApiError
 from demo.processes import wait_until
 from demo.run import DAG_ID, play
 from demo.scenarios import FEED_FILES, SCENARIOS, Landing
@@ -262,14 +263,17 @@ def test_required_list_broken(stack: Stack) -> None:
 
 
 def test_bad_conf_changes_nothing(stack: Stack) -> None:
-    """A conf that only the first task can refuse fails it with every problem, and leaves no trace."""
-    conf = {"batches": [{"id": "vega"}, {"id": "vega"}], "sync_floor": 0.1}
-    played = trigger(stack, DAG_ID, conf)
+    """What the form can't see fails the first task, and leaves nothing but a record of why."""
+    played = trigger(stack, DAG_ID, {"batches": [{"id": "vega"}, {"id": "vega"}]})
+    (run,) = played.rows("SELECT spec, state FROM orchestration.run WHERE run_id = %s", played.key.run_id)
 
     assert "failed" == played.state
     assert "failed" == played.tasks["analyze_batches", -1]["state"]
-    assert [] == played.rows("SELECT 1 FROM orchestration.run WHERE run_id = %s", played.key.run_id)
-    assert ([], []) == (list(played.rounds), played.events)
+    assert {"spec": None, "state": "not_published"} == run
+    assert played.manifest["why"].startswith("conf was refused: batches")
+    assert ([], ["run_finished"]) == (list(played.rounds), played.events)
+    with pytest.raises(ApiError, match="sync_floor"):
+        stack.api.trigger(DAG_ID, {"sync_floor": 0.1})
 
 
 def test_five_lanes(stack: Stack) -> None:
