@@ -11,7 +11,7 @@ import random
 from tests.reconcile.conftest import MakeWorld
 from tests.reconcile.world import Arrival, World, random_files
 
-ORDERS = int(os.environ.get("ORDERS", "30"))
+ORDERS = int(os.environ.get("ORDERS", "10"))
 FEEDS = ("red", "green", "blue", "grey")
 
 

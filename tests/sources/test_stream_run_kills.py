@@ -110,11 +110,11 @@ def tries_again(world: StreamWorld) -> None:
 
 
 def test_every_record_is_published_once_by_runs_that_are_killed(
-    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    migrated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Real steps, store and target: branches and publishers die, runs are marked failed, and no record is lost or doubled."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    world = make(database, tmp_path, publish={"table": "public.things", "mode": "append"})
+    world = make(migrated, tmp_path, publish={"table": "public.things", "mode": "append"})
     with PostgresStore(world.connect) as store:
         world.store = store  # type: ignore[assignment]  # the one for deployments keeps the same promises
         world.put(*CODES)

@@ -116,7 +116,9 @@ def run_once(store: Store, tenant: Tenant, number: int, amount: int) -> None:
     store.record_verdict(run, 1, decision(amount=amount))
     store.record_decision(planning, decision(amount=-amount, agent_id="agent"))
     store.save_merge(claimed(store, "merge", 1, run=run), merge_record(content_sha256=str(amount)))
+    store.record_decision(planning, replace(decision(amount=amount), policy="agent_selection"))
     store.add_event(planning, "counted", {"amount": amount})
+    store.add_event(planning, "agent_progress", {"agent": "agent", "amount": amount})
     store.agents.assign(planning, [agent(amount)])
     store.agents.record(claimed(store, "agent:agent", 1, run=run), tenant.name, worked(amount))
     right = Taught(attribute="name", feed_id="a", right=amount, total=2.0 * amount, accuracy=0.5)
@@ -197,6 +199,8 @@ READS: Mapping[str, Read] = {
     "agents.one": each_run(lambda store, run: store.agents.one(run, 1, "agent")),
     "agents.choice": each_run(lambda store, run: store.agents.choice(run, "agent")),
     "agents.outcomes": each_run(lambda store, run: store.agents.outcomes(run)),
+    "agents.decided": each_run(lambda store, run: store.agents.decided(run)),
+    "agents.told": each_run(lambda store, run: store.agents.told(run)),
     "agents.history": lambda store, tenant: store.agents.history(tenant.name, days=30),
     "leases.leases": own_leases,
     "leases.turns": lambda store, tenant: [
