@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 TARGET_MS = 300
 OLD_EVENT = "SELECT min(id) + 1000 FROM orchestration.timeline WHERE run_id = %s"
-LOOKS = 40
+LOOKS = 100
 ALL_ARE_ADMINS = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"
 MANAGER = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
 RUN = "/api/dags/{dag_id}/run"
