@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 from rich.console import Console
@@ -82,8 +83,12 @@ def _play_once(stack: Stack, scenario_name: str, out: Console, pipeline: str) ->
     published = manifest["state"] != RunState.NOT_PUBLISHED
     if published:
         demo.show(stack.warehouse_dsn, out)
-    out.print(f"\nThe run in Airflow: {stack.url}/dags/{demo.dag_id}/runs/{key.run_id}", soft_wrap=True)
+    out.print(f"\nWhy it ended so, on the run's page: {_page(stack, key)}", soft_wrap=True)
     return 0 if published else EXIT_NOT_PUBLISHED
+
+
+def _page(stack: Stack, key: RunKey) -> str:
+    return f"{stack.url}/dags/{key.dag_id}/runs/{quote(key.run_id, safe='')}/plugin/orchestration"
 
 
 def _repaired(stack: Stack, watcher: Watcher) -> Mapping[str, Any] | None:
