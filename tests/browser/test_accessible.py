@@ -86,6 +86,7 @@ def test_the_keyboard_is_enough(page: Page, stack: Stack) -> None:
     assert "Skip to the content" == page.evaluate("document.activeElement.textContent")
     assert ["solid", True, True] == page.evaluate(FOCUSED)
     page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
     page.keyboard.press("Tab")
     assert "summary" == page.evaluate(WHERE)
     assert ["solid", True, True] == page.evaluate(FOCUSED)
