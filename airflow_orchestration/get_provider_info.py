@@ -33,6 +33,22 @@ MODULES = {
     ],
     "bundles": ["airflow_orchestration.bundles.agent_registry"],
 }
+CONFIGURATION = {
+    "orchestration": {
+        "description": "Settings of the provider for orchestration.",
+        "options": {
+            "locations": {
+                "description": "Where this deployment keeps what pipeline files name: a JSON object of root names, and\n"
+                "`staging`, with a full path or an object storage URI each. It wins over what the files say.\n"
+                "The dag-processor, the workers and the command line need the same value.\n",
+                "version_added": "0.1.0",
+                "type": "string",
+                "example": '{"staging": "s3://my_connection@bucket/staging", "landing": "/data/landing"}',
+                "default": "",
+            },
+        },
+    },
+}
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -45,5 +61,6 @@ def get_provider_info() -> dict[str, Any]:
             kind: [{"integration-name": INTEGRATION, "python-modules": modules}]
             for kind, modules in MODULES.items()
         },
+        "config": CONFIGURATION,
         "cli": ["airflow_orchestration.cli.commands.get_cli_commands"],
     }

@@ -13,6 +13,8 @@ import psycopg
 import pytest
 from hypothesis import settings
 from psycopg import sql
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from airflow_orchestration.storage.migrating import migrate
 from demo.ports import free_port
@@ -28,7 +30,31 @@ settings.load_profile("repeatable")
 
 collect_ignore = ["dags"]  # Dag files are for Airflow to import
 _airflow_home = TemporaryDirectory(prefix="airflow-home-")
+if "PYTEST_XDIST_WORKER" in os.environ:  # its parent's home is not its own
+    os.environ["AIRFLOW_HOME"] = _airflow_home.name
 os.environ.setdefault("AIRFLOW_HOME", _airflow_home.name)  # importing airflow writes its settings there
+
+
+OF_A_STACK = ("browser", "demo", "deploy", "integration", "torture")
+"""Folders of tests of a whole stack: they share one, wait a lot, and take longest."""
+
+
+class OneStack(LoadScopeScheduling):
+    """Gives one process all tests of a whole stack, and the other the files of the rest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "stack" if file.split("/")[1] in OF_A_STACK else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneStack:
+    """How `make test` shares out the tests."""
+    return OneStack(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that take longest."""
+    items.sort(key=lambda item: item.path.parent.name not in OF_A_STACK)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from airflow_orchestration.domain.job_file import CONTROL
+from airflow_orchestration.domain.control_characters import CONTROL
 from airflow_orchestration.domain.tenancy import CONTRACT_NAME, name_problems
 from airflow_orchestration.domain.yaml_file import MAX_BYTES
 from airflow_orchestration.storage.registry import JobChange, JobRevision

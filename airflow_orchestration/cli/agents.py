@@ -7,6 +7,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from airflow_orchestration.domain.agent import ResourceRequirements
 from airflow_orchestration.domain.job_file import FoundJob, find_jobs
 from airflow_orchestration.domain.tenancy import tenant_problems
 from airflow_orchestration.domain.yaml_file import read_yaml
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 from airflow_orchestration.hooks.agent_registry import (
     keep_job,
     open_store,
@@ -116,29 +117,31 @@ def check(args: Namespace) -> None:
     try:
         hook = AgentFactoryHook(args.folder, data=args.data, shared_conn_ids=args.shared_conn_id or ())
     except ValueError as error:
-        raise refused("--data", str(error)) from None
+        raise refused("--data", str(error), code=ProblemCode.BAD_FORMAT) from None
     found = find_jobs(hook.folder)
     checked = {f"{job.tenant}/{job.path.name}": _problems(hook, job) for job in found}
     by_name = {name: problems for name, problems in checked.items() if problems}
     if args.output == "json":
-        print_json({"jobs": len(found), "refused": by_name})
+        plain = {name: [problem.as_json() for problem in problems] for name, problems in by_name.items()}
+        print_json({"jobs": len(found), "refused": plain})
     else:
         for name, problems in by_name.items():
-            tell("\n  ".join([ascii(name)[1:-1], *problems]))
+            tell("\n  ".join([ascii(name)[1:-1], *map(str, problems)]))
         tell(f"{len(found)} {'job' if len(found) == 1 else 'jobs'}, {len(by_name)} refused")
     if by_name:
         raise SystemExit(REFUSED)
 
 
-def _problems(hook: AgentFactoryHook, job: FoundJob) -> list[str]:
+def _problems(hook: AgentFactoryHook, job: FoundJob) -> Sequence[Problem]:
     contract = ""
     try:
         found = hook.read(job)
         contract = found.contract_path.name
         found.read_contracts()
     except InputRefusedError as error:
-        is_contract = contract and error.subject.endswith(f" {contract}")
-        return [f"{contract} {problem}" if is_contract else str(problem) for problem in error.problems]
+        if not contract or not error.subject.endswith(f" {contract}"):
+            return error.problems
+        return [replace(problem, path=f"{contract} {problem.path}".rstrip()) for problem in error.problems]
     return []
 
 
@@ -167,7 +170,7 @@ def _refuse_half(args: Namespace, asked: Sequence[float | None]) -> None:
     given = sum(one is not None for one in asked)
     if given not in {0, len(asked)} or (given and args.none):
         message = "give --cpu, --memory-mb and --connections together, or --none alone"
-        raise refused("agents capacity", message)
+        raise refused("agents capacity", message, code=ProblemCode.CONFLICT)
 
 
 def _requirements(cpu: float, memory_mb: int, connections: int) -> ResourceRequirements:
@@ -188,7 +191,7 @@ def _refusing_unknown() -> Iterator[None]:
     try:
         yield
     except KeyError as error:
-        raise refused("--revision", str(error.args[0])) from None
+        raise refused("--revision", str(error.args[0]), code=ProblemCode.NOT_FOUND) from None
 
 
 def _refuse_taken(args: Namespace) -> None:
@@ -196,7 +199,7 @@ def _refuse_taken(args: Namespace) -> None:
     dag_id = dag_id_of(args.tenant, args.job)
     if (bundle := other_bundle_of(dag_id)) is not None:
         message = f"Airflow has this Dag from the bundle {bundle}; choose another name, or remove it there"
-        raise refused(f"Dag {dag_id}", message)
+        raise refused(f"Dag {dag_id}", message, code=ProblemCode.DUPLICATE)
 
 
 def _who(args: Namespace) -> str:
@@ -205,7 +208,11 @@ def _who(args: Namespace) -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name; newer Pythons raise the latter
-        problem = Problem(path="--by", message="must say who changes the job: this user has no name here")
+        problem = Problem(
+            code=ProblemCode.REQUIRED,
+            path="--by",
+            message="must say who changes the job: this user has no name here",
+        )
         raise InputRefusedError("the command", [problem]) from None
 
 
@@ -220,11 +227,17 @@ def _named_contract(specification: Path) -> Path:
     named = read_yaml(specification).get("contract")
     if not isinstance(named, str) or not named or "/" in named:
         message = "names no contract file beside it; correct it, or give --contract"
-        raise InputRefusedError(f"file {specification.name}", [Problem(path="contract", message=message)])
+        raise InputRefusedError(
+            f"file {specification.name}",
+            [Problem(code=ProblemCode.REQUIRED, path="contract", message=message)],
+        )
     contract = specification.parent / named
     if not contract.exists():
         message = f"{named} is not beside the job's file; put it there, or give --contract"
-        raise InputRefusedError(f"file {specification.name}", [Problem(path="contract", message=message)])
+        raise InputRefusedError(
+            f"file {specification.name}",
+            [Problem(code=ProblemCode.NOT_FOUND, path="contract", message=message)],
+        )
     return contract
 
 
@@ -232,10 +245,10 @@ def _text(path: Path) -> str:
     try:
         return path.read_bytes().decode()
     except OSError as error:
-        message = f"can't be read ({error.strerror}); check the path"
+        code, message = ProblemCode.UNREADABLE, f"can't be read ({error.strerror}); check the path"
     except UnicodeDecodeError:
-        message = "is not UTF-8"
-    raise refused(f"file {path.name}", message)
+        code, message = ProblemCode.BAD_SYNTAX, "is not UTF-8"
+    raise refused(f"file {path.name}", message, code=code)
 
 
 def _show_revisions(args: Namespace, found: Sequence[JobChange], *, empty: str) -> None:

@@ -85,3 +85,31 @@ WHOSE = Arg(("tenant",), help="left out, work of no tenant", metavar="TENANT", n
 RUN = Arg(("run",), help="the run, as dag_id/run_id", metavar="RUN")
 SETTINGS = Arg(("--settings",), help="settings to draw (default 20)", type=values.count, default=20)
 NO_LIMIT = Arg(("--none",), help="lift the limit", action="store_true")
+OLDER_THAN = Arg(
+    ("--older-than",),
+    help="delete runs that ended so long ago, as 90d or 12w",
+    type=values.age,
+    metavar="AGE",
+    required=True,
+)
+PRUNED_DAG = Arg(("--dag-id",), help="only runs of this Dag")
+FORGET = Arg(
+    ("--forget",),
+    help="a staging area, written as prune tells it, that is gone for good: no longer look for files there; may be repeated",
+    action="append",
+    metavar="PLACE",
+)
+DRY_RUN = Arg(
+    ("--dry-run",), help="do the same, take it back, and tell what would be deleted", action="store_true"
+)
+TARGET = Arg(
+    ("--target",),
+    help="also drop what publications that died have left in this Airflow connection's database; may be repeated",
+    action="append",
+    metavar="CONN_ID",
+)
+QUARANTINED = Arg(
+    ("--quarantined-rows",),
+    help="also delete rows put aside that long ago from the databases of --target",
+    action="store_true",
+)

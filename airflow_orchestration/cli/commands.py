@@ -13,23 +13,29 @@ from airflow_orchestration.cli.arguments import (
     CONN_ID,
     CSV,
     DEADLINE,
+    DRY_RUN,
     EXPORT,
     FEED,
     FLOOR,
+    FORGET,
     FORMAT,
     GRACE_PERIOD,
     LABELS,
     LIMIT,
+    OLDER_THAN,
     OUTPUT,
     PIPELINE,
     PIPELINES,
     PROBES,
+    PRUNED_DAG,
     PUBLISH_TO,
+    QUARANTINED,
     RECORDED,
     RULE,
     RUN,
     RUNS,
     SEED,
+    TARGET,
     TOLERANCE,
     TRUST_RUNS,
 )
@@ -55,6 +61,7 @@ def get_cli_commands() -> list[CLICommand]:
             subcommands=(
                 *_file_commands(),
                 *_work_commands(),
+                *_upkeep_commands(),
                 *_run_views(),
                 *_run_commands(),
                 *_trust_commands(),
@@ -74,7 +81,7 @@ def _file_commands() -> tuple[ActionCommand, ...]:
             PIPELINES,
             FORMAT,
             example="validate dags/airport_reference.yaml",
-            more="JSON: a list of {file, problems: [{subject, path, message}]}. Exit codes: 0 nothing is wrong, 2 refused.",
+            more="JSON: a list of {file, problems: [{subject, code, path, message}]}. Exit codes: 0 nothing is wrong, 2 refused.",
         ),
         action(
             "plan",
@@ -102,6 +109,11 @@ def _work_commands() -> tuple[ActionCommand, ...]:
             example="try dags/airport_reference.yaml --output /tmp/tried",
             more="Exit codes: 0 published, 1 not published, 2 refused.",
         ),
+    )
+
+
+def _upkeep_commands() -> tuple[ActionCommand, ...]:
+    return (
         action(
             "migrate",
             "Create or update the orchestration schema of a database",
@@ -110,6 +122,31 @@ def _work_commands() -> tuple[ActionCommand, ...]:
             FORMAT,
             example="migrate --conn-id orchestration_default",
             more="JSON: {applied: [migration]}.",
+        ),
+        action(
+            "prune",
+            "Delete runs that ended long ago with their files, and what executions that died have left",
+            "airflow_orchestration.cli.prune.prune",
+            OLDER_THAN,
+            PRUNED_DAG,
+            TARGET,
+            QUARANTINED,
+            FORGET,
+            DRY_RUN,
+            CONN_ID,
+            FORMAT,
+            example="prune --older-than 90d --dry-run",
+            more="JSON: {runs: [{dag_id, run_id}], rows: {table: count}, staging: {files, bytes, runs_unknown, refused}, "
+            "targets: {conn_id: {scratch, quarantined}}}. "
+            "Exit codes: 0 done, 1 a staging area could not be opened, 2 refused.",
+        ),
+        action(
+            "roles",
+            "Print the SQL that makes the database roles of owner, worker, publisher and reader",
+            "airflow_orchestration.cli.roles.roles",
+            FORMAT,
+            example="roles",
+            more="For psql -v ON_ERROR_STOP=1, after each migrate. JSON: {sql}.",
         ),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +20,12 @@ from rich.text import Text
 from airflow_orchestration.cli.terminal import looking, plain_table, print_json, refused, tell
 from airflow_orchestration.domain.conf import read_conf
 from airflow_orchestration.domain.feed import Feed
-from airflow_orchestration.domain.pipeline_file import read_pipeline_file
 from airflow_orchestration.domain.run_spec import RunSpec, resolve
-from airflow_orchestration.exceptions import InputRefusedError
+from airflow_orchestration.domain.wording import some_of
+from airflow_orchestration.exceptions import InputRefusedError, ProblemCode
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.hooks.outside import AirflowOutside, staging_area
+from airflow_orchestration.hooks.pipeline_files import deployed_pipeline_file
 from airflow_orchestration.storage.faults import MENDABLE
 from airflow_orchestration.storage.memory import MemoryStore
 from airflow_orchestration.storage.store import Attempt, RunKey, Store, StoredRound, WorkUnit
@@ -129,12 +131,21 @@ def plan(args: Namespace) -> None:
 
 def spec_of(pipeline: str, conf: str, run_date: date) -> RunSpec:
     """Read a pipeline file with its contract and a run's conf; raises `InputRefusedError`."""
-    found = read_pipeline_file(Path(pipeline))
+    found = deployed_pipeline_file(pipeline)
     try:
-        said = json.loads(conf)
+        said = json.loads(conf, object_pairs_hook=_without_doubles)
     except ValueError as error:
-        raise refused("--conf", f"is not JSON: {error}") from None
+        raise refused("--conf", f"is not JSON: {error}", code=ProblemCode.BAD_SYNTAX) from None
     return resolve(found.pipeline, found.read_contracts(), read_conf(said), run_date)
+
+
+def _without_doubles(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON, unless a name stands in it twice: readers of JSON take the last one without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = sorted(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise refused("--conf", f"names {some_of(twice)} more than once", code=ProblemCode.DUPLICATE)
+    return found
 
 
 def rehearse(spec: RunSpec, past: Store | None, no_history: str | None = None) -> Planned:

@@ -21,6 +21,7 @@ from airflow_orchestration.cli.terminal import (
     tracked,
     writing,
 )
+from airflow_orchestration.exceptions import ProblemCode
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.insights.arrivals_file import read_arrivals
 from airflow_orchestration.insights.recorded_gate import RecordedGate, gates_in, line_of, recorded_gate
@@ -60,14 +61,18 @@ def simulate(args: Namespace) -> None:
         )
     ]
     if len(policies) > MAX_POLICIES:
-        raise refused("options", f"make {len(policies)} policies; give at most {MAX_POLICIES}")
+        raise refused(
+            "options",
+            f"make {len(policies)} policies; give at most {MAX_POLICIES}",
+            code=ProblemCode.TOO_MANY,
+        )
     source = _source(args)
     dice = Random(args.seed).random  # noqa: S311  # no secret hangs on it
     runs = tracked(range(args.runs), "Drawing", args.runs)
     try:
         results = simulate_runs(source, policies, dice, runs)
     except ValueError as error:
-        raise refused("policy", str(error)) from None
+        raise refused("policy", str(error), code=ProblemCode.OUT_OF_RANGE) from None
     if args.output == "json":
         print_json([result.as_json() for result in results])
         return
@@ -110,7 +115,11 @@ def _source(args: Namespace) -> Source:
         different = {id(one.gate) for one in differences(gates)}
         return recorded_source([gate for gate in gates if id(gate) not in different])
     if args.file or args.dag_id or args.since:
-        raise refused("--arrivals", "goes without --file, --dag-id and --since; leave them out")
+        raise refused(
+            "--arrivals",
+            "goes without --file, --dag-id and --since; leave them out",
+            code=ProblemCode.CONFLICT,
+        )
     return given_source(read_arrivals(Path(args.arrivals)))
 
 
@@ -120,13 +129,15 @@ def _gates(args: Namespace) -> list[RecordedGate]:
         with OrchestrationHook(args.conn_id).store() as store, at_work("Reading gates"):
             return [recorded_gate(gate) for gate in store.decided_gates(dag_id=args.dag_id, since=args.since)]
     if args.since:
-        raise refused("--since", "asks the store; a file is taken as it is, leave it out")
+        raise refused(
+            "--since", "asks the store; a file is taken as it is, leave it out", code=ProblemCode.CONFLICT
+        )
     path = Path(args.file)
     try:
         with path.open(encoding="utf-8") as lines:
             gates = gates_in(lines, subject=f"file {path.name}")
     except (OSError, UnicodeDecodeError) as error:
-        raise refused("--file", f"{path} can't be read: {error}") from None
+        raise refused("--file", f"{path} can't be read: {error}", code=ProblemCode.UNREADABLE) from None
     return [gate for gate in gates if args.dag_id in {None, gate.dag_id}]
 
 

@@ -29,6 +29,7 @@ from airflow_orchestration.cli.terminal import (
 from airflow_orchestration.domain.quarantined_row import QuarantinedRow
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.domain.wording import some_of
+from airflow_orchestration.exceptions import ProblemCode
 from airflow_orchestration.hooks.orchestration import OrchestrationHook, reader_of
 from airflow_orchestration.hooks.outside import staging_area
 from airflow_orchestration.insights.quarantine import NO_LIMITS, all_rows_of, quarantine_of
@@ -52,7 +53,11 @@ def quarantine(args: Namespace) -> None:
         key = known_run(store, args.run)
         spec = store.readings.run(key).run["spec"]
         if not spec:
-            raise refused("RUN", f"{args.run} was refused before it read anything; `explain` tells why")
+            raise refused(
+                "RUN",
+                f"{args.run} was refused before it read anything; `explain` tells why",
+                code=ProblemCode.EMPTY,
+            )
         _check_names(store, key, spec_of(spec), args.feed, args.rule)
         if args.csv:
             _export(store, key, chosen, Path(args.csv), as_json=args.output == "json")
@@ -73,11 +78,17 @@ def _check_names(
     """Refuse a feed that the run has not, and a rule that put nothing aside while others did: it may be misspelt."""
     known = [*spec.feeds, *(one.id for one in spec.left_out)]
     if feed is not None and feed not in known:
-        raise refused("--feed", f"the run has no feed {feed!a}; it has: {some_of(known)}")
+        raise refused(
+            "--feed", f"the run has no feed {feed!a}; it has: {some_of(known)}", code=ProblemCode.UNKNOWN_NAME
+        )
     found = quarantine_of(store, PATIENT_READER, staging_area, key, samples=0, feed=feed, limits=NO_LIMITS)
     rules = sorted({ascii(one["rule"])[1:-1] for one in found["rules"]})
     if rule is not None and rules and ascii(rule)[1:-1] not in rules:
-        raise refused("--rule", f"no row was put aside by {rule!a}; rows were by: {some_of(rules)}")
+        raise refused(
+            "--rule",
+            f"no row was put aside by {rule!a}; rows were by: {some_of(rules)}",
+            code=ProblemCode.UNKNOWN_NAME,
+        )
 
 
 def quarantine_view(found: Mapping[str, Any]) -> Group:
@@ -117,7 +128,9 @@ def _export(
     try:
         written = write_csv(tracked(rows, "Writing rows", total), path)
     except OSError as error:
-        raise refused("RUN", f"its rows can't be read: {error.strerror or error}") from error
+        raise refused(
+            "RUN", f"its rows can't be read: {error.strerror or error}", code=ProblemCode.UNREADABLE
+        ) from error
     if as_json:
         print_json({"file": str(path), "rows": written})
     else:

@@ -28,6 +28,7 @@ from airflow_orchestration.cli.terminal import (
     tell,
     terminal,
 )
+from airflow_orchestration.exceptions import ProblemCode
 from airflow_orchestration.hooks.orchestration import OrchestrationHook, publisher_of
 from airflow_orchestration.hooks.outside import AirflowOutside, staging_area
 from airflow_orchestration.insights.narrative import line
@@ -62,7 +63,11 @@ def bring_in(store: PostgresStore, key: RunKey) -> Mapping[str, Any] | None:
     """Merge what came late to a run; return its manifest, a new one if there was anything, None before its end."""
     rounds = store.rounds(key)
     if not rounds:
-        raise refused("RUN", f"{key.dag_id}/{key.run_id} never came to its feeds; there is nothing to repair")
+        raise refused(
+            "RUN",
+            f"{key.dag_id}/{key.run_id} never came to its feeds; there is nothing to repair",
+            code=ProblemCode.EMPTY,
+        )
     unit = WorkUnit(run=key, round=rounds[-1].round, unit=f"reconcile:command {uuid4()}")
     process = f"{socket.gethostname()}:{os.getpid()}"
     with TemporaryDirectory(prefix="orchestration-") as scratch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from airflow_orchestration.cli.terminal import refused
-from airflow_orchestration.exceptions import InputRefusedError
+from airflow_orchestration.exceptions import InputRefusedError, ProblemCode
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.store import RunKey
 
@@ -18,7 +18,7 @@ def named_run(text: str) -> RunKey:
     """Read a run's name; raises `InputRefusedError` for what is none."""
     dag_id, _, run_id = text.partition("/")
     if not dag_id or not run_id:
-        raise refused("RUN", f"{text!r} names no run; write it as dag_id/run_id")
+        raise refused("RUN", f"{text!r} names no run; write it as dag_id/run_id", code=ProblemCode.BAD_FORMAT)
     return RunKey(dag_id=dag_id, run_id=run_id)
 
 
@@ -31,8 +31,17 @@ def known_run(store: PostgresStore, text: str) -> RunKey:
 
 
 def unknown_run(store: PostgresStore, key: RunKey) -> InputRefusedError:
-    """Return the refusal of a run that the store does not know."""
+    """Return the refusal of a run that the store does not know, or knows no more."""
+    pruned_at = store.pruning.pruned_at(key)
+    if pruned_at is not None:
+        message = (
+            f"run {key.run_id!r} of {key.dag_id} was pruned on {pruned_at:%Y-%m-%d}; of it there are the rows that it "
+            "published, and their ledger"
+        )
+        return refused("RUN", message, code=ProblemCode.NOT_FOUND)
     newest = store.overview.runs([key.dag_id], since=EVER, limit=MOST_NAMED)
     known = ", ".join(ascii(one.run_id)[1:-1] for one in newest)
     instead = f"the newest of this Dag are: {known}" if known else "it knows none of this Dag"
-    return refused("RUN", f"the store knows no run {key.run_id!r} of {key.dag_id}; {instead}")
+    return refused(
+        "RUN", f"the store knows no run {key.run_id!r} of {key.dag_id}; {instead}", code=ProblemCode.NOT_FOUND
+    )

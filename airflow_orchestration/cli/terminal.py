@@ -29,7 +29,7 @@ from rich.progress import (
 from rich.segment import Segment
 from rich.table import Table
 
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 from airflow_orchestration.storage.faults import MENDABLE
 
 NO, REFUSED, BROKEN = 1, 2, 3
@@ -110,9 +110,9 @@ def _ending(command: Command, words: Callable[[Exception], str]) -> Command:
     return run
 
 
-def refused(subject: str, message: str) -> InputRefusedError:
+def refused(subject: str, message: str, *, code: ProblemCode) -> InputRefusedError:
     """Return the refusal of an input for one reason."""
-    return InputRefusedError(subject, [Problem(path="", message=message)])
+    return InputRefusedError(subject, [Problem(code=code, path="", message=message)])
 
 
 @contextmanager
@@ -121,7 +121,9 @@ def writing(option: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise refused(option, f"{path} can't be written: {error.strerror or error}") from None
+        raise refused(
+            option, f"{path} can't be written: {error.strerror or error}", code=ProblemCode.UNWRITABLE
+        ) from None
 
 
 @contextmanager

@@ -12,12 +12,12 @@ from typing import Any
 
 from airflow_orchestration.cli.terminal import looking, plain_table, print_json, tell
 from airflow_orchestration.domain.conf import RunConf
-from airflow_orchestration.domain.pipeline_file import read_pipeline_file
 from airflow_orchestration.domain.run_spec import Dataset, resolve
 from airflow_orchestration.engine.comparing import DifferingCell
 from airflow_orchestration.exceptions import StagedFileError
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.hooks.outside import staging_area
+from airflow_orchestration.hooks.pipeline_files import deployed_pipeline_file
 from airflow_orchestration.insights.trust import TrustCourse, trust_courses
 from airflow_orchestration.insights.trust_trial import Verdict, read_claims, read_labels, try_trust
 from airflow_orchestration.storage.store import Fence, RunKey, Store, WorkUnit
@@ -33,7 +33,7 @@ Changes = Mapping[str, tuple[int, list[DifferingCell]]]
 @looking
 def trust(args: Namespace) -> None:
     """Show, for each dataset merged by trust, how feeds' reliability moved and what the last run owes to it."""
-    found = read_pipeline_file(Path(args.pipeline))
+    found = deployed_pipeline_file(args.pipeline)
     spec = resolve(found.pipeline, found.read_contracts(), RunConf(), date.min)
     shown = []
     with OrchestrationHook(spec.pipeline.store_conn_id).store() as store:

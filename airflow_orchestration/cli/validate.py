@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,12 +13,13 @@ from airflow_orchestration.cli.terminal import REFUSED, looking, plain_table, pr
 from airflow_orchestration.domain.conf import RunConf
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.odcs import read_contracts
-from airflow_orchestration.domain.pipeline_file import PipelineFile, read_pipeline_file
+from airflow_orchestration.domain.pipeline_file import TIMES_AS_LARGE, PipelineFile
 from airflow_orchestration.domain.run_spec import resolve
 from airflow_orchestration.domain.yaml_file import read_yaml
 from airflow_orchestration.engine.expression_problems import expression_problems
 from airflow_orchestration.engine.query_problems import query_problems
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
+from airflow_orchestration.hooks.pipeline_files import deployed_pipeline_file
 
 Found = TypeVar("Found")
 
@@ -28,6 +29,8 @@ class Checked:
     """A pipeline file and everything that is wrong with it, each with the file that it stands in."""
 
     file: str
+    dag_id: str = ""
+    """Empty where it can't be told."""
     problems: list[tuple[str, Problem]] = field(default_factory=list)
 
     def attempt(self, read: Callable[[], Found]) -> Found | None:
@@ -44,9 +47,7 @@ class Checked:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain data."""
-        told = [
-            {"subject": subject, "path": one.path, "message": one.message} for subject, one in self.problems
-        ]
+        told = [{"subject": subject, **one.as_json()} for subject, one in self.problems]
         return {"file": self.file, "problems": told}
 
 
@@ -54,6 +55,7 @@ class Checked:
 def validate(args: Namespace) -> None:
     """Check each file with its contract, and print every problem with its path."""
     checked = [check(file) for file in args.pipelines]
+    _tell_one_id_of_two(checked)
     if args.output == "json":
         print_json([one.as_json() for one in checked])
     else:
@@ -65,14 +67,25 @@ def validate(args: Namespace) -> None:
 def check(file: str) -> Checked:
     """Read a pipeline file, its contract, their SQL, and what each says of the other."""
     checked = Checked(file=file)
-    found = checked.attempt(lambda: read_pipeline_file(Path(file)))
+    found = checked.attempt(lambda: deployed_pipeline_file(file))
     contract = found.contract_path if found else _named_contract(Path(file))
     contracts = checked.attempt(lambda: read_contracts(contract)) if contract else None
     if contract and contracts:
         checked.add(f"dataset contract {contract.name}", query_problems(contracts))
     if found and contracts:
         _check_together(checked, found, contracts)
-    return checked
+    return replace(checked, dag_id=found.pipeline.id if found else "")
+
+
+def _tell_one_id_of_two(checked: Sequence[Checked]) -> None:
+    """Airflow would show the one of them that it read last."""
+    first: dict[str, Checked] = {}
+    for one in checked:
+        before = first.setdefault(one.dag_id, one)
+        if one.dag_id and Path(before.file).resolve() != Path(one.file).resolve():
+            message = f"{one.dag_id!r} is the id of {before.file} too; choose another"
+            problem = Problem(code=ProblemCode.DUPLICATE, path="id", message=message)
+            one.add(f"pipeline file {Path(one.file).name}", [problem])
 
 
 def _check_together(checked: Checked, found: PipelineFile, contracts: tuple[Contract, ...]) -> None:
@@ -86,7 +99,7 @@ def _check_together(checked: Checked, found: PipelineFile, contracts: tuple[Cont
 def _named_contract(file: Path) -> Path | None:
     """The contract of a file that is refused: what is wrong with it is told as well."""
     try:
-        named = read_yaml(file).get("contract")
+        named = read_yaml(file, times=TIMES_AS_LARGE).get("contract")
     except InputRefusedError:
         return None
     return file.resolve().parent / named if isinstance(named, str) and named else None

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 
 from airflow_orchestration.domain.deadline import MAX_SECONDS
 from airflow_orchestration.insights.what_if import UNTIL_DEADLINE
 
 MAX_COUNT = 1_000_000
+_MOST_DIGITS = 100
+"""Python reads no number of thousands of digits."""
+_MOST_LETTERS = 100
+"""Ours: what is told again of an option; nobody reads more to find the mistake."""
+_DAYS = {"d": 1, "w": 7}
+_DIGITS = 5
+"""Of days; more is longer ago than any database."""
 
 
 def share(text: str) -> float:
@@ -24,7 +32,7 @@ def duration(text: str) -> timedelta:
     """Read seconds, more than 0."""
     seconds = _number(text, f"seconds, more than 0 and at most {MAX_SECONDS}", least=0, most=MAX_SECONDS)
     if seconds == 0:
-        raise ArgumentTypeError(f"{text!r} leaves no time; write seconds, more than 0")
+        raise ArgumentTypeError(f"{_shown(text)} leaves no time; write seconds, more than 0")
     return timedelta(seconds=seconds)
 
 
@@ -67,9 +75,21 @@ def moment(text: str) -> datetime:
         read = datetime.fromisoformat(text)
     except ValueError:
         raise ArgumentTypeError(
-            f"{text!r} is no moment; write one such as 2026-11-22 or 2026-11-22T06:00+01:00"
+            f"{_shown(text)} is no moment; write one such as 2026-11-22 or 2026-11-22T06:00+01:00"
         ) from None
     return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def age(text: str) -> timedelta:
+    """Read an age in days or weeks.
+
+    >>> age("90d").days
+    90
+    """
+    number, unit = text[:-1], text[-1:]
+    if not (number.isascii() and number.isdecimal()) or unit not in _DAYS or len(number) > _DIGITS:
+        raise ArgumentTypeError(f"{_shown(text)} is no age; write days or weeks, such as 90d or 12w")
+    return timedelta(days=int(number) * _DAYS[unit])
 
 
 def tolerance(text: str) -> tuple[str, float]:
@@ -78,16 +98,20 @@ def tolerance(text: str) -> tuple[str, float]:
     >>> tolerance("latitude=0.01")
     ('latitude', 0.01)
     """
-    name, _, difference = text.partition("=")
+    name, _, written = text.partition("=")
     try:
-        return name, float(difference)
+        difference = float(written)
     except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no tolerance; write it as latitude=0.01") from None
+        difference = -1.0
+    if not name or not isfinite(difference) or difference < 0:
+        raise ArgumentTypeError(f"{_shown(text)} is no tolerance; write it as latitude=0.01")
+    return name, difference
 
 
 def _whole(text: str, *, least: int) -> int:
-    if not (text.isascii() and text.isdecimal()) or not least <= int(text) <= MAX_COUNT:
-        raise ArgumentTypeError(f"{text!r} is not a whole number from {least} to {MAX_COUNT}")
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+    if not is_number or not least <= int(text) <= MAX_COUNT:
+        raise ArgumentTypeError(f"{_shown(text)} is not a whole number from {least} to {MAX_COUNT}")
     return int(text)
 
 
@@ -97,5 +121,9 @@ def _number(text: str, wanted: str, *, least: float, most: float) -> float:
     except ValueError:
         number = -1.0
     if not least <= number <= most:
-        raise ArgumentTypeError(f"{text!r} is not {wanted}")
+        raise ArgumentTypeError(f"{_shown(text)} is not {wanted}")
     return number
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}...")

@@ -20,8 +20,9 @@ from airflow_orchestration.dags.params import trigger_params
 from airflow_orchestration.dags.reconcile_dag import reconcile_dag
 from airflow_orchestration.dags.round_group import Round, round_group
 from airflow_orchestration.domain.pipeline import Late, Pipeline
-from airflow_orchestration.domain.pipeline_file import PipelineFile, read_pipeline_file
+from airflow_orchestration.domain.pipeline_file import PipelineFile
 from airflow_orchestration.domain.publish import Publish
+from airflow_orchestration.hooks.pipeline_files import deployed_pipeline_file
 from airflow_orchestration.operators.analyze_batches import ANALYZE_BATCHES, AnalyzeBatchesOperator
 from airflow_orchestration.operators.publish import CloseOutOperator, FailOperator, PublishOperator
 
@@ -39,7 +40,7 @@ def pipeline_dag(path: Path | str) -> DAG:
         from airflow_orchestration.dags.pipeline_dag import pipeline_dag
         dag = pipeline_dag(Path(__file__).with_suffix(".yaml"))
     """
-    return build_pipeline_dag(read_pipeline_file(Path(path)))
+    return build_pipeline_dag(deployed_pipeline_file(path))
 
 
 def build_pipeline_dag(found: PipelineFile) -> DAG:

@@ -10,6 +10,7 @@ from typing import Any
 from airflow.sdk import TaskGroup, TriggerRule
 
 from airflow_orchestration.dags import names
+from airflow_orchestration.dags.arguments import AGENT_RETRY_DELAY
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.pipeline import Agents, AskWhen, Pipeline
 from airflow_orchestration.domain.task_ids import ask_task, asking_task_id, group_id
@@ -27,7 +28,7 @@ from airflow_orchestration.workflow.round_tasks import AGENTS
 from airflow_orchestration.workflow.routes import Route
 
 EXITS = {Route.PUBLISH: "publish", Route.FAIL: "fail"}
-WAITING_RETRIES = 2
+WAITING_RETRIES = 4
 """Looking or asking again changes nothing, so a task that Airflow lost while it waited may always start again."""
 
 
@@ -128,6 +129,7 @@ def _agents(number: int, pipeline: Pipeline, common: Mapping[str, Any]) -> _Staf
         wait_seconds=terms.wait_seconds,
         execution_timeout=timedelta(seconds=terms.timeout_seconds),
         retries=terms.retry_attempts,
+        retry_delay=AGENT_RETRY_DELAY,
         max_active_tis_per_dagrun=terms.max_concurrent_batches,
     ).expand(agent_id=create.output)
     return _Staff(workers={AGENTS: agents}, first=[create], routes={}, always=[create.task_id])
@@ -148,6 +150,7 @@ def _tie(this: Round, gate: RoundGateSensor, common: Mapping[str, Any]) -> None:
 
 def _lane(lane: Lane, route: RouteLaneOperator, number: int, pipeline: Pipeline) -> Any:
     """Map a lane over the ids of its branches, which the plan made: never over what a stranger wrote."""
+    terms = pipeline.lanes.get(lane)
     return (
         LANE_OPERATORS[lane]
         .partial(
@@ -156,6 +159,7 @@ def _lane(lane: Lane, route: RouteLaneOperator, number: int, pipeline: Pipeline)
             round_number=number,
             orchestration_conn_id=pipeline.store_conn_id,
             map_index_template=BRANCH_NAME,
+            **(terms.arguments() if terms else {}),
         )
         .expand(branch_id=route.output)
     )

@@ -18,7 +18,7 @@ from pydantic import Field, JsonValue, field_validator
 from airflow_orchestration.domain.conf import validated
 from airflow_orchestration.domain.defaults import MAX_CONCURRENT_BATCHES, RETRY_ATTEMPTS, TIMEOUT_SECONDS
 from airflow_orchestration.domain.strict import IDENTIFIER, Share, Strict, WholeSeconds
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode, RefusedValueError
 
 NO_TENANT = ""
 """Whose work it is that belongs to no tenant."""
@@ -95,7 +95,7 @@ class BatchQueue(Strict):
     def _ids_of_their_own(cls, batches: tuple[QueuedBatch, ...]) -> tuple[QueuedBatch, ...]:
         names = _names([batch.id for batch in batches])
         if shared := _shared(names):
-            raise ValueError(shared)
+            raise RefusedValueError(shared, code=ProblemCode.DUPLICATE)
         return tuple(
             batch.model_copy(update={"id": name}) for batch, name in zip(batches, names, strict=True)
         )
@@ -109,7 +109,10 @@ def read_queue(batches: Sequence[object], *, subject: str) -> BatchQueue:
         shared = _shared(
             _names([batch.get("id") if isinstance(batch, Mapping) else None for batch in batches])
         )
-        told = [*error.problems, *([Problem(path="batches", message=shared)] if shared else [])]
+        told = [
+            *error.problems,
+            *([Problem(code=ProblemCode.DUPLICATE, path="batches", message=shared)] if shared else []),
+        ]
         raise InputRefusedError(subject, list(dict.fromkeys(told))) from None
 
 

@@ -8,7 +8,7 @@ from airflow_orchestration.domain.batch import BatchType
 from airflow_orchestration.domain.contract import ColumnType, Contract
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.source import Aggregate, AggregateFunction, Measure
-from airflow_orchestration.exceptions import Problem
+from airflow_orchestration.exceptions import Problem, ProblemCode
 
 TYPES = (BatchType.DATA_AGGREGATION, BatchType.QUALITY_MONITORING)
 NUMERIC = frozenset({ColumnType.INTEGER, ColumnType.NUMBER})
@@ -44,26 +44,42 @@ def feed_problems(feeds: Sequence[Feed]) -> Iterator[Problem]:
         for place, needed in enumerate(feed.aggregate.feeds):
             path = f"feeds[{index}].aggregate.feeds[{place}]"
             if needed not in known:
-                yield Problem(path=path, message=f"there is no feed {needed!r}")
+                yield Problem(
+                    code=ProblemCode.UNKNOWN_NAME, path=path, message=f"there is no feed {needed!r}"
+                )
             elif needed not in feed.depends_on:
                 yield Problem(
-                    path=path, message=f"{needed!r} must stand in depends_on too, to be there first"
+                    code=ProblemCode.REQUIRED,
+                    path=path,
+                    message=f"{needed!r} must stand in depends_on too, to be there first",
                 )
             if needed in feed.aggregate.feeds[:place]:
-                yield Problem(path=path, message=f"{needed!r} stands here twice; its rows would count twice")
+                yield Problem(
+                    code=ProblemCode.DUPLICATE,
+                    path=path,
+                    message=f"{needed!r} stands here twice; its rows would count twice",
+                )
         yield from _name_problems(feed.aggregate, f"feeds[{index}].aggregate")
         if feed.type not in TYPES:
             message = f"is {feed.type}; an aggregate is {' or '.join(TYPES)}"
-            yield Problem(path=f"feeds[{index}].type", message=message)
+            yield Problem(code=ProblemCode.CONFLICT, path=f"feeds[{index}].type", message=message)
 
 
 def _name_problems(made: Aggregate, path: str) -> Iterator[Problem]:
     for name in made.measures:
         if name in made.group_by:
-            yield Problem(path=f"{path}.measures.{name}", message="is the name of a group_by column already")
+            yield Problem(
+                code=ProblemCode.DUPLICATE,
+                path=f"{path}.measures.{name}",
+                message="is the name of a group_by column already",
+            )
     for place, name in enumerate(made.group_by):
         if name in made.group_by[:place]:
-            yield Problem(path=f"{path}.group_by[{place}]", message=f"{name!r} stands here twice")
+            yield Problem(
+                code=ProblemCode.DUPLICATE,
+                path=f"{path}.group_by[{place}]",
+                message=f"{name!r} stands here twice",
+            )
 
 
 def aggregate_problems(
@@ -80,7 +96,9 @@ def aggregate_problems(
         for feed_id, source in sources.items():
             if name not in source.by_name:
                 message = f"{name!r} is no column of the rows of {feed_id}"
-                yield Problem(path=f"{path}.aggregate.group_by[{place}]", message=message)
+                yield Problem(
+                    code=ProblemCode.UNKNOWN_NAME, path=f"{path}.aggregate.group_by[{place}]", message=message
+                )
     for name, measure in made.measures.items():
         yield from _measure_problems(measure, f"{path}.aggregate.measures.{name}", types)
     yield from _key_problems(feed, made, path, contract)
@@ -94,7 +112,7 @@ def _type_problems(
         found = source.by_name[name].type if name in source.by_name else kind
         if found is not kind and {found, kind} != NUMERIC:
             message = f"{name!r} has type {kind} in one feed and {found} in {feed_id}; aggregate them apart"
-            yield Problem(path=f"{path}.aggregate.feeds", message=message)
+            yield Problem(code=ProblemCode.MISMATCH, path=f"{path}.aggregate.feeds", message=message)
 
 
 def _measure_problems(measure: Measure, path: str, types: Mapping[str, ColumnType]) -> Iterator[Problem]:
@@ -102,10 +120,10 @@ def _measure_problems(measure: Measure, path: str, types: Mapping[str, ColumnTyp
         return
     if measure.column not in types:
         message = f"{measure.column!r} is no column of the feeds that are aggregated"
-        yield Problem(path=f"{path}.column", message=message)
+        yield Problem(code=ProblemCode.UNKNOWN_NAME, path=f"{path}.column", message=message)
     elif measure.function in _NUMBERS_ONLY and types[measure.column] not in NUMERIC:
         message = f"{measure.function} is for numbers, {measure.column!r} has type {types[measure.column]}"
-        yield Problem(path=f"{path}.function", message=message)
+        yield Problem(code=ProblemCode.MISMATCH, path=f"{path}.function", message=message)
 
 
 def _key_problems(feed: Feed, made: Aggregate, path: str, contract: Contract) -> Iterator[Problem]:
@@ -114,11 +132,13 @@ def _key_problems(feed: Feed, made: Aggregate, path: str, contract: Contract) ->
     for name in made.group_by:
         if name not in key:
             message = f"{name!r} fills no column of the key of {contract.name}: a key would stand for several groups"
-            yield Problem(path=f"{path}.aggregate.group_by", message=message)
+            yield Problem(code=ProblemCode.MISMATCH, path=f"{path}.aggregate.group_by", message=message)
     for name in made.measures:
         if name in key:
             message = f"fills a column of the key of {contract.name}; group by it instead"
-            yield Problem(path=f"{path}.aggregate.measures.{name}", message=message)
+            yield Problem(
+                code=ProblemCode.CONFLICT, path=f"{path}.aggregate.measures.{name}", message=message
+            )
 
 
 def _result_problems(
@@ -129,17 +149,17 @@ def _result_problems(
         column, measure = contract.by_name.get(name), made.measures.get(source.column or "")
         if source.column is None:
             message = "is computed; compute it in a column of the feeds that are aggregated"
-            yield Problem(path=f"{path}.columns.{name}", message=message)
+            yield Problem(code=ProblemCode.CONFLICT, path=f"{path}.columns.{name}", message=message)
         elif measure is None and source.column not in made.group_by:
             message = f"{source.column!r} is neither in group_by nor in measures"
-            yield Problem(path=f"{path}.columns.{name}", message=message)
+            yield Problem(code=ProblemCode.UNKNOWN_NAME, path=f"{path}.columns.{name}", message=message)
         elif column is not None and measure is not None:
             kind = _result_type(measure, types)
             if not _fits(kind, column.type):
                 message = (
                     f"{measure.function} makes type {kind}, the contract's column has type {column.type}"
                 )
-                yield Problem(path=f"{path}.columns.{name}", message=message)
+                yield Problem(code=ProblemCode.MISMATCH, path=f"{path}.columns.{name}", message=message)
 
 
 def _result_type(measure: Measure, types: Mapping[str, ColumnType]) -> ColumnType:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from airflow_orchestration.domain.batch import ModeChoice, Priority
+from airflow_orchestration.domain.control_characters import control_problems
 from airflow_orchestration.domain.defaults import MAX_FEEDS
 from airflow_orchestration.domain.feed import checked_uri
 from airflow_orchestration.domain.problems import pydantic_problems
@@ -20,7 +21,7 @@ from airflow_orchestration.domain.strict import (
     Share,
     Strict,
 )
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode, RefusedValueError
 
 MAX_CONF_BYTES = 1024 * 1024
 MAX_CONF_DEPTH = 20
@@ -44,8 +45,9 @@ class BatchConf(Strict):
     @classmethod
     def _only_true(cls, required: object) -> object:
         if required is not None and required is not True:  # a literal would take 1 for true
-            raise ValueError(
-                "must be true, or left out: a run may ask for more than the author, never for less"
+            raise RefusedValueError(
+                "must be true, or left out: a run may ask for more than the author, never for less",
+                code=ProblemCode.NOT_ALLOWED,
             )
         return required
 
@@ -86,7 +88,10 @@ class Preset(RunTerms):
     @model_validator(mode="after")
     def _sets_something(self) -> Self:
         if not self.said():
-            raise ValueError("sets nothing; name what it changes, such as sync_deadline, or leave it out")
+            raise RefusedValueError(
+                "sets nothing; name what it changes, such as sync_deadline, or leave it out",
+                code=ProblemCode.EMPTY,
+            )
         return self
 
 
@@ -102,7 +107,9 @@ def read_conf(conf: object) -> RunConf:
     if conf is None:
         return RunConf()
     if not isinstance(conf, dict):
-        raise InputRefusedError("conf", [Problem(path="", message="must be a JSON object")])
+        raise InputRefusedError(
+            "conf", [Problem(code=ProblemCode.WRONG_TYPE, path="", message="must be a JSON object")]
+        )
     problem = _size_problem(conf)
     if problem:
         raise InputRefusedError("conf", [problem])
@@ -112,20 +119,43 @@ def read_conf(conf: object) -> RunConf:
 def validated(model: type[Model], document: object, *, subject: str) -> Model:
     """Validate plain data as strictly as JSON: no number out of a text, no text out of a number."""
     try:
-        return model.model_validate_json(json.dumps(document, default=str), strict=True)
+        return model.model_validate_json(_as_json(document, subject), strict=True)
     except ValidationError as error:
         raise InputRefusedError(subject, pydantic_problems(error, model=model)) from None
+
+
+def _as_json(document: object, subject: str) -> bytes:
+    """Write plain data as JSON; dates become texts. Raises `InputRefusedError` for what JSON can't hold."""
+    try:
+        return json.dumps(document, default=str, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InputRefusedError(subject, list(control_problems(document))) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        if "digits" in str(error):  # Python tells how to change the interpreter
+            error = ValueError("a number has more than 4,300 digits; write a smaller one")
+        problem = Problem(code=ProblemCode.WRONG_TYPE, path="", message=f"is no plain data: {error}")
+        raise InputRefusedError(subject, [problem]) from None
 
 
 def _size_problem(conf: dict[str, Any]) -> Problem | None:
     batches = conf.get("batches")
     if isinstance(batches, list) and len(batches) > MAX_FEEDS:
-        return Problem(path="batches", message=f"has {len(batches)} entries, at most {MAX_FEEDS} are allowed")
+        return Problem(
+            code=ProblemCode.TOO_MANY,
+            path="batches",
+            message=f"has {len(batches)} entries, at most {MAX_FEEDS} are allowed",
+        )
     if _depth(conf) > MAX_CONF_DEPTH:
-        return Problem(path="", message=f"is nested deeper than {MAX_CONF_DEPTH} levels")
-    size = len(json.dumps(conf, default=str))
+        return Problem(
+            code=ProblemCode.TOO_DEEP, path="", message=f"is nested deeper than {MAX_CONF_DEPTH} levels"
+        )
+    size = len(_as_json(conf, "conf"))
     if size > MAX_CONF_BYTES:
-        return Problem(path="", message=f"has {size} bytes, at most {MAX_CONF_BYTES} are allowed")
+        return Problem(
+            code=ProblemCode.TOO_LARGE,
+            path="",
+            message=f"has {size} bytes, at most {MAX_CONF_BYTES} are allowed",
+        )
     return None
 
 

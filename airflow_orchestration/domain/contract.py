@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from airflow_orchestration.domain.formats import NUMBER_BOUNDS, TEXT_FORMATS, time_format
 from airflow_orchestration.domain.quality_rule import Plain, QualityRule
+from airflow_orchestration.exceptions import ProblemCode, RefusedValueError
 
 COLUMN_NAME = r"^[a-z][a-z0-9_]{0,62}$"
 MAX_COLUMNS = 1000
@@ -57,9 +58,14 @@ def check_pattern(pattern: str | None) -> str | None:
     try:
         re.compile(pattern or "")
     except re.error as error:
-        raise ValueError(f"is not a regular expression: {error}") from None
+        raise RefusedValueError(
+            f"is not a regular expression: {error}", code=ProblemCode.BAD_FORMAT
+        ) from None
     if pattern and _NOT_LINEAR.search(pattern):
-        raise ValueError("uses look-around or a back-reference, which the engine does not know")
+        raise RefusedValueError(
+            "uses look-around or a back-reference, which the engine does not know",
+            code=ProblemCode.UNSUPPORTED,
+        )
     return pattern
 
 
@@ -95,15 +101,19 @@ class Column(BaseModel):
     def _rules_fit_the_type(self) -> Column:
         texts = (self.pattern, self.min_length, self.max_length)
         if self.type is not ColumnType.STRING and any(rule is not None for rule in texts):
-            raise ValueError("pattern, minLength and maxLength are for strings")
+            raise RefusedValueError(
+                "pattern, minLength and maxLength are for strings", code=ProblemCode.CONFLICT
+            )
         if self.type not in NUMERIC and self.multiple_of is not None:
-            raise ValueError("multipleOf is for integers and numbers")
+            raise RefusedValueError("multipleOf is for integers and numbers", code=ProblemCode.CONFLICT)
         for name in _BOUNDS:
             self._check_bound(name, getattr(self, name))
         self._check_format()
         for value in self.enum or ():
             if not fits(value, self.type):
-                raise ValueError(f"its enum holds {value!r}, which is no {self.type}")
+                raise RefusedValueError(
+                    f"its enum holds {value!r}, which is no {self.type}", code=ProblemCode.MISMATCH
+                )
         return self
 
     @model_validator(mode="after")
@@ -119,19 +129,29 @@ class Column(BaseModel):
                 continue
             least, most = self._comparable(low), self._comparable(high)
             if least > most:
-                raise ValueError(f"its minimum {low} is above its maximum {high}")
+                raise RefusedValueError(
+                    f"its minimum {low} is above its maximum {high}", code=ProblemCode.CONFLICT
+                )
             if is_exclusive and least == most:
-                raise ValueError(f"its minimum {low} and its maximum {high} leave no value: one is exclusive")
+                raise RefusedValueError(
+                    f"its minimum {low} and its maximum {high} leave no value: one is exclusive",
+                    code=ProblemCode.CONFLICT,
+                )
         return self
 
     def _check_bound(self, name: str, bound: Bound | None) -> None:
         if bound is None:
             return
         if self.type not in NUMERIC | TEMPORAL:
-            raise ValueError("minimum and maximum are for integers, numbers, dates and timestamps")
+            raise RefusedValueError(
+                "minimum and maximum are for integers, numbers, dates and timestamps",
+                code=ProblemCode.CONFLICT,
+            )
         if not fits(bound, self.type):
             written = "a number" if self.type in NUMERIC else "a text such as '2026-11-22'"
-            raise ValueError(f"{name} {bound!r} is no {self.type}; write {written}")
+            raise RefusedValueError(
+                f"{name} {bound!r} is no {self.type}; write {written}", code=ProblemCode.WRONG_TYPE
+            )
 
     def _check_format(self) -> None:
         if self.format is None:
@@ -141,7 +161,10 @@ class Column(BaseModel):
             return
         known = [*TEXT_FORMATS] if self.type is ColumnType.STRING else _number_formats(self.type)
         if self.format not in known:
-            raise ValueError(f"format {self.format!r} isn't supported here; use one of: {', '.join(known)}")
+            raise RefusedValueError(
+                f"format {self.format!r} isn't supported here; use one of: {', '.join(known)}",
+                code=ProblemCode.UNSUPPORTED,
+            )
 
     def _comparable(self, bound: Bound) -> float:
         if isinstance(bound, str):
@@ -199,14 +222,31 @@ class Contract(BaseModel):
         names = [column.name for column in self.columns]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"column declared twice: {', '.join(twice)}")
+            raise RefusedValueError(f"column declared twice: {', '.join(twice)}", code=ProblemCode.DUPLICATE)
         unknown = [name for name in self.key if name not in names]
         if unknown:
-            raise ValueError(f"key names a column that is not declared: {', '.join(unknown)}")
+            raise RefusedValueError(
+                f"key names a column that is not declared: {', '.join(unknown)}",
+                code=ProblemCode.UNKNOWN_NAME,
+            )
         named = {name for group in self.unique_together for name in group}
         named |= {name for rule in self.quality for name in rule.columns}
         if strange := sorted(named - set(names)):
-            raise ValueError(f"a quality rule names a column that is not declared: {', '.join(strange)}")
+            raise RefusedValueError(
+                f"a quality rule names a column that is not declared: {', '.join(strange)}",
+                code=ProblemCode.UNKNOWN_NAME,
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_no_words_of_airflow(self) -> Contract:
+        """Names become keys of what tasks hand on, and there Airflow takes some of these for objects of its own."""
+        for name in (self.name, *(rule.name for rule in self.quality)):
+            if name.startswith("__"):
+                raise RefusedValueError(
+                    f"{name!r} begins with two underscores, as Airflow's own words do; name it otherwise",
+                    code=ProblemCode.RESERVED,
+                )
         return self
 
     @model_validator(mode="after")
@@ -215,11 +255,15 @@ class Contract(BaseModel):
             for name in rule.columns:
                 kind = self.by_name[name].type
                 if strange := [value for value in rule.valid if not fits(value, kind)]:
-                    raise ValueError(f"{rule.name}: validValues holds {strange[0]!r}, which is no {kind}")
+                    raise RefusedValueError(
+                        f"{rule.name}: validValues holds {strange[0]!r}, which is no {kind}",
+                        code=ProblemCode.MISMATCH,
+                    )
                 if unsaid := [value for value in rule.missing if not _can_stand_for(value, kind)]:
-                    raise ValueError(
+                    raise RefusedValueError(
                         f"{rule.name}: missingValues holds {unsaid[0]!r}, which is no {kind}; write it in quotes, as the "
-                        "feed does"
+                        "feed does",
+                        code=ProblemCode.MISMATCH,
                     )
         return self
 

@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from airflow_orchestration.exceptions import ProblemCode, RefusedValueError
+
 MAX_SECONDS = 7 * 24 * 3600
 _TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d) ([A-Za-z][A-Za-z0-9_+/-]{0,60})")
 
@@ -20,8 +22,9 @@ def checked_deadline(value: object) -> float | str:
         time_of_day(value)
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_SECONDS:
-        raise ValueError(
-            f"must be seconds, more than 0 and at most {MAX_SECONDS}, or a time such as '06:00 Europe/Berlin'"
+        raise RefusedValueError(
+            f"must be seconds, more than 0 and at most {MAX_SECONDS}, or a time such as '06:00 Europe/Berlin'",
+            code=ProblemCode.BAD_FORMAT,
         )
     return value
 
@@ -49,11 +52,15 @@ def time_of_day(text: str) -> tuple[time, ZoneInfo]:
     """
     read = _TIME_OF_DAY.fullmatch(text)
     if read is None:
-        raise ValueError(
-            f"{text!r} is no time of day; write seconds, or a time such as '06:00 Europe/Berlin'"
+        raise RefusedValueError(
+            f"{text!r} is no time of day; write seconds, or a time such as '06:00 Europe/Berlin'",
+            code=ProblemCode.BAD_FORMAT,
         )
     if read[3] not in _zones():
-        raise ValueError(f"there is no time zone {read[3]!r}; write one such as Europe/Berlin or UTC")
+        raise RefusedValueError(
+            f"there is no time zone {read[3]!r}; write one such as Europe/Berlin or UTC",
+            code=ProblemCode.UNKNOWN_NAME,
+        )
     return time(int(read[1]), int(read[2])), ZoneInfo(read[3])
 
 

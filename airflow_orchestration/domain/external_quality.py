@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_orchestration.domain.quality_rule import RuleResult, Severity
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 
 WARNED = 0.5
 """What a check counts that ended in a warning; one that was kept counts 1, any other 0."""
@@ -61,7 +61,8 @@ def read_external(result: object, *, feed_id: str, task: str) -> ExternalQuality
     raise FeedError(
         f"{feed_id}: the result of its quality_task {task} can't be read ({seen or 'empty'}); let the task come before "
         'the branches and return {"success": true, "score": 0.98}, or a result of Great Expectations, Soda, dbt or '
-        "pointblank."
+        "pointblank.",
+        code=FeedCode.QUALITY_RESULT,
     )
 
 
@@ -74,7 +75,7 @@ def _great_expectations(result: object) -> ExternalQuality | None:
         tool="Great Expectations",
         success=_truth(result["success"]),
         score=_share(statistics["success_percent"], whole=100.0),
-        checks=checks,
+        checks=None if checks is None else _count(checks),
     )
 
 

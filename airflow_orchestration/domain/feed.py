@@ -12,7 +12,8 @@ from airflow_orchestration.domain.batch import BatchType, Priority, SourceType
 from airflow_orchestration.domain.deadline import Deadline
 from airflow_orchestration.domain.json_path import json_path
 from airflow_orchestration.domain.source import Aggregate, ColumnName, Database, Kafka, Outbox
-from airflow_orchestration.domain.strict import Identifier, Seconds, Strict
+from airflow_orchestration.domain.strict import Count, Identifier, Seconds, Strict
+from airflow_orchestration.exceptions import ProblemCode, RefusedValueError
 
 DATE_PLACEHOLDER = "{date}"
 
@@ -66,17 +67,26 @@ class SourceColumn(Strict):
         try:
             groups = re.compile(extract).groups if extract else 1
         except re.error as error:
-            raise ValueError(f"is not a regular expression: {error}") from None
+            raise RefusedValueError(
+                f"is not a regular expression: {error}", code=ProblemCode.BAD_FORMAT
+            ) from None
         if groups != 1:
-            raise ValueError(f"needs exactly one group in round brackets, has {groups}")
+            raise RefusedValueError(
+                f"needs exactly one group in round brackets, has {groups}", code=ProblemCode.BAD_FORMAT
+            )
         return extract
 
     @model_validator(mode="after")
     def _one_of_both(self) -> SourceColumn:
         if (self.column is None) == (self.expression is None):
-            raise ValueError("needs a column or an expression, and not both")
+            raise RefusedValueError(
+                "needs a column or an expression, and not both", code=ProblemCode.CONFLICT
+            )
         if self.extract is not None and self.column is None:
-            raise ValueError("extract goes with a column; use regexp_extract inside the expression")
+            raise RefusedValueError(
+                "extract goes with a column; use regexp_extract inside the expression",
+                code=ProblemCode.CONFLICT,
+            )
         return self
 
 
@@ -100,8 +110,8 @@ class Output(Strict):
 class Limits(Strict):
     """What a feed may cost at most; a feed that would cost more fails, and nothing else does."""
 
-    rows: Annotated[int, Field(ge=1)] = 1_000_000_000
-    bytes: Annotated[int, Field(ge=1)] = 50 * 1024**3
+    rows: Count = 1_000_000_000
+    bytes: Count = 50 * 1024**3
     """Of the data as it is when it is unpacked."""
     seconds: Seconds = 4 * 3600.0
     """Of work, from the moment the feed is there."""
@@ -138,13 +148,13 @@ class Feed(Strict):
     deadline: Deadline | None = None
     """How long this feed is waited for: seconds from the start of a round, or a time of day with its time
     zone, as `06:00 Europe/Berlin`. The gate's deadline ends it too."""
-    usual_rows: Annotated[int, Field(ge=1)] | None = None
+    usual_rows: Count | None = None
     """Valid rows on a usual day, until the store has seen enough runs to know better."""
     keyless_rows: KeylessRows = KeylessRows.INVALID
     """`out_of_scope` puts rows without a proper key aside without counting them against quality."""
-    delimiter: Annotated[str, Field(pattern=r"^[\t !#-~]$")] = ","
+    delimiter: Annotated[str, Field(pattern=r"^[\t !#-/:-@\[-`{-~]$")] = ","
     """CSV only, as the next four."""
-    quote: Annotated[str, Field(pattern=r"^[!-~]?$")] = '"'
+    quote: Annotated[str, Field(pattern=r"^[!-/:-@\[-`{-~]?$")] = '"'
     """Around a field that holds the delimiter; doubled inside it. Empty: nothing is quoted."""
     header: bool = True
     """Whether the first line names the columns."""
@@ -178,19 +188,23 @@ class Feed(Strict):
         named = [name for name in SOURCES if getattr(self, name) is not None]
         if len(named) != 1:
             found = f"has {', '.join(named)}" if named else "has none"
-            raise ValueError(f"needs one of {', '.join(SOURCES)}; {found}")
+            raise RefusedValueError(f"needs one of {', '.join(SOURCES)}; {found}", code=ProblemCode.CONFLICT)
         if (self.uri is None) != (self.format is None):
-            raise ValueError("format goes with uri: name both, or neither")
+            raise RefusedValueError("format goes with uri: name both, or neither", code=ProblemCode.CONFLICT)
         if not self.columns and self.aggregate is None:
-            raise ValueError(
-                "needs columns: which column of the contract comes from which column of the feed"
+            raise RefusedValueError(
+                "needs columns: which column of the contract comes from which column of the feed",
+                code=ProblemCode.REQUIRED,
             )
         return self
 
     @model_validator(mode="after")
     def _delimiter_is_no_quote(self) -> Feed:
         if self.delimiter == self.quote:
-            raise ValueError(f"delimiter and quote are both {self.quote!r}; a quote stands around fields")
+            raise RefusedValueError(
+                f"delimiter and quote are both {self.quote!r}; a quote stands around fields",
+                code=ProblemCode.CONFLICT,
+            )
         return self
 
     @model_validator(mode="after")
@@ -224,9 +238,10 @@ class Feed(Strict):
             if taken > allowed
         ]
         if wrong:
-            raise ValueError(
+            raise RefusedValueError(
                 f"{', '.join(wrong)}: a full batch would fail, and so would every one after it; lower the batch, or "
-                "raise the limits"
+                "raise the limits",
+                code=ProblemCode.CONFLICT,
             )
         return self
 
@@ -243,19 +258,25 @@ def checked_uri(uri: str) -> str:
     'landing/2026/airports.csv'
     """
     if any(ord(letter) < ord(" ") for letter in uri) or "\\" in uri or "\x7f" in uri:
-        raise ValueError("holds a control character or a backslash")
+        raise RefusedValueError(
+            "holds a control character or a backslash", code=ProblemCode.CONTROL_CHARACTER
+        )
     if "://" in uri:
-        raise ValueError(
-            "names a location of its own; write <root>/<path>, with a root that `roots` declares"
+        raise RefusedValueError(
+            "names a location of its own; write <root>/<path>, with a root that `roots` declares",
+            code=ProblemCode.OUTSIDE_ROOTS,
         )
     parts = uri.split("/")  # not `PurePosixPath`: it hides the empty part that makes the rest absolute
     if len(parts) < 2 or not {"", ".", ".."}.isdisjoint(parts):  # noqa: PLR2004  # a root and a file
-        raise ValueError(
-            "must be <root>/<path> with a root that `roots` declares and no empty part, no . and no .."
+        raise RefusedValueError(
+            "must be <root>/<path> with a root that `roots` declares and no empty part, no . and no ..",
+            code=ProblemCode.OUTSIDE_ROOTS,
         )
     if not {"*", "?"}.isdisjoint("".join(parts[:-1])):
-        raise ValueError("has * or ? before its last part; many files stand in one folder")
+        raise RefusedValueError(
+            "has * or ? before its last part; many files stand in one folder", code=ProblemCode.BAD_FORMAT
+        )
     leftover = uri.replace(DATE_PLACEHOLDER, "")
     if "{" in leftover or "}" in leftover:
-        raise ValueError("has a placeholder that is not {date}")
+        raise RefusedValueError("has a placeholder that is not {date}", code=ProblemCode.BAD_FORMAT)
     return uri

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from airflow_orchestration.exceptions import ProblemCode, RefusedValueError
+
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOSTNAME = rf"{_LABEL}(?:\.{_LABEL})*"
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
@@ -92,7 +94,7 @@ def time_format(written: str, *, date_only: bool) -> str:
         position = piece.end()
         made.append(_translated(piece))
     if position != len(written):
-        raise ValueError(f"{written!r} has a quote that isn't closed")
+        raise RefusedValueError(f"{written!r} has a quote that isn't closed", code=ProblemCode.BAD_FORMAT)
     _check_parts(written, [part.replace("-", "") for part in made if part[:1] == "%"], date_only=date_only)
     return "".join(made)
 
@@ -102,18 +104,23 @@ def _translated(piece: re.Match[str]) -> str:
     if letters is None:
         text = piece["between"] if piece["quoted"] is None else piece["quoted"].replace("''", "'") or "'"
         if "%" in text:
-            raise ValueError("a format can't hold %")
+            raise RefusedValueError("a format can't hold %", code=ProblemCode.BAD_FORMAT)
         return text
     if letters not in TIME_PARTS:
-        raise ValueError(f"{letters!r} isn't supported in a format; these are: {', '.join(TIME_PARTS)}")
+        raise RefusedValueError(
+            f"{letters!r} isn't supported in a format; these are: {', '.join(TIME_PARTS)}",
+            code=ProblemCode.UNSUPPORTED,
+        )
     return TIME_PARTS[letters]
 
 
 def _check_parts(written: str, parts: list[str], *, date_only: bool) -> None:
     if len(set(parts)) != len(parts):
-        raise ValueError(f"{written!r} names a part twice")
+        raise RefusedValueError(f"{written!r} names a part twice", code=ProblemCode.DUPLICATE)
     if missing := [part for part in _DATE_PARTS if part not in parts]:
         names = {"%Y": "yyyy", "%m": "MM", "%d": "dd"}
-        raise ValueError(f"{written!r} lacks {', '.join(names[part] for part in missing)}")
+        raise RefusedValueError(
+            f"{written!r} lacks {', '.join(names[part] for part in missing)}", code=ProblemCode.REQUIRED
+        )
     if date_only and len(parts) > len(_DATE_PARTS):
-        raise ValueError(f"{written!r} has a time of day; a date has none")
+        raise RefusedValueError(f"{written!r} has a time of day; a date has none", code=ProblemCode.CONFLICT)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from airflow_orchestration.domain.location import REMOTE
 from airflow_orchestration.domain.run_spec import RunSpec
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 
 
 def check_folders(spec: RunSpec) -> None:
@@ -21,7 +21,11 @@ def check_folders(spec: RunSpec) -> None:
     home = Path(os.path.realpath(data), tenant)
     roots = {f"roots.{name}": root for name, root in spec.pipeline.roots.items()}
     problems = [
-        Problem(path=path, message=f"leads out of {home} by a link; put the folder itself there")
+        Problem(
+            code=ProblemCode.OUTSIDE_ROOTS,
+            path=path,
+            message=f"leads out of {home} by a link; put the folder itself there",
+        )
         for path, folder in {"staging": spec.pipeline.staging, **roots}.items()
         if not Path(os.path.realpath(folder)).is_relative_to(home)
     ]

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from airflow_orchestration.domain.conf import validated
+from airflow_orchestration.domain.control_characters import control_problems
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.pipeline_file import PipelineFile
-from airflow_orchestration.domain.problems import first_problems, path_of
+from airflow_orchestration.domain.problems import first_problems
 from airflow_orchestration.domain.run_spec import structure_problems
 from airflow_orchestration.domain.tenancy import CONTRACT_SUFFIX, Tenancy, name_problems, tenancy_problems
 from airflow_orchestration.domain.yaml_file import MAX_BYTES, read_yaml
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 
 MAX_JOBS = 1_000
 """Ours: jobs of one folder. Airflow allows a Dag file 30 seconds, in which it builds that many of the largest.
@@ -38,7 +39,6 @@ _SUFFIX = ".yaml"
 _OTHER_SUFFIXES = (".yml", ".YAML", ".YML")
 _SCHEDULE = re.compile(r"@(once|continuous|hourly|daily|weekly|monthly|quarterly|yearly)|\S+( \S+){4}")
 _SECONDS = re.compile(r"\S+( \S+){5}")
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _FROM_PLACE = ("id", "tenant")
 _NAMED = 10
 _REMEDY = "divide them among folders with a Dag file each"
@@ -52,12 +52,14 @@ class FoundJob:
     job: str
     path: Path
     problem: str | None = None
+    code: ProblemCode = ProblemCode.NOT_ALLOWED
+    """What kind of problem it is, where it has one."""
     size: int = 0
     """Bytes that reading it takes; 0 for what is refused unread."""
 
     def refusal(self) -> InputRefusedError:
         """The error that says why this file is no job."""
-        return InputRefusedError(self.subject, [Problem(path="", message=self.problem or "")])
+        return InputRefusedError(self.subject, [Problem(code=self.code, path="", message=self.problem or "")])
 
     @property
     def subject(self) -> str:
@@ -91,10 +93,14 @@ def find_jobs(folder: Path) -> list[FoundJob]:
                 message = "stands in no tenant's folder; move it to <tenant>/<job>.yaml"
                 path = Path(entry.path)
                 whole.setdefault("", []).append(
-                    FoundJob(tenant="", job=path.stem, path=path, problem=message)
+                    FoundJob(tenant="", job=path.stem, path=path, problem=message, code=ProblemCode.BAD_NAME)
                 )
     except OSError as error:
-        problem = Problem(path="", message=f"can't be read ({error.strerror}); check the path")
+        problem = Problem(
+            code=ProblemCode.UNREADABLE,
+            path="",
+            message=f"can't be read ({error.strerror}); check the path",
+        )
         raise InputRefusedError(f"folder of jobs {folder}", [problem]) from None
     return _with_room(folder, whole)
 
@@ -104,7 +110,7 @@ def _link_elsewhere(folder: Path, tenant: str) -> FoundJob | None:
     if place.resolve() == folder.resolve() / tenant:
         return None
     message = "is a link to a folder elsewhere; put the tenant's files here"
-    return FoundJob(tenant="", job=tenant, path=place, problem=message)
+    return FoundJob(tenant="", job=tenant, path=place, problem=message, code=ProblemCode.OUTSIDE_ROOTS)
 
 
 def _jobs_of(folder: Path, tenant: str) -> Iterator[FoundJob]:
@@ -116,7 +122,7 @@ def _jobs_of(folder: Path, tenant: str) -> Iterator[FoundJob]:
         entries = sorted(os.scandir(place), key=lambda entry: entry.name)
     except OSError as error:
         message = f"can't be read ({error.strerror}); check its permissions"
-        yield FoundJob(tenant="", job=tenant, path=place, problem=message)
+        yield FoundJob(tenant="", job=tenant, path=place, problem=message, code=ProblemCode.UNREADABLE)
         return
     for entry in entries:
         path = Path(entry.path)
@@ -124,7 +130,9 @@ def _jobs_of(folder: Path, tenant: str) -> Iterator[FoundJob]:
             continue
         if path.suffix in _OTHER_SUFFIXES:
             message = f"must end in {_SUFFIX}; rename it"
-            yield FoundJob(tenant=tenant, job=path.stem, path=path, problem=message)
+            yield FoundJob(
+                tenant=tenant, job=path.stem, path=path, problem=message, code=ProblemCode.BAD_NAME
+            )
         elif path.suffix == _SUFFIX and not entry.is_dir():
             yield FoundJob(tenant=tenant, job=path.stem, path=path, size=_size(entry))
 
@@ -153,7 +161,11 @@ def _with_room(folder: Path, whole: Mapping[str, list[FoundJob]]) -> list[FoundJ
                 f"{MAX_YAML_OF_TENANT // 1024} KiB are loaded, the first by name; left out are those from "
                 f"{jobs[len(own[tenant])].path.name!a} on; {_REMEDY}"
             )
-            found.append(FoundJob(tenant=tenant, job="", path=folder / tenant, problem=message))
+            found.append(
+                FoundJob(
+                    tenant=tenant, job="", path=folder / tenant, problem=message, code=ProblemCode.TOO_MANY
+                )
+            )
     left_out = [jobs[len(kept[tenant])] for tenant, jobs in own.items() if len(kept[tenant]) < len(jobs)]
     if left_out:
         places = ", ".join(ascii(f"{job.tenant}/{job.path.name}") for job in left_out[:_NAMED])
@@ -162,7 +174,7 @@ def _with_room(folder: Path, whole: Mapping[str, list[FoundJob]]) -> list[FoundJ
             f"{MAX_YAML // 1024} KiB are loaded, as many of each tenant; left out are those from {places}"
             f"{' ...' if len(left_out) > _NAMED else ''} on; {_REMEDY}"
         )
-        found.append(FoundJob(tenant="", job="", path=folder, problem=message))
+        found.append(FoundJob(tenant="", job="", path=folder, problem=message, code=ProblemCode.TOO_MANY))
     return found
 
 
@@ -224,14 +236,20 @@ def read_job(path: Path, tenancy: Tenancy) -> PipelineFile:
 
 def _place_problems(path: Path) -> Iterator[Problem]:
     if path.exists() and not path.is_file():
-        yield Problem(path="", message="is no file; put the job's specification there")
+        yield Problem(
+            code=ProblemCode.NOT_FOUND, path="", message="is no file; put the job's specification there"
+        )
     yield from _link_problems("", path)
 
 
 def _link_problems(where: str, path: Path) -> Iterator[Problem]:
     """A link may lead to a place beside it, as those of a mounted ConfigMap do, and nowhere else."""
     if not path.resolve().is_relative_to(path.parent.resolve()):
-        yield Problem(path=where, message="is a link to a file elsewhere; put the file itself here")
+        yield Problem(
+            code=ProblemCode.OUTSIDE_ROOTS,
+            path=where,
+            message="is a link to a file elsewhere; put the file itself here",
+        )
 
 
 def _read(path: Path, subject: str) -> dict[str, Any]:
@@ -255,12 +273,14 @@ def _as_pipeline(document: Mapping[str, Any], tenancy: Tenancy) -> dict[str, Any
 def _document_problems(document: Mapping[str, Any], tenancy: Tenancy) -> Iterator[Problem]:
     if document.get("kind") == "DataContract":
         yield Problem(
-            path="kind", message=f"a data contract is no job; name the file <name>{CONTRACT_SUFFIX}"
+            code=ProblemCode.CONFLICT,
+            path="kind",
+            message=f"a data contract is no job; name the file <name>{CONTRACT_SUFFIX}",
         )
     for name in _FROM_PLACE:
         if name in document:
             message = f"is said by where the file stands, the Dag is {tenancy.dag_id}; remove it"
-            yield Problem(path=name, message=message)
+            yield Problem(code=ProblemCode.NOT_ALLOWED, path=name, message=message)
     sync = document.get("sync")
     yield from _schedule_problems("schedule", document.get("schedule"))
     if isinstance(sync, dict):
@@ -275,32 +295,9 @@ def _schedule_problems(path: str, schedule: object) -> Iterator[Problem]:
         message = (
             "has a sixth field, for seconds, and no run is that short; leave it out, or write @continuous"
         )
-        yield Problem(path=path, message=message)
+        yield Problem(code=ProblemCode.UNSUPPORTED, path=path, message=message)
     elif len(schedule) > MAX_SCHEDULE_LENGTH or not _SCHEDULE.fullmatch(schedule):
         message = (
             f"must be a preset such as @daily, or a cron expression of at most {MAX_SCHEDULE_LENGTH} letters"
         )
-        yield Problem(path=path, message=message)
-
-
-def control_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
-    """Where a document holds a character that no database takes."""
-    message = "holds a control character, which no database takes; remove it"
-    yield from first_problems(
-        list(_control_characters(document, ())),
-        lambda location: Problem(path=path_of(location), message=message),
-    )
-
-
-def _control_characters(value: object, where: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
-    if isinstance(value, str):
-        if CONTROL.search(value):
-            yield where
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            yield from (
-                [(*where, name)] if CONTROL.search(str(name)) else _control_characters(item, (*where, name))
-            )
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _control_characters(item, (*where, index))
+        yield Problem(code=ProblemCode.BAD_FORMAT, path=path, message=message)

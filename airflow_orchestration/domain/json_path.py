@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from airflow_orchestration.exceptions import ProblemCode, RefusedValueError
+
 _STEP = re.compile(r'\.(?:"([^"]+)"|([^."\[\]]+))|\[([0-9]{1,6})\]')
 
 
@@ -22,5 +24,8 @@ def json_path(name: str) -> tuple[str, ...] | None:
         steps.append(next(group for group in step.groups() if group is not None))
         at = step.end()
     if at < len(name) or name[1:2] != ".":
-        raise ValueError(f'{name!r} is no path; write $.key.key, $.key[0], or $."$key" for the key $key')
+        raise RefusedValueError(
+            f'{name!r} is no path; write $.key.key, $.key[0], or $."$key" for the key $key',
+            code=ProblemCode.BAD_FORMAT,
+        )
     return tuple(steps)

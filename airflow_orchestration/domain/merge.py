@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from airflow_orchestration.domain.strict import Strict
+from airflow_orchestration.exceptions import ProblemCode, RefusedValueError
 
 
 class Strategy(StrEnum):
@@ -54,7 +55,10 @@ class Merge(Strict):
     @model_validator(mode="after")
     def _newest_has_a_time(self) -> Merge:
         if Strategy.NEWEST in {self.strategy, *self.attributes.values()} and self.newest_by is None:
-            raise ValueError("strategy newest needs newest_by, a date or timestamp column of the contract")
+            raise RefusedValueError(
+                "strategy newest needs newest_by, a date or timestamp column of the contract",
+                code=ProblemCode.REQUIRED,
+            )
         return self
 
     def strategy_of(self, attribute: str) -> Strategy:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from airflow_orchestration.domain.contract import Column, ColumnType, Contract
 from airflow_orchestration.domain.merge import Merge, Strategy
-from airflow_orchestration.exceptions import Problem
+from airflow_orchestration.exceptions import Problem, ProblemCode
 
 TIMES = frozenset({ColumnType.DATE, ColumnType.TIMESTAMP})
 NUMERIC = frozenset({ColumnType.INTEGER, ColumnType.NUMBER})
@@ -23,20 +23,27 @@ def merge_problems(merge: Merge, contract: Contract, prefix: str) -> Iterator[Pr
     for name in merge.tolerance:
         if name not in attributes or attributes[name].type not in NUMERIC:
             yield Problem(
+                code=ProblemCode.MISMATCH,
                 path=f"{prefix}merge.tolerance.{name}",
                 message="is no numeric attribute of the dataset contract",
             )
     for name, strategy in merge.attributes.items():
         path = f"{prefix}merge.attributes.{name}"
         if name not in attributes:
-            yield Problem(path=path, message="is no attribute of the dataset contract")
+            yield Problem(
+                code=ProblemCode.UNKNOWN_NAME, path=path, message="is no attribute of the dataset contract"
+            )
         elif not _fits(strategy, attributes[name]):
-            yield Problem(path=path, message=f"is {attributes[name].type}, and {_is_for(strategy)}")
+            yield Problem(
+                code=ProblemCode.MISMATCH,
+                path=path,
+                message=f"is {attributes[name].type}, and {_is_for(strategy)}",
+            )
     others = [name for name, one in attributes.items() if name not in merge.attributes]
     unfit = [name for name in others if not _fits(merge.strategy, attributes[name])]
     if unfit:
         message = f"{_is_for(merge.strategy)}; name another one in merge.attributes for {', '.join(unfit)}"
-        yield Problem(path=f"{prefix}merge.strategy", message=message)
+        yield Problem(code=ProblemCode.MISMATCH, path=f"{prefix}merge.strategy", message=message)
     yield from _newest_problems(merge, attributes, prefix)
 
 
@@ -46,6 +53,7 @@ def _newest_problems(merge: Merge, attributes: Mapping[str, Column], prefix: str
         merge.newest_by not in attributes or attributes[merge.newest_by].type not in TIMES
     ):
         yield Problem(
+            code=ProblemCode.MISMATCH,
             path=f"{prefix}merge.newest_by",
             message=f"{merge.newest_by!r} is no date or timestamp outside the key of the dataset contract",
         )

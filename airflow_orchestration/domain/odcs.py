@@ -9,7 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from airflow_orchestration.domain.conf import validated
 from airflow_orchestration.domain.contract import Column, ColumnType, Contract
+from airflow_orchestration.domain.control_characters import control_problems
 from airflow_orchestration.domain.odcs_parts import (
     DOCUMENT,
     ENUM_VALUE,
@@ -22,7 +24,7 @@ from airflow_orchestration.domain.odcs_quality import freshness_rules, quality_r
 from airflow_orchestration.domain.problems import path_of, pydantic_problems
 from airflow_orchestration.domain.quality_rule import Metric, QualityRule
 from airflow_orchestration.domain.yaml_file import read_yaml
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 
 _TRUTHS = ("primaryKey", "required", "unique")
 
@@ -52,7 +54,9 @@ def _model_problems(error: ValidationError) -> list[Problem]:
         path_of(found["loc"]): found["input"] for found in error.errors() if found["loc"][-2:-1] == ("enum",)
     }
     return [
-        Problem(path=problem.path, message=f"write {{value: {values[problem.path]}}}")
+        Problem(
+            code=ProblemCode.WRONG_TYPE, path=problem.path, message=f"write {{value: {values[problem.path]}}}"
+        )
         if problem.path in values
         else problem
         for problem in pydantic_problems(error)
@@ -64,21 +68,34 @@ def _tables(document: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]
 
 
 def _refused(document: Mapping[str, Any]) -> Iterator[Problem]:
+    yield from control_problems(document)
     if not str(document.get("apiVersion", "")).startswith("v3."):
-        yield Problem(path="apiVersion", message="only v3 of the standard is read; write for example v3.1.0")
+        yield Problem(
+            code=ProblemCode.UNSUPPORTED,
+            path="apiVersion",
+            message="only v3 of the standard is read; write for example v3.1.0",
+        )
     yield from DOCUMENT.refusals(document, "")
     if not document.get("schema"):
-        yield Problem(path="schema", message="a schema object is needed, none is there")
+        yield Problem(
+            code=ProblemCode.REQUIRED, path="schema", message="a schema object is needed, none is there"
+        )
     names = [table.get("name") for _, table in _tables(document)]
     elements: set[str] = set()
     for index, table in _tables(document):
         path = f"schema[{index}]"
         if not table.get("name"):
-            yield Problem(path=f"{path}.name", message="is required")
+            yield Problem(code=ProblemCode.REQUIRED, path=f"{path}.name", message="is required")
         elif table["name"] in names[:index]:
-            yield Problem(path=f"{path}.name", message=f"{table['name']!r} stands twice")
+            yield Problem(
+                code=ProblemCode.DUPLICATE, path=f"{path}.name", message=f"{table['name']!r} stands twice"
+            )
         if table.get("logicalType") not in {None, "object"}:
-            yield Problem(path=f"{path}.logicalType", message="must be object: a row has columns")
+            yield Problem(
+                code=ProblemCode.UNSUPPORTED,
+                path=f"{path}.logicalType",
+                message="must be object: a row has columns",
+            )
         yield from SCHEMA_OBJECT.refusals(table, path)
         for position, declared in enumerate(table.get("properties") or []):
             yield from _refused_property(declared, f"{path}.properties[{position}]")
@@ -90,18 +107,25 @@ def _refused_property(declared: Mapping[str, Any], path: str) -> Iterator[Proble
     yield from SCHEMA_PROPERTY.refusals(declared, path)
     yield from _refused_truths(declared, path)
     if not declared.get("name"):
-        yield Problem(path=f"{path}.name", message="is required")
+        yield Problem(code=ProblemCode.REQUIRED, path=f"{path}.name", message="is required")
     kind = declared.get("logicalType")
     if kind is None and declared.get("physicalType"):
         known = ", ".join(ColumnType)
         yield Problem(
-            path=f"{path}.logicalType", message=f"must stand beside physicalType; use one of: {known}"
+            code=ProblemCode.REQUIRED,
+            path=f"{path}.logicalType",
+            message=f"must stand beside physicalType; use one of: {known}",
         )
     if kind is not None and kind not in [*ColumnType]:
         known = ", ".join(ColumnType)
-        yield Problem(path=f"{path}.logicalType", message=f"{kind!r} isn't supported; use one of: {known}")
+        yield Problem(
+            code=ProblemCode.UNSUPPORTED,
+            path=f"{path}.logicalType",
+            message=f"{kind!r} isn't supported; use one of: {known}",
+        )
     if declared.get("semanticType") == "measure":
         yield Problem(
+            code=ProblemCode.UNSUPPORTED,
             path=f"{path}.semanticType",
             message="a measure isn't stored; write it as an aggregate feed of the pipeline file",
         )
@@ -115,11 +139,11 @@ def _refused_truths(declared: Mapping[str, Any], path: str) -> Iterator[Problem]
     for name in _TRUTHS:
         if not isinstance(declared.get(name), bool | None):
             message = f"{declared[name]!r} is no truth; write true or false, without quotes"
-            yield Problem(path=f"{path}.{name}", message=message)
+            yield Problem(code=ProblemCode.WRONG_TYPE, path=f"{path}.{name}", message=message)
     place = declared.get("primaryKeyPosition")
     if place is not None and type(place) is not int:
         message = f"{place!r} is no whole number; write one without quotes"
-        yield Problem(path=f"{path}.primaryKeyPosition", message=message)
+        yield Problem(code=ProblemCode.WRONG_TYPE, path=f"{path}.primaryKeyPosition", message=message)
 
 
 def _refused_options(declared: Mapping[str, Any], path: str) -> Iterator[Problem]:
@@ -127,13 +151,23 @@ def _refused_options(declared: Mapping[str, Any], path: str) -> Iterator[Problem
         if name == "timezone":
             if value:
                 yield Problem(
-                    path=f"{path}.timezone", message="isn't supported; times are UTC without a zone"
+                    code=ProblemCode.UNSUPPORTED,
+                    path=f"{path}.timezone",
+                    message="isn't supported; times are UTC without a zone",
                 )
         elif name == "defaultTimezone":
             if value not in UTC_NAMES:
-                yield Problem(path=f"{path}.defaultTimezone", message="isn't supported; times are UTC")
+                yield Problem(
+                    code=ProblemCode.UNSUPPORTED,
+                    path=f"{path}.defaultTimezone",
+                    message="isn't supported; times are UTC",
+                )
         elif name not in OPTIONS:
-            yield Problem(path=f"{path}.{name}", message="isn't supported; remove it or check its spelling")
+            yield Problem(
+                code=ProblemCode.UNSUPPORTED,
+                path=f"{path}.{name}",
+                message="isn't supported; remove it or check its spelling",
+            )
 
 
 def _contract(
@@ -214,7 +248,8 @@ def _column(
     allowed = [_plain(value.get("value")) for value in declared.get("enum") or []]
     fields = {OPTIONS[option]: _plain(value) for option, value in options.items() if option in OPTIONS}
     try:
-        return Column.model_validate(
+        return validated(
+            Column,
             {
                 "name": name,
                 "type": declared.get("logicalType") or ColumnType.STRING,
@@ -223,10 +258,11 @@ def _column(
                 "unique": bool(declared.get("unique")) or name in unique,
                 **fields,
                 **({"enum": allowed} if allowed else {}),
-            }
+            },
+            subject="",
         )
-    except ValidationError as error:
-        problems.extend(_in_its_words(problem, path) for problem in pydantic_problems(error))
+    except InputRefusedError as error:
+        problems.extend(_in_its_words(problem, path) for problem in error.problems)
         return None
 
 
@@ -240,4 +276,4 @@ def _in_its_words(problem: Problem, path: str) -> Problem:
     options = {field: f"logicalTypeOptions.{option}" for option, field in OPTIONS.items()}
     first, dot, rest = problem.path.partition(".")
     place = f"{path}.{options.get(first, first)}{dot}{rest}" if first else path
-    return Problem(path=place, message=problem.message)
+    return Problem(code=problem.code, path=place, message=problem.message)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_orchestration.exceptions import Problem
+from airflow_orchestration.exceptions import Problem, ProblemCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +24,15 @@ class Parts:
         for name, value in node.items():
             place = f"{path}.{name}" if path else name
             if name in self.refused and value not in _NOTHING:
-                yield Problem(path=place, message=f"isn't supported; {self.refused[name]}")
+                yield Problem(
+                    code=ProblemCode.UNSUPPORTED, path=place, message=f"isn't supported; {self.refused[name]}"
+                )
             elif name not in self.honoured | self.descriptive | self.refused.keys():
-                yield Problem(path=place, message="is no part of the standard; check its spelling")
+                yield Problem(
+                    code=ProblemCode.UNKNOWN_FIELD,
+                    path=place,
+                    message="is no part of the standard; check its spelling",
+                )
 
 
 _NOTHING: tuple[Any, ...] = (None, False, -1, [], {}, "")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import Any
+from typing import Any, TypeGuard
 
 from airflow_orchestration.domain.contract import Column, ColumnType, check_pattern
 from airflow_orchestration.domain.odcs_parts import AGREEMENTS, FRESHNESS, QUALITY, SLA_PROPERTY
 from airflow_orchestration.domain.quality_rule import Metric, Operator, QualityRule, Severity, Threshold
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 
 _OLDER = {
     "duplicateCount": Metric.DUPLICATE_VALUES,
@@ -30,8 +31,8 @@ _SECONDS = {
 }  # fmt: skip
 
 
-def _refuse(path: str, message: str) -> InputRefusedError:
-    return InputRefusedError("dataset contract", [Problem(path=path, message=message)])
+def _refuse(path: str, message: str, code: ProblemCode) -> InputRefusedError:
+    return InputRefusedError("dataset contract", [Problem(code=code, path=path, message=message)])
 
 
 def quality_rules(
@@ -60,7 +61,7 @@ def _rule(entry: Mapping[str, Any], path: str, column: str | None, columns: tupl
     try:
         pattern = check_pattern(arguments.get("pattern"))
     except ValueError as error:
-        raise _refuse(f"{path}.arguments.pattern", str(error)) from None
+        raise _refuse(f"{path}.arguments.pattern", str(error), ProblemCode.BAD_FORMAT) from None
     return QualityRule(
         name=str(label),
         metric=metric,
@@ -85,15 +86,21 @@ def _metric(entry: Mapping[str, Any], path: str) -> Metric:
     kind = entry.get("type") or ("sql" if "query" in entry else "library")
     if kind == "sql":
         if not entry.get("query"):
-            raise _refuse(f"{path}.query", "is required for type: sql")
+            raise _refuse(f"{path}.query", "is required for type: sql", ProblemCode.REQUIRED)
         return Metric.SQL
     if kind != "library":
-        raise _refuse(f"{path}.type", f"{kind!r} isn't supported; write library, sql or text")
+        raise _refuse(
+            f"{path}.type", f"{kind!r} isn't supported; write library, sql or text", ProblemCode.UNSUPPORTED
+        )
     field = "metric" if entry.get("metric") else "rule"
     name = entry.get(field)
     known = [metric.value for metric in Metric if metric not in {Metric.SQL, Metric.FRESHNESS}]
     if name not in {*known, *_OLDER}:
-        raise _refuse(f"{path}.{field}", f"{name!r} isn't supported; use one of: {', '.join(known)}")
+        raise _refuse(
+            f"{path}.{field}",
+            f"{name!r} isn't supported; use one of: {', '.join(known)}",
+            ProblemCode.UNKNOWN_CHOICE,
+        )
     metric = _OLDER.get(str(name)) or Metric(str(name))
     _check_arguments(entry, path, metric)
     return metric
@@ -105,11 +112,17 @@ def _check_arguments(entry: Mapping[str, Any], path: str, metric: Metric) -> Non
     for name in arguments:
         if name not in known:
             these = f"; these are: {', '.join(sorted(known))}" if known else ""
-            raise _refuse(f"{path}.arguments.{name}", f"isn't an argument of {metric}{these}")
+            raise _refuse(
+                f"{path}.arguments.{name}", f"isn't an argument of {metric}{these}", ProblemCode.UNKNOWN_FIELD
+            )
     if metric is Metric.INVALID_VALUES and not arguments:
-        raise _refuse(f"{path}.arguments", "needs validValues or pattern; other rules stand at the property")
+        raise _refuse(
+            f"{path}.arguments",
+            "needs validValues or pattern; other rules stand at the property",
+            ProblemCode.REQUIRED,
+        )
     if "query" in entry:
-        raise _refuse(f"{path}.query", "goes with type: sql")
+        raise _refuse(f"{path}.query", "goes with type: sql", ProblemCode.CONFLICT)
 
 
 def _columns(
@@ -117,38 +130,55 @@ def _columns(
 ) -> tuple[str, ...]:
     named = (entry.get("arguments") or {}).get("properties")
     if metric is Metric.DUPLICATE_VALUES and named is not None:
-        if not isinstance(named, list) or not named or not set(named) <= set(columns):
-            raise _refuse(f"{path}.arguments.properties", "must be a list of properties of this object")
+        if not isinstance(named, list) or not named or not all(name in columns for name in named):
+            raise _refuse(
+                f"{path}.arguments.properties",
+                "must be a list of properties of this object",
+                ProblemCode.UNKNOWN_NAME,
+            )
         return tuple(named)
     if metric is Metric.ROW_COUNT and column is not None:
-        raise _refuse(f"{path}.metric", "rowCount is about all rows; write it at the schema object")
+        raise _refuse(
+            f"{path}.metric",
+            "rowCount is about all rows; write it at the schema object",
+            ProblemCode.CONFLICT,
+        )
     if column is None and metric not in {Metric.ROW_COUNT, Metric.SQL}:
         remedy = (
             "name arguments.properties" if metric is Metric.DUPLICATE_VALUES else "write it at a property"
         )
-        raise _refuse(f"{path}.metric", f"{metric} is about a column; {remedy}")
+        raise _refuse(f"{path}.metric", f"{metric} is about a column; {remedy}", ProblemCode.CONFLICT)
     return () if column is None else (column,)
 
 
 def _threshold(entry: Mapping[str, Any], path: str, metric: Metric) -> Threshold:
     named = [operator for operator in Operator if entry.get(operator) is not None]
     if len(named) != 1:
-        raise _refuse(path, f"needs one of {', '.join(Operator)}; it has {len(named)}")
+        raise _refuse(path, f"needs one of {', '.join(Operator)}; it has {len(named)}", ProblemCode.REQUIRED)
     operator = named[0]
     value = entry[operator]
     # The standard's model sees to it that an interval has two ends.
     ends = value if operator in {Operator.BETWEEN, Operator.NOT_BETWEEN} else [value]
     logical = metric is Metric.SQL and operator in {Operator.MUST_BE, Operator.MUST_NOT_BE}
     if not all(_is_number(end, logical=logical) for end in ends):
-        raise _refuse(f"{path}.{operator}", f"{value!r} is no number")
+        raise _refuse(f"{path}.{operator}", f"{value!r} is no number", ProblemCode.WRONG_TYPE)
     try:
         return Threshold(operator=operator, low=float(ends[0]), high=float(ends[-1]))
     except ValueError:
-        raise _refuse(f"{path}.{operator}", "wants the smaller number first") from None
+        raise _refuse(
+            f"{path}.{operator}", "wants the smaller number first", ProblemCode.OUT_OF_RANGE
+        ) from None
 
 
-def _is_number(value: object, *, logical: bool) -> bool:
-    return isinstance(value, bool) if logical and isinstance(value, bool) else type(value) in {int, float}
+def _is_number(value: object, *, logical: bool) -> TypeGuard[float]:
+    if isinstance(value, bool):
+        return logical
+    return isinstance(value, int | float) and _is_finite(value)
+
+
+def _is_finite(value: float) -> bool:
+    """YAML has words for infinities and for no number, and whole numbers that no double can hold."""
+    return abs(value) <= sys.float_info.max
 
 
 def _percent(entry: Mapping[str, Any], path: str, metric: Metric) -> bool:
@@ -156,7 +186,11 @@ def _percent(entry: Mapping[str, Any], path: str, metric: Metric) -> bool:
     if metric is Metric.SQL or unit is None:
         return False  # the unit of a query's result is the author's word for it
     if unit not in {"rows", "percent"} or (unit == "percent" and metric is Metric.ROW_COUNT):
-        raise _refuse(f"{path}.unit", f"{unit!r} isn't supported for {metric}; write rows or percent")
+        raise _refuse(
+            f"{path}.unit",
+            f"{unit!r} isn't supported for {metric}; write rows or percent",
+            ProblemCode.UNSUPPORTED,
+        )
     return bool(unit == "percent")
 
 
@@ -166,18 +200,22 @@ def _severity(written: object, path: str) -> Severity:
     try:
         return Severity(str(written).lower())
     except ValueError:
-        raise _refuse(path, f"{written!r} isn't supported; write {', '.join(Severity)}") from None
+        raise _refuse(
+            path, f"{written!r} isn't supported; write {', '.join(Severity)}", ProblemCode.UNKNOWN_CHOICE
+        ) from None
 
 
 def _values(written: object, path: str) -> tuple[bool | int | float | str | None, ...]:
     if written is None:
         return ()
     if not isinstance(written, list) or not written:
-        raise _refuse(path, "must be a list of values")
+        raise _refuse(path, "must be a list of values", ProblemCode.WRONG_TYPE)
     values = [value.isoformat() if isinstance(value, date) else value for value in written]
     for value in values:
         if value is not None and not isinstance(value, bool | int | float | str):
-            raise _refuse(path, f"{value!r} is no single value")
+            raise _refuse(path, f"{value!r} is no single value", ProblemCode.WRONG_TYPE)
+        if isinstance(value, float) and not _is_finite(value):
+            raise _refuse(path, f"{value!r} is no finite number", ProblemCode.NOT_FINITE)
     return tuple(values)
 
 
@@ -209,16 +247,22 @@ def freshness_rules(
 
 def _freshness(entry: Mapping[str, Any], path: str, column: Column | None, name: str) -> QualityRule:
     if column is None or column.type not in {ColumnType.DATE, ColumnType.TIMESTAMP}:
-        raise _refuse(f"{path}.element", f"{name!r} must be a date or a timestamp of the schema")
+        raise _refuse(
+            f"{path}.element", f"{name!r} must be a date or a timestamp of the schema", ProblemCode.MISMATCH
+        )
     value, unit = entry.get("value"), str(entry.get("unit") or "d").lower()
     if unit not in _SECONDS:
-        raise _refuse(f"{path}.unit", f"{unit!r} isn't supported; write seconds, minutes, h, d or weeks")
-    if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-        raise _refuse(f"{path}.value", f"{value!r} is no number of {unit}")
+        raise _refuse(
+            f"{path}.unit",
+            f"{unit!r} isn't supported; write seconds, minutes, h, d or weeks",
+            ProblemCode.UNKNOWN_CHOICE,
+        )
+    if not _is_number(value, logical=False) or not _is_finite(age := value * _SECONDS[unit]) or age < 0:
+        raise _refuse(f"{path}.value", f"{value!r} is no number of {unit}", ProblemCode.OUT_OF_RANGE)
     return QualityRule(
         name=f"{entry['property']} of {name}",
         metric=Metric.FRESHNESS,
-        threshold=Threshold(operator=Operator.LESS_OR_EQUAL, low=float(value) * _SECONDS[unit]),
+        threshold=Threshold(operator=Operator.LESS_OR_EQUAL, low=float(age)),
         severity=_severity(_own_severity(entry), f"{path}.customProperties"),
         columns=(name,),
         description=entry.get("description"),
@@ -244,12 +288,15 @@ def sla_problems(document: Mapping[str, Any], elements: set[str]) -> Iterator[Pr
         if name not in FRESHNESS:
             known = "freshness, latency or frequency"
             yield Problem(
-                path=f"{path}.property", message=f"{entry.get('property')!r} isn't supported; use {known}"
+                code=ProblemCode.UNSUPPORTED,
+                path=f"{path}.property",
+                message=f"{entry.get('property')!r} isn't supported; use {known}",
             )
             continue
         named = [part.strip() for part in str(entry.get("element") or default).split(",")]
         if strange := [part for part in named if part not in elements]:
             yield Problem(
+                code=ProblemCode.UNKNOWN_NAME,
                 path=f"{path}.element",
                 message=f"{', '.join(map(repr, strange))} must name a date or a timestamp of the schema, "
                 "as table.column",

@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow_orchestration.domain.profile import FeedProfile
 from airflow_orchestration.domain.stream import StreamRange
+from airflow_orchestration.exceptions import FeedCode
 
 
 class OutcomeStatus(StrEnum):
@@ -63,6 +64,8 @@ class FeedOutcome:
     quality_score: float = 0.0
     rejects: Mapping[str, int] | None = None
     error: str | None = None
+    error_code: FeedCode | None = None
+    """What kind of error. It is told in the timeline, and outcomes are given back without."""
     ranges: tuple[StreamRange, ...] | None = None
     profile: FeedProfile | None = None
     """What the rows look like. A store keeps it apart, for the runs to come, and gives outcomes back without."""

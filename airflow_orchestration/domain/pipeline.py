@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from airflow_orchestration.domain.batch import ModeChoice
+from airflow_orchestration.domain.batch import Lane, ModeChoice
 from airflow_orchestration.domain.conf import Preset, RunTerms
 from airflow_orchestration.domain.deadline import Deadline
 from airflow_orchestration.domain.defaults import (
@@ -23,9 +23,12 @@ from airflow_orchestration.domain.defaults import (
     TIMEOUT_SECONDS,
 )
 from airflow_orchestration.domain.feed import Feed
+from airflow_orchestration.domain.lane_terms import LaneTerms, PoolName
+from airflow_orchestration.domain.location import without_login
 from airflow_orchestration.domain.merge import Merge
 from airflow_orchestration.domain.publish import Publish
 from airflow_orchestration.domain.strict import (
+    MAX_COUNT,
     ConnectionId,
     Floor,
     GracePeriod,
@@ -35,6 +38,7 @@ from airflow_orchestration.domain.strict import (
     Strict,
     WholeSeconds,
 )
+from airflow_orchestration.exceptions import ProblemCode, RefusedValueError
 
 MAX_SYNC_POINTS = 20
 MAX_DATASETS = 100
@@ -130,7 +134,10 @@ class Quality(Strict):
     @model_validator(mode="after")
     def _in_order(self) -> Quality:
         if self.fail_below > self.approve_at:
-            raise ValueError(f"fail_below {self.fail_below} is above approve_at {self.approve_at}")
+            raise RefusedValueError(
+                f"fail_below {self.fail_below} is above approve_at {self.approve_at}",
+                code=ProblemCode.CONFLICT,
+            )
         return self
 
 
@@ -146,7 +153,7 @@ class Capacity(Strict):
 
     workers: Annotated[int, Field(ge=1, le=1000)] | None = None
     cpu_available: Share | None = None
-    memory_mb: Annotated[int, Field(ge=256)] | None = None
+    memory_mb: Annotated[int, Field(ge=256, le=MAX_COUNT)] | None = None
 
 
 class ConfBounds(Strict):
@@ -197,12 +204,14 @@ class Pipeline(Strict):
     """What a run does whose conf doesn't say: the defaults of the trigger form."""
     presets: Annotated[dict[Identifier, Preset], Field(max_length=MAX_PRESETS)] = {}
     """Terms that a run may choose by their name, over `params`; what its conf says itself wins."""
-    pool: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    pool: PoolName | None = None
     """The Airflow pool of all tasks of the pipeline, which must be there; left out, Airflow's default."""
-    roots: dict[Identifier, str] = {}
+    lanes: dict[Lane, LaneTerms] = {}
+    """Name of a lane -> the queue, pool or executor of its branches, where that is another one."""
+    roots: dict[Identifier, Annotated[str, AfterValidator(without_login)]] = {}
     """Name -> folder, or an object storage URI as `s3://my_connection@bucket/folder`. Feeds are read below these
     only. Relative to the pipeline file."""
-    staging: Annotated[str, Field(min_length=1)]
+    staging: Annotated[str, Field(min_length=1), AfterValidator(without_login)]
     """Folder for checked rows between tasks, a path or an object storage URI. Relative to the pipeline file."""
     contract: Annotated[str, Field(min_length=1)]
     """The data contract, a file in the Open Data Contract Standard v3. Relative to the pipeline file."""
@@ -227,8 +236,8 @@ class Pipeline(Strict):
     workflow_mode: ModeChoice = ModeChoice.AUTO
     max_rounds: Annotated[int, Field(ge=1, le=10)] = MAX_ROUNDS
     """Rounds at most (SEED 25, iteration limit)."""
-    retries: Annotated[int, Field(ge=0, le=10)] = 2
-    """Airflow's retries of a task, for faults that may pass."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 4
+    """Airflow's retries of a task, for faults that may pass: four span more than a minute."""
 
     @property
     def targets(self) -> tuple[Publish, ...]:
@@ -238,7 +247,11 @@ class Pipeline(Strict):
     @model_validator(mode="after")
     def _goes_somewhere(self) -> Pipeline:
         if (self.publish is None) == (not self.datasets):
-            raise ValueError("needs publish, or datasets with a publish each, and not both")
+            raise RefusedValueError(
+                "needs publish, or datasets with a publish each, and not both", code=ProblemCode.CONFLICT
+            )
         if self.datasets and self.merge != Merge():
-            raise ValueError("with datasets each has a merge of its own; move merge there")
+            raise RefusedValueError(
+                "with datasets each has a merge of its own; move merge there", code=ProblemCode.CONFLICT
+            )
         return self

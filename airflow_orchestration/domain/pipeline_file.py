@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 
 from airflow_orchestration.domain.conf import validated
 from airflow_orchestration.domain.contract import Contract
+from airflow_orchestration.domain.control_characters import control_problems
+from airflow_orchestration.domain.locations import STAGING, Locations, location_problems
 from airflow_orchestration.domain.odcs import read_contracts
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.run_spec import contract_problems, structure_problems
 from airflow_orchestration.domain.tenancy import Tenancy
 from airflow_orchestration.domain.yaml_file import read_yaml
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
+
+AS_WRITTEN: Locations = MappingProxyType({})
+"""Every folder is where the file says."""
+
+
+TIMES_AS_LARGE = 4
+"""Ours: what an author's own file may be, so that `MAX_FEEDS` fit; a stranger's job may not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,28 +45,41 @@ class PipelineFile:
         """Read the contract's schema objects and check the pipeline against them; raises `InputRefusedError`."""
         if self.tenancy is not None and not self.contract_path.exists():
             message = f"{self.contract_path.name} is not beside the job's file"
-            raise InputRefusedError(_subject(self.path), [Problem(path="contract", message=message)])
+            raise InputRefusedError(
+                _subject(self.path), [Problem(code=ProblemCode.NOT_FOUND, path="contract", message=message)]
+            )
         contracts = read_contracts(self.contract_path)
         _raise_all(contract_problems(self.pipeline, contracts), self.path)
         return contracts
 
 
-def read_pipeline_file(path: Path) -> PipelineFile:
-    """Read a pipeline file alone, without its contract: cheap enough for every parse of a Dag file."""
-    pipeline = validated(Pipeline, read_yaml(path), subject=_subject(path))
-    _raise_all(_problems(pipeline), path)
+def read_pipeline_file(path: Path, locations: Locations = AS_WRITTEN) -> PipelineFile:
+    """Read a pipeline file alone, without its contract: cheap enough for every parse of a Dag file.
+
+    :param locations: where a deployment keeps what the file names; they win over what it says.
+    """
+    document = read_yaml(path, times=TIMES_AS_LARGE)
+    problems = list(control_problems(document))
+    try:
+        pipeline = validated(Pipeline, document, subject=_subject(path))
+    except InputRefusedError as error:
+        raise InputRefusedError(_subject(path), list(dict.fromkeys([*problems, *error.problems]))) from None
+    _raise_all(chain(problems, _problems(pipeline, locations)), path)
     folder = path.resolve().parent
     changes = {
-        "roots": {name: _place(folder, root) for name, root in pipeline.roots.items()},
-        "staging": _place(folder, pipeline.staging),
+        "roots": {name: _place(folder, locations.get(name, root)) for name, root in pipeline.roots.items()},
+        "staging": _place(folder, locations.get(STAGING, pipeline.staging)),
         "contract": str((folder / pipeline.contract).resolve()),
     }
     return PipelineFile(pipeline=pipeline.model_copy(update=changes), path=path)
 
 
-def _problems(pipeline: Pipeline) -> Iterator[Problem]:
+def _problems(pipeline: Pipeline, locations: Locations) -> Iterator[Problem]:
     if pipeline.tenant is not None:
-        yield Problem(path="tenant", message="is for the agent factory to say; remove it")
+        yield Problem(
+            code=ProblemCode.NOT_ALLOWED, path="tenant", message="is for the agent factory to say; remove it"
+        )
+    yield from location_problems(pipeline, locations)
     yield from structure_problems(pipeline)
 
 

@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from airflow_orchestration.domain.source import ColumnName
 from airflow_orchestration.domain.strict import ConnectionId, QualifiedTable, Strict
+from airflow_orchestration.exceptions import ProblemCode, RefusedValueError
 
 
 class PublishMode(StrEnum):
@@ -38,5 +39,8 @@ class Publish(Strict):
     @model_validator(mode="after")
     def _partition_has_a_column(self) -> Publish:
         if (self.mode is PublishMode.PARTITION) != (self.partition_by is not None):
-            raise ValueError("mode partition and partition_by go together: name both, or neither")
+            raise RefusedValueError(
+                "mode partition and partition_by go together: name both, or neither",
+                code=ProblemCode.CONFLICT,
+            )
         return self

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from airflow_orchestration.domain.strict import Strict
+from airflow_orchestration.exceptions import ProblemCode, RefusedValueError
 
 Plain = bool | int | float | str
 """A value as a contract writes it."""
@@ -87,7 +88,9 @@ class Threshold(Strict):
     @model_validator(mode="after")
     def _ends_in_order(self) -> Threshold:
         if self.operator in {Operator.BETWEEN, Operator.NOT_BETWEEN} and self.low > self.high:
-            raise ValueError(f"{self.operator} wants the smaller number first")
+            raise RefusedValueError(
+                f"{self.operator} wants the smaller number first", code=ProblemCode.CONFLICT
+            )
         return self
 
     def is_met(self, value: float | None) -> bool:

@@ -13,6 +13,7 @@ from airflow_orchestration.domain.conf import BatchConf, RunConf, RunTerms
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.dependencies import cycle_in
 from airflow_orchestration.domain.feed import DATE_PLACEHOLDER, Feed
+from airflow_orchestration.domain.lane_terms import lane_problems
 from airflow_orchestration.domain.location import Location
 from airflow_orchestration.domain.merge import Merge
 from airflow_orchestration.domain.merge_problems import merge_problems
@@ -28,7 +29,7 @@ from airflow_orchestration.domain.run_terms import (
     unknown_root,
 )
 from airflow_orchestration.domain.strict import Strict
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +158,9 @@ def structure_problems(pipeline: Pipeline) -> Iterator[Problem]:
         path = f"feeds[{index}]"
         if first.setdefault(feed.id, index) != index:
             yield Problem(
-                path=f"{path}.id", message=f"{feed.id!r} is already the id of feeds[{first[feed.id]}]"
+                code=ProblemCode.DUPLICATE,
+                path=f"{path}.id",
+                message=f"{feed.id!r} is already the id of feeds[{first[feed.id]}]",
             )
         root = (feed.uri or "").partition("/")[0]
         if root and root not in pipeline.roots:
@@ -165,10 +168,11 @@ def structure_problems(pipeline: Pipeline) -> Iterator[Problem]:
     yield from _dependency_problems(pipeline.feeds, "feeds")
     yield from feed_problems(pipeline.feeds)
     yield from _sync_problems(pipeline)
+    yield from lane_problems(pipeline.lanes, pipeline.agents)
     declared = {"params": pipeline.params, **{f"presets.{name}": it for name, it in pipeline.presets.items()}}
     for path, terms in declared.items():
         for problem in terms_problems(pipeline, terms):
-            yield Problem(path=f"{path}.{problem.path}", message=problem.message)
+            yield Problem(code=problem.code, path=f"{path}.{problem.path}", message=problem.message)
 
 
 def contract_problems(pipeline: Pipeline, contracts: Sequence[Contract]) -> Iterator[Problem]:
@@ -179,6 +183,7 @@ def contract_problems(pipeline: Pipeline, contracts: Sequence[Contract]) -> Iter
         contract = brought[feed.id]
         if contract is None:
             yield Problem(
+                code=ProblemCode.UNKNOWN_NAME,
                 path=f"feeds[{index}].dataset",
                 message=f"must be one of the contract's objects: {names_of(known)}",
             )
@@ -188,7 +193,9 @@ def contract_problems(pipeline: Pipeline, contracts: Sequence[Contract]) -> Iter
             yield from aggregate_problems(feed, f"feeds[{index}]", contract, _read_by(feed, brought))
     if pipeline.publish is not None and len(contracts) > 1:
         yield Problem(
-            path="publish", message="the contract has several schema objects; write datasets instead"
+            code=ProblemCode.CONFLICT,
+            path="publish",
+            message="the contract has several schema objects; write datasets instead",
         )
         return
     yield from _dataset_problems(pipeline, known)
@@ -205,12 +212,20 @@ def _dataset_problems(pipeline: Pipeline, known: Mapping[str, Contract]) -> Iter
     prefixes = {name: f"datasets.{name}." if pipeline.datasets else "" for name in known}
     for name in pipeline.datasets:
         if name not in known:
-            yield Problem(path=f"datasets.{name}", message="is no schema object of the contract")
+            yield Problem(
+                code=ProblemCode.UNKNOWN_NAME,
+                path=f"datasets.{name}",
+                message="is no schema object of the contract",
+            )
     terms = terms_of(pipeline, tuple(known.values()))
     tables: dict[str, str] = {}
     for name, contract in known.items():
         if name not in terms:
-            yield Problem(path="datasets", message=f"lacks {name!r}, a schema object of the contract")
+            yield Problem(
+                code=ProblemCode.REQUIRED,
+                path="datasets",
+                message=f"lacks {name!r}, a schema object of the contract",
+            )
             continue
         yield from merge_problems(terms[name].merge, contract, prefixes[name])
         root = (terms[name].merge.trust.probes or "").partition("/")[0]
@@ -219,12 +234,17 @@ def _dataset_problems(pipeline: Pipeline, known: Mapping[str, Contract]) -> Iter
         yield from _publish_problems(terms[name].publish, contract, prefixes[name])
         first = tables.setdefault(f"{terms[name].publish.conn_id} {terms[name].publish.table}", name)
         if first != name:
-            yield Problem(path=f"datasets.{name}.publish.table", message=f"is the table of {first!r} already")
+            yield Problem(
+                code=ProblemCode.DUPLICATE,
+                path=f"datasets.{name}.publish.table",
+                message=f"is the table of {first!r} already",
+            )
 
 
 def _publish_problems(publish: Publish, contract: Contract, prefix: str) -> Iterator[Problem]:
     if publish.partition_by is not None and publish.partition_by not in contract.key:
         yield Problem(
+            code=ProblemCode.MISMATCH,
             path=f"{prefix}publish.partition_by",
             message=f"{publish.partition_by!r} is no part of the dataset contract's key; add it to the key",
         )
@@ -233,14 +253,26 @@ def _publish_problems(publish: Publish, contract: Contract, prefix: str) -> Iter
 def _column_problems(feed: Feed, contract: Contract, path: str) -> Iterator[Problem]:
     for name in feed.columns:
         if name not in contract.by_name:
-            yield Problem(path=f"{path}.{name}", message="is no column of the dataset contract")
+            yield Problem(
+                code=ProblemCode.UNKNOWN_NAME,
+                path=f"{path}.{name}",
+                message="is no column of the dataset contract",
+            )
     for column in contract.columns:
         if column.name in feed.columns:
             continue
         if column.name in contract.key:
-            yield Problem(path=path, message=f"maps nothing to {column.name!r}, which is part of the key")
+            yield Problem(
+                code=ProblemCode.REQUIRED,
+                path=path,
+                message=f"maps nothing to {column.name!r}, which is part of the key",
+            )
         elif column.required:
-            yield Problem(path=path, message=f"maps nothing to {column.name!r}, which the contract requires")
+            yield Problem(
+                code=ProblemCode.REQUIRED,
+                path=path,
+                message=f"maps nothing to {column.name!r}, which the contract requires",
+            )
 
 
 def _dependency_problems(feeds: tuple[Feed, ...], prefix: str) -> Iterator[Problem]:
@@ -248,27 +280,47 @@ def _dependency_problems(feeds: tuple[Feed, ...], prefix: str) -> Iterator[Probl
     for index, feed in enumerate(feeds):
         for needed in feed.depends_on:
             if needed not in known:
-                yield Problem(path=f"{prefix}[{index}].depends_on", message=f"there is no feed {needed!r}")
+                yield Problem(
+                    code=ProblemCode.UNKNOWN_NAME,
+                    path=f"{prefix}[{index}].depends_on",
+                    message=f"there is no feed {needed!r}",
+                )
     cycle = cycle_in({feed.id: [need for need in feed.depends_on if need in known] for feed in feeds})
     if cycle:
-        yield Problem(path=prefix, message=f"depends_on goes round in a circle: {' -> '.join(cycle)}")
+        yield Problem(
+            code=ProblemCode.CYCLE,
+            path=prefix,
+            message=f"depends_on goes round in a circle: {' -> '.join(cycle)}",
+        )
 
 
 def _sync_problems(pipeline: Pipeline) -> Iterator[Problem]:
     known = {feed.id for feed in pipeline.feeds}
     if pipeline.sync.reconcile_schedule is not None and pipeline.sync.late is not Late.RECONCILE:
         message = f"is of no use with late: {pipeline.sync.late}; leave it out, or write late: reconcile"
-        yield Problem(path="sync.reconcile_schedule", message=message)
+        yield Problem(code=ProblemCode.CONFLICT, path="sync.reconcile_schedule", message=message)
     for name, point in pipeline.sync.points.items():
         path = f"sync.points.{name}"
         if name == ALL_FEEDS:
-            yield Problem(path=path, message="is the name of the gate over all feeds; choose another")
+            yield Problem(
+                code=ProblemCode.RESERVED,
+                path=path,
+                message="is the name of the gate over all feeds; choose another",
+            )
         first: dict[str, int] = {}
         for index, feed_id in enumerate(point.feeds):
             if feed_id not in known:
-                yield Problem(path=f"{path}.feeds[{index}]", message=f"there is no feed {feed_id!r}")
+                yield Problem(
+                    code=ProblemCode.UNKNOWN_NAME,
+                    path=f"{path}.feeds[{index}]",
+                    message=f"there is no feed {feed_id!r}",
+                )
             elif first.setdefault(feed_id, index) != index:
-                yield Problem(path=f"{path}.feeds[{index}]", message=f"{feed_id!r} stands here twice")
+                yield Problem(
+                    code=ProblemCode.DUPLICATE,
+                    path=f"{path}.feeds[{index}]",
+                    message=f"{feed_id!r} stands here twice",
+                )
 
 
 def _overridden(feed: Feed, batch: BatchConf | None) -> Feed:

@@ -8,7 +8,7 @@ from itertools import islice
 from airflow_orchestration.domain.conf import BatchConf, RunConf, RunTerms
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.pipeline import Pipeline
-from airflow_orchestration.exceptions import Problem
+from airflow_orchestration.exceptions import Problem, ProblemCode
 
 MAX_NAMES = 20
 """Ours: names that a message lists."""
@@ -64,7 +64,11 @@ def preset_problems(pipeline: Pipeline, conf: RunConf) -> Iterator[Problem]:
     """Refuse a preset that the pipeline file doesn't declare."""
     if conf.preset is not None and conf.preset not in pipeline.presets:
         known = names_of(pipeline.presets) or "none"
-        yield Problem(path="preset", message=f"there is no preset {conf.preset!r}; these are: {known}")
+        yield Problem(
+            code=ProblemCode.UNKNOWN_NAME,
+            path="preset",
+            message=f"there is no preset {conf.preset!r}; these are: {known}",
+        )
 
 
 def terms_problems(pipeline: Pipeline, terms: RunTerms) -> Iterator[Problem]:
@@ -75,15 +79,25 @@ def terms_problems(pipeline: Pipeline, terms: RunTerms) -> Iterator[Problem]:
         path = f"batches[{index}]"
         first = chosen.setdefault(batch.id, index)
         if batch.id not in declared:
-            yield Problem(path=f"{path}.id", message=f"there is no feed {batch.id!r} in this pipeline")
+            yield Problem(
+                code=ProblemCode.UNKNOWN_NAME,
+                path=f"{path}.id",
+                message=f"there is no feed {batch.id!r} in this pipeline",
+            )
         elif first != index:
-            yield Problem(path=f"{path}.id", message=f"{batch.id!r} already stands at batches[{first}]")
+            yield Problem(
+                code=ProblemCode.DUPLICATE,
+                path=f"{path}.id",
+                message=f"{batch.id!r} already stands at batches[{first}]",
+            )
         root = (batch.uri or "").partition("/")[0]
         if root and root not in pipeline.roots:
             yield unknown_root(f"{path}.uri", root, pipeline)
         if root and batch.id in declared and declared[batch.id].uri is None:
             yield Problem(
-                path=f"{path}.uri", message="is of no use: this feed is read from no file; leave it out"
+                code=ProblemCode.CONFLICT,
+                path=f"{path}.uri",
+                message="is of no use: this feed is read from no file; leave it out",
             )
     if chosen:
         yield from _left_out_problems(declared, set(chosen))
@@ -93,11 +107,17 @@ def terms_problems(pipeline: Pipeline, terms: RunTerms) -> Iterator[Problem]:
 def _left_out_problems(declared: dict[str, Feed], chosen: set[str]) -> Iterator[Problem]:
     for feed in declared.values():
         if feed.required and feed.id not in chosen:
-            yield Problem(path="batches", message=f"leaves out {feed.id!r}, which the pipeline requires")
+            yield Problem(
+                code=ProblemCode.REQUIRED,
+                path="batches",
+                message=f"leaves out {feed.id!r}, which the pipeline requires",
+            )
         for needed in feed.depends_on:
             if feed.id in chosen and needed not in chosen:
                 yield Problem(
-                    path="batches", message=f"leaves out {needed!r}, on which {feed.id!r} depends; add it"
+                    code=ProblemCode.REQUIRED,
+                    path="batches",
+                    message=f"leaves out {needed!r}, on which {feed.id!r} depends; add it",
                 )
 
 
@@ -107,7 +127,9 @@ def _bound_problems(pipeline: Pipeline, terms: RunTerms) -> Iterator[Problem]:
     lowest = lowest_floor(pipeline)
     if terms.sync_floor is not None and terms.sync_floor < lowest:
         yield Problem(
-            path="sync_floor", message=f"is {terms.sync_floor:g}, the author allows no less than {lowest:g}"
+            code=ProblemCode.NOT_ALLOWED,
+            path="sync_floor",
+            message=f"is {terms.sync_floor:g}, the author allows no less than {lowest:g}",
         )
     if terms.sync_grace_period is not None:
         yield from _grace_problems(terms.sync_grace_period, shortest_grace_period(pipeline))
@@ -118,19 +140,25 @@ def _bound_problems(pipeline: Pipeline, terms: RunTerms) -> Iterator[Problem]:
 def _deadline_problems(asked: float, longest: float | str) -> Iterator[Problem]:
     if isinstance(longest, str):
         message = f"is {asked:g} s, the author waits until {longest}; leave it out"
-        yield Problem(path="sync_deadline", message=message)
+        yield Problem(code=ProblemCode.NOT_ALLOWED, path="sync_deadline", message=message)
     elif asked > longest:
-        yield Problem(path="sync_deadline", message=f"is {asked:g} s, the author allows {longest:g} s")
+        yield Problem(
+            code=ProblemCode.NOT_ALLOWED,
+            path="sync_deadline",
+            message=f"is {asked:g} s, the author allows {longest:g} s",
+        )
 
 
 def _grace_problems(asked: float, shortest: float | None) -> Iterator[Problem]:
     if shortest is None:
         yield Problem(
+            code=ProblemCode.NOT_ALLOWED,
             path="sync_grace_period",
             message=f"is {asked:g} s, the author declares no grace period; leave it out to wait for the deadline",
         )
     elif asked < shortest:
         yield Problem(
+            code=ProblemCode.NOT_ALLOWED,
             path="sync_grace_period",
             message=f"is {asked:g} s, the author allows no less than {shortest:g} s",
         )
@@ -145,12 +173,16 @@ def _quality_problems(pipeline: Pipeline, asked: float) -> Iterator[Problem]:
         if lowest == fail_below
         else f"the author allows no less than {lowest:g}"
     )
-    yield Problem(path="quality_approve_at", message=f"is {asked:g}, {why}")
+    yield Problem(code=ProblemCode.NOT_ALLOWED, path="quality_approve_at", message=f"is {asked:g}, {why}")
 
 
 def unknown_root(path: str, root: str, pipeline: Pipeline) -> Problem:
     """Say that a root is none of those that the pipeline file declares."""
-    return Problem(path=path, message=f"{root!r} is no declared root; these are: {names_of(pipeline.roots)}")
+    return Problem(
+        code=ProblemCode.UNKNOWN_NAME,
+        path=path,
+        message=f"{root!r} is no declared root; these are: {names_of(pipeline.roots)}",
+    )
 
 
 def names_of(names: Iterable[str]) -> str:

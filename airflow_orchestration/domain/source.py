@@ -7,7 +7,15 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from airflow_orchestration.domain.strict import ConnectionId, Identifier, QualifiedTable, Seconds, Strict
+from airflow_orchestration.domain.strict import (
+    ConnectionId,
+    Count,
+    Identifier,
+    QualifiedTable,
+    Seconds,
+    Strict,
+)
+from airflow_orchestration.exceptions import ProblemCode, RefusedValueError
 
 ColumnName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
 
@@ -23,7 +31,7 @@ class Database(Strict):
     @model_validator(mode="after")
     def _one_of_both(self) -> Database:
         if (self.table is None) == (self.query is None):
-            raise ValueError("needs a table or a query, and not both")
+            raise RefusedValueError("needs a table or a query, and not both", code=ProblemCode.CONFLICT)
         return self
 
 
@@ -31,7 +39,7 @@ class MicroBatch(Strict):
     """How much of a stream one run takes at most: whatever bound is met first ends the batch."""
 
     records: Annotated[int, Field(ge=1, le=100_000_000)] = 1_000_000
-    bytes: Annotated[int, Field(ge=1)] = 1024 * 1024 * 1024
+    bytes: Count = 1024 * 1024 * 1024
     seconds: Seconds = 60.0
 
 
@@ -95,7 +103,7 @@ class Measure(Strict):
     @model_validator(mode="after")
     def _has_a_column(self) -> Measure:
         if self.column is None and self.function is not AggregateFunction.COUNT:
-            raise ValueError(f"{self.function} needs a column")
+            raise RefusedValueError(f"{self.function} needs a column", code=ProblemCode.REQUIRED)
         return self
 
 
@@ -104,6 +112,6 @@ class Aggregate(Strict):
 
     feeds: Annotated[tuple[Identifier, ...], Field(min_length=1)]
     """Their rows are put together by the names of their columns."""
-    group_by: Annotated[tuple[str, ...], Field(min_length=1)]
+    group_by: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(min_length=1)]
     measures: Annotated[dict[Identifier, Measure], Field(min_length=1)]
     """Name of a column of the result -> what it is."""

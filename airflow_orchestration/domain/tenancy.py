@@ -15,7 +15,7 @@ from airflow_orchestration.domain.location import REMOTE
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.publish import Publish
 from airflow_orchestration.domain.source import Database, Kafka, Outbox
-from airflow_orchestration.exceptions import Problem
+from airflow_orchestration.exceptions import Problem, ProblemCode
 
 SEPARATOR = "__"
 """Between a tenant's name and what is its own; neither name has it, so no two pairs make one text."""
@@ -82,13 +82,17 @@ def name_problems(tenant: str, job: str) -> Iterator[Problem]:
     yield from tenant_problems(tenant)
     yield from _spelling_problems("job", job)
     if job == RESERVED_JOB:
-        yield Problem(path="job", message=f"{job!a} is what Dags that repair runs are called; choose another")
+        yield Problem(
+            code=ProblemCode.RESERVED,
+            path="job",
+            message=f"{job!a} is what Dags that repair runs are called; choose another",
+        )
     length = len(tenant) + len(SEPARATOR) + len(job)
     if length > MAX_DAG_ID:
         message = (
             f"the Dag's id would have {length} letters, at most {MAX_DAG_ID} are allowed; shorten a name"
         )
-        yield Problem(path="job", message=message)
+        yield Problem(code=ProblemCode.TOO_LARGE, path="job", message=message)
 
 
 def tenant_problems(tenant: str) -> Iterator[Problem]:
@@ -96,14 +100,16 @@ def tenant_problems(tenant: str) -> Iterator[Problem]:
     yield from _spelling_problems("tenant", tenant)
     if tenant in RESERVED or tenant.startswith(RESERVED_PREFIX):
         yield Problem(
-            path="tenant", message=f"{tenant!a} is the name of a schema or pool of others; choose another"
+            code=ProblemCode.RESERVED,
+            path="tenant",
+            message=f"{tenant!a} is the name of a schema or pool of others; choose another",
         )
 
 
 def _spelling_problems(path: str, name: str) -> Iterator[Problem]:
     if not _NAME.fullmatch(name):
         message = "is no name; write lower case letters, digits and single underscores, as daily_airports"
-        yield Problem(path=path, message=f"{name!a} {message}")
+        yield Problem(code=ProblemCode.BAD_NAME, path=path, message=f"{name!a} {message}")
 
 
 def tenancy_problems(pipeline: Pipeline, tenancy: Tenancy) -> Iterator[Problem]:
@@ -124,14 +130,27 @@ def _own_problems(pipeline: Pipeline, tenancy: Tenancy) -> Iterator[Problem]:
     """What the job as a whole names."""
     if not CONTRACT_NAME.fullmatch(pipeline.contract):
         message = f"must be a file beside the job's own, named <name>{CONTRACT_SUFFIX}"
-        yield Problem(path="contract", message=message)
+        yield Problem(code=ProblemCode.NOT_ALLOWED, path="contract", message=message)
     if len(pipeline.tags) > MAX_TAGS:
-        yield Problem(path="tags", message=f"are {len(pipeline.tags)}, at most {MAX_TAGS} are allowed")
-    pool, tenant = pipeline.pool, tenancy.tenant
-    if pool is not None and pool != tenant and not _is_own(pool, tenant):
-        yield Problem(path="pool", message=f"must be {tenant}, or begin with {tenant}{SEPARATOR}")
+        yield Problem(
+            code=ProblemCode.TOO_MANY,
+            path="tags",
+            message=f"are {len(pipeline.tags)}, at most {MAX_TAGS} are allowed",
+        )
+    # A job has agents, and so no lanes with pools of their own.
+    yield from _pool_problems("pool", pipeline.pool, tenancy.tenant)
     if pipeline.store_conn_id != tenancy.store_conn_id:
-        yield Problem(path="store_conn_id", message="the store is the same for all tenants; leave it out")
+        yield Problem(
+            code=ProblemCode.NOT_ALLOWED,
+            path="store_conn_id",
+            message="the store is the same for all tenants; leave it out",
+        )
+
+
+def _pool_problems(path: str, pool: str | None, tenant: str) -> Iterator[Problem]:
+    if pool is not None and pool != tenant and not _is_own(pool, tenant):
+        message = f"must be {tenant}, or begin with {tenant}{SEPARATOR}"
+        yield Problem(code=ProblemCode.NOT_ALLOWED, path=path, message=message)
 
 
 def _folder_problems(path: str, named: str, tenancy: Tenancy) -> Iterator[Problem]:
@@ -141,7 +160,7 @@ def _folder_problems(path: str, named: str, tenancy: Tenancy) -> Iterator[Proble
             f"must be a folder below {tenancy.tenant}'s own, as landing/daily: letters, digits, dots, dashes and "
             "underscores, without .."
         )
-        yield Problem(path=path, message=message)
+        yield Problem(code=ProblemCode.OUTSIDE_ROOTS, path=path, message=message)
 
 
 def _target_problems(path: str, publish: Publish, tenancy: Tenancy) -> Iterator[Problem]:
@@ -159,13 +178,13 @@ def _source_problems(path: str, feed: Feed, tenancy: Tenancy) -> Iterator[Proble
                 yield from _table_problems(f"{path}.{name}.table", source.table, tenancy)
     if feed.database is not None and feed.database.query is not None and feed.database.conn_id in shared:
         message = "a query may read what is another tenant's; name a table, or use a connection of your own"
-        yield Problem(path=f"{path}.database.query", message=message)
+        yield Problem(code=ProblemCode.NOT_ALLOWED, path=f"{path}.database.query", message=message)
     if feed.kafka is not None:
         yield from _connection_problems(f"{path}.kafka.conn_id", feed.kafka, tenancy)
         own = (f"{tenancy.tenant}.", f"{tenancy.tenant}{SEPARATOR}")
         if feed.kafka.conn_id in shared and not feed.kafka.topic.startswith(own):
             message = f"must begin with {' or '.join(own)}: the connection is shared with other tenants"
-            yield Problem(path=f"{path}.kafka.topic", message=message)
+            yield Problem(code=ProblemCode.NOT_ALLOWED, path=f"{path}.kafka.topic", message=message)
 
 
 def _connection_problems(
@@ -182,13 +201,17 @@ def _connection_problems(
             f"; none is written, so it is {conn_id}: name one, or have it shared with all tenants, by "
             f"shared_conn_ids=[{conn_id!a}] where the jobs are read (for `agents check`: --shared-conn-id {conn_id})"
         )
-    yield Problem(path=path, message=message)
+    yield Problem(code=ProblemCode.NOT_ALLOWED, path=path, message=message)
 
 
 def _table_problems(path: str, table: str, tenancy: Tenancy) -> Iterator[Problem]:
     schema, _, name = table.partition(".")
     if schema != tenancy.tenant:
-        yield Problem(path=path, message=f"must be in the schema {tenancy.tenant}: {tenancy.tenant}.{name}")
+        yield Problem(
+            code=ProblemCode.NOT_ALLOWED,
+            path=path,
+            message=f"must be in the schema {tenancy.tenant}: {tenancy.tenant}.{name}",
+        )
 
 
 def _is_own(name: str, tenant: str) -> bool:

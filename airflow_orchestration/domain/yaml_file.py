@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 50
@@ -28,8 +28,12 @@ MAX_NUMBER_LENGTH = 100
 """Ours: letters of a number or a time. YAML 1.1 multiplies `1:1:1:...` out, which takes a minute at `MAX_BYTES`."""
 
 PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SHOWN = 100
 _STARTS = (yaml.SequenceStartEvent, yaml.MappingStartEvent)
 _ENDS = (yaml.SequenceEndEvent, yaml.MappingEndEvent)
+_WORD = "tag:yaml.org,2002:str"
+_UNPLAIN = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("binary", "set", "omap", "pairs"))
+"""Tags of values that JSON has not: what was kept of them would not be what was written."""
 _COMPUTED = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
 
 
@@ -43,10 +47,16 @@ def strict_loader(parser: Any) -> Any:
 
         def construct_object(self, node: Any, deep: bool = False) -> Any:
             kind = node.tag.rpartition(":")[2]
+            if node.tag in _UNPLAIN:
+                raise _marked(
+                    f"is a !!{kind}; write a text, a list or a mapping", node, ProblemCode.WRONG_TYPE
+                )
             if node.tag in _COMPUTED and len(node.value) > MAX_NUMBER_LENGTH:
                 length = len(node.value)
                 raise _marked(
-                    f"has {length} letters; a number or a time has at most {MAX_NUMBER_LENGTH}", node
+                    f"has {length} letters; a number or a time has at most {MAX_NUMBER_LENGTH}",
+                    node,
+                    ProblemCode.TOO_LARGE,
                 )
             try:
                 return super().construct_object(node, deep=deep)
@@ -56,7 +66,7 @@ def strict_loader(parser: Any) -> Any:
                 TypeError,
                 ValueError,
             ):  # PyYAML's answers to `!!timestamp x`
-                raise _marked(f"is no {kind}; put a text in quotes", node) from None
+                raise _marked(f"is no {kind}; put a text in quotes", node, ProblemCode.WRONG_TYPE) from None
 
     return Strict
 
@@ -65,60 +75,94 @@ def _check_keys(node: Any) -> None:
     seen: set[str] = set()
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise _marked("a key must be one word, not a list or a mapping", key)
+            raise _marked("a key must be one word, not a list or a mapping", key, ProblemCode.WRONG_TYPE)
+        if key.tag != _WORD:
+            kind = key.tag.rpartition(":")[2]
+            raise _marked(
+                f"key {key.value[:_SHOWN]!r} is a {kind}, not a text; put it in quotes",
+                key,
+                ProblemCode.WRONG_TYPE,
+            )
         if len(key.value) > MAX_KEY_LENGTH:
-            raise _marked(f"a key has {len(key.value)} letters, at most {MAX_KEY_LENGTH} are allowed", key)
+            raise _marked(
+                f"a key has {len(key.value)} letters, at most {MAX_KEY_LENGTH} are allowed",
+                key,
+                ProblemCode.TOO_LARGE,
+            )
         if key.value in seen:
-            raise _marked(f"key {key.value!r} stands twice", key)
+            raise _marked(f"key {key.value[:_SHOWN]!r} stands twice", key, ProblemCode.DUPLICATE)
         seen.add(key.value)
 
 
-def _marked(problem: str, place: Any) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
+class _RefusedYAMLError(yaml.MarkedYAMLError):
+    code = ProblemCode.BAD_SYNTAX
+
+
+def _marked(problem: str, place: Any, code: ProblemCode) -> _RefusedYAMLError:
+    refused = _RefusedYAMLError(problem=problem, problem_mark=place.start_mark)
+    refused.code = code
+    return refused
 
 
 _StrictLoader = strict_loader(PARSER)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read one YAML mapping; raises `InputRefusedError` naming the line of what is wrong."""
+def read_yaml(path: Path, *, times: int = 1) -> dict[str, Any]:
+    """Read one YAML mapping; raises `InputRefusedError` naming the line of what is wrong.
+
+    :param times: how many times as large as others the file may be, and have as many parts.
+    """
+    most = times * MAX_BYTES
     try:
         with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
+            text = file.read(most + 1)
     except OSError as error:
-        raise _refused(path, f"can't be read ({error.strerror}); check the path") from None
-    if len(text) > MAX_BYTES:
-        raise _refused(path, f"has too many bytes, at most {MAX_BYTES} are allowed")
+        raise _refused(path, f"can't be read ({error.strerror}); check the path", unread(error)) from None
+    if len(text) > most:
+        raise _refused(path, f"has too many bytes, at most {most} are allowed", ProblemCode.TOO_LARGE)
     try:
-        _check_events(text)
+        _check_events(text, times * MAX_PARTS)
         document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise _refused(path, f"{line}{error.problem}") from None
+        raise _refused(
+            path, f"{line}{error.problem}", getattr(error, "code", ProblemCode.BAD_SYNTAX)
+        ) from None
     except yaml.YAMLError as error:
-        raise _refused(path, f"is not YAML: {error}") from None
+        raise _refused(path, f"is not YAML: {error}", ProblemCode.BAD_SYNTAX) from None
     except (RecursionError, ValueError) as error:
-        raise _refused(path, f"is not usable YAML: {type(error).__name__}") from None
+        raise _refused(path, f"is not usable YAML: {type(error).__name__}", ProblemCode.BAD_SYNTAX) from None
     if not isinstance(document, dict):
-        raise _refused(path, "holds no mapping; it must be a list of `name: value` lines")
+        raise _refused(
+            path, "holds no mapping; it must be a list of `name: value` lines", ProblemCode.WRONG_TYPE
+        )
     return document
 
 
-def _check_events(text: bytes) -> None:
+def _check_events(text: bytes, most: int) -> None:
     depth = 0
-    most = min(MAX_PARTS, FREE_PARTS + len(text) // BYTES_OF_PART)
+    most = min(most, FREE_PARTS + len(text) // BYTES_OF_PART)
     for number, event in enumerate(yaml.parse(text, Loader=PARSER)):
         if number > most:
-            raise _marked(f"is more than {most} words, lists and mappings in {len(text)} bytes", event)
+            raise _marked(
+                f"is more than {most} words, lists and mappings in {len(text)} bytes",
+                event,
+                ProblemCode.TOO_MANY,
+            )
         if isinstance(event, _STARTS):
             depth += 1
             if depth > MAX_DEPTH:
-                raise _marked(f"is nested deeper than {MAX_DEPTH} levels", event)
+                raise _marked(f"is nested deeper than {MAX_DEPTH} levels", event, ProblemCode.TOO_DEEP)
         elif isinstance(event, _ENDS):
             depth -= 1
         elif isinstance(event, yaml.AliasEvent):
-            raise _marked("aliases are not allowed", event)
+            raise _marked("aliases are not allowed", event, ProblemCode.NOT_ALLOWED)
 
 
-def _refused(path: Path, message: str) -> InputRefusedError:
-    return InputRefusedError(f"file {path.name}", [Problem(path="", message=message)])
+def unread(error: OSError) -> ProblemCode:
+    """Why a file could not be read, in one word."""
+    return ProblemCode.NOT_FOUND if isinstance(error, FileNotFoundError) else ProblemCode.UNREADABLE
+
+
+def _refused(path: Path, message: str, code: ProblemCode) -> InputRefusedError:
+    return InputRefusedError(f"file {path.name}", [Problem(code=code, path="", message=message)])

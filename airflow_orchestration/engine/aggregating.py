@@ -24,7 +24,7 @@ from airflow_orchestration.engine.expressions import checked_condition
 from airflow_orchestration.engine.part import PARQUET
 from airflow_orchestration.engine.sandbox import MEMORY_MB, kind_of, sandbox
 from airflow_orchestration.engine.sqltext import identifier, identifiers, literal
-from airflow_orchestration.exceptions import ExpressionError, FeedError
+from airflow_orchestration.exceptions import ExpressionError, FeedCode, FeedError
 
 THREADS = 1
 """More would add floats in an order of their own."""
@@ -61,7 +61,7 @@ def aggregate(
     computed for a row.
     """
     if feed.aggregate is None:
-        raise FeedError(f"{feed.id} is no aggregate")
+        raise FeedError(f"{feed.id} is no aggregate", code=FeedCode.REFUSED)
     scratch = scratch.resolve()
     target = scratch / f"{feed.id}.groups.parquet"
     paths = [source.path.resolve() for source in sources]
@@ -72,7 +72,8 @@ def aggregate(
         except _ROW_ERRORS as error:
             raise FeedError(
                 f"{feed.id}: a row can't be aggregated ({kind_of(error)}); change the where of "
-                f"{_conditioned(feed.aggregate)}, with try_cast for instance, or the rules of the rows that it reads."
+                f"{_conditioned(feed.aggregate)}, with try_cast for instance, or the rules of the rows that it reads.",
+                code=FeedCode.EXPRESSION,
             ) from None
     return target
 
@@ -160,7 +161,7 @@ def _grouping(
     contracts = [source.contract for source in sources]
     conditions, refused = checked_where(connection, made, contracts)
     for name, error in refused.items():
-        raise FeedError(f"{feed.id}: aggregate.measures.{name}.where {error}")
+        raise FeedError(f"{feed.id}: aggregate.measures.{name}.where {error}", code=FeedCode.EXPRESSION)
     return _Grouping(
         made=made,
         types=united_types(contracts),

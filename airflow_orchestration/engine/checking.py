@@ -367,7 +367,7 @@ def _mapped(
         or column.name in contract.key
         or any(value_rules.counts_empty(rule) for rule in quality),
         null_words=feed.null_words,
-        nulled=layout.format is FeedFormat.CSV,
+        nulled=layout.makes_nulls(feed.null_words),
         native=source.extract is None and native_types.get(source.column or "") in _FITTING[column.type],
         may_hold_nul=layout.format is not FeedFormat.CSV and column.type is ColumnType.STRING,
         decimal_comma=layout.decimal == "," and column.type in {ColumnType.INTEGER, ColumnType.NUMBER},

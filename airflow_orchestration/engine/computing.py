@@ -18,7 +18,7 @@ import duckdb
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.engine.expressions import Expression, checked_expression, named_columns
 from airflow_orchestration.engine.sqltext import identifier, literal
-from airflow_orchestration.exceptions import ExpressionError, FeedError
+from airflow_orchestration.exceptions import ExpressionError, FeedCode, FeedError
 
 TEXT = "VARCHAR"
 _PLAIN = "__x"
@@ -41,7 +41,7 @@ def computed_columns(
         except ExpressionError as error:
             refused.append(f"columns.{name}.expression {error}")
     if refused:
-        raise FeedError(f"{feed.id}: {'; '.join(refused)}.")
+        raise FeedError(f"{feed.id}: {'; '.join(refused)}.", code=FeedCode.EXPRESSION)
     return found
 
 

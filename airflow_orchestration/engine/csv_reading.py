@@ -132,7 +132,8 @@ def _relation(
     **kept: str,
 ) -> str:
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
-    nulls = ", ".join(literal(word) for word in ("", *found.null_words))
+    words = found.null_words if layout.makes_nulls(found.null_words) else ()
+    nulls = ", ".join(literal(word) for word in ("", *words))
     quote = literal(layout.quote)
     # Line ends inside texts are read right by one thread only, and when the end of a row is known.
     lines = "" if parallel else "parallel = false, new_line = '\\n', "

@@ -12,7 +12,7 @@ from typing import IO
 
 from airflow_orchestration.domain.feed import Encoding
 from airflow_orchestration.engine.source import Source, first_bytes
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 
 PIECE = 1024 * 1024
 NO_LETTER = b"\xff"
@@ -79,5 +79,6 @@ def _is_wide(start: bytes) -> bool:
 
 def _wrong(source: Source, encoding: str) -> FeedError:
     return FeedError(
-        f"{source.feed_id}: the file is {encoding}; deliver it in the feed's encoding, or change encoding."
+        f"{source.feed_id}: the file is {encoding}; deliver it in the feed's encoding, or change encoding.",
+        code=FeedCode.ENCODING,
     )

@@ -14,7 +14,7 @@ from airflow_orchestration.engine.aggregating import checked_where
 from airflow_orchestration.engine.computing import TEXT, expressions_in
 from airflow_orchestration.engine.expressions import checked_expression, named_columns
 from airflow_orchestration.engine.sandbox import sandbox
-from airflow_orchestration.exceptions import ExpressionError, Problem
+from airflow_orchestration.exceptions import ExpressionError, Problem, ProblemCode
 
 
 def expression_problems(spec: RunSpec) -> list[Problem]:
@@ -33,8 +33,16 @@ def _problems(connection: duckdb.DuckDBPyConnection, spec: RunSpec, feed: Feed) 
             if feed.format is not FeedFormat.PARQUET:  # whose types nobody knows yet
                 checked_expression(connection, text, dict.fromkeys(columns, TEXT))
         except ExpressionError as error:
-            yield Problem(path=f"feeds.{feed.id}.columns.{name}.expression", message=str(error))
+            yield Problem(
+                code=ProblemCode.BAD_EXPRESSION,
+                path=f"feeds.{feed.id}.columns.{name}.expression",
+                message=str(error),
+            )
     if feed.aggregate is not None:
         contracts = [spec.dataset_of(needed).contract for needed in feed.aggregate.feeds]
         for name, refused in checked_where(connection, feed.aggregate, contracts)[1].items():
-            yield Problem(path=f"feeds.{feed.id}.aggregate.measures.{name}.where", message=str(refused))
+            yield Problem(
+                code=ProblemCode.BAD_EXPRESSION,
+                path=f"feeds.{feed.id}.aggregate.measures.{name}.where",
+                message=str(refused),
+            )

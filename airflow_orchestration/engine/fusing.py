@@ -25,13 +25,15 @@ from airflow_orchestration.engine.sandbox import MEMORY_MB, THREADS, sandbox
 from airflow_orchestration.engine.sqltext import identifier, identifiers, literal
 from airflow_orchestration.engine.stacking import Stacked
 from airflow_orchestration.engine.terms import FusionSource, Terms
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 from airflow_orchestration.policies.trust.model import TrustModel
 
 __all__ = ["JOINED_SOURCES", "Fused", "FusionSource", "fuse"]
 
 JOINED_SOURCES = 12
 """More are stacked. Measured: comparing each with each is then dearer, and the statements become very long."""
+MOST_NAMED = 50
+"""Ours: files that the engine is let read by name."""
 SMALLER = 4
 """How many times smaller the parts of the next try are, after one has not fitted into the memory."""
 SMALLEST_PART_MB = 4
@@ -99,9 +101,17 @@ def fuse(
         only_keys=only_keys.resolve() if only_keys else None,
     )
     form: Callable[[Terms], Form] = Joined if len(ordered) <= JOINED_SOURCES else Stacked
-    readable = [source.path for source in ordered] + ([terms.only_keys] if terms.only_keys else [])
-    with sandbox(readable=readable, scratch=scratch, memory_mb=memory_mb, threads=threads) as connection:
+    with sandbox(
+        readable=_readable(terms), scratch=scratch, memory_mb=memory_mb, threads=threads
+    ) as connection:
         return _Fusion(connection, terms, form, examples).run(scratch / "merged.parquet", memory_mb)
+
+
+def _readable(terms: Terms) -> list[Path]:
+    """The files of the sources. Of very many the folders: the engine looks through all that is named at each opening."""
+    files = [source.path for source in terms.sources]
+    places = files if len(files) <= MOST_NAMED else sorted({file.parent for file in files})
+    return places + ([terms.only_keys] if terms.only_keys else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +165,12 @@ class _Fusion:
             if nulls or groups != rows:
                 return FeedError(
                     f"{feed_id}: {rows - groups} staged rows repeat a key and {nulls} have none; "
-                    "stage the feed again with `ingest`."
+                    "stage the feed again with `ingest`.",
+                    code=FeedCode.ROWS_LOST,
                 )
         return FeedError(
-            f"{', '.join(self.terms.feeds)}: the merge does not account for every row; run it again."
+            f"{', '.join(self.terms.feeds)}: the merge does not account for every row; run it again.",
+            code=FeedCode.ROWS_LOST,
         )
 
     def _counted(self, target: Path, rows_in: Mapping[str, int]) -> Fused:

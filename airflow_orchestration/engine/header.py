@@ -11,7 +11,7 @@ from pathlib import Path
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.engine.layout import Layout
 from airflow_orchestration.engine.source import first_bytes
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 
 MAX_HEADER = 1024 * 1024
 MAX_NAMES_SHOWN = 40
@@ -52,8 +52,10 @@ def read_header(path: Path, offset: int, feed: Feed, layout: Layout) -> Header:
             return Header(names=names, data_offset=begin, first_line=number, crlf=crlf)
         number += 1
     if not layout.header:
-        raise FeedError(f"{feed.id}: the file has blank lines only; deliver it again.")
-    raise FeedError(f"{feed.id}: the file has no header; its first line must name the columns.")
+        raise FeedError(f"{feed.id}: the file has blank lines only; deliver it again.", code=FeedCode.EMPTY)
+    raise FeedError(
+        f"{feed.id}: the file has no header; its first line must name the columns.", code=FeedCode.HEADER
+    )
 
 
 def _names(line: bytes, feed: Feed, layout: Layout) -> tuple[str, ...]:
@@ -62,7 +64,8 @@ def _names(line: bytes, feed: Feed, layout: Layout) -> tuple[str, ...]:
     except (csv.Error, UnicodeDecodeError, ValueError):
         raise FeedError(
             f"{feed.id}: the header is no line of CSV in {layout.encoding.value.upper()}; "
-            "check its quotes and its encoding."
+            "check its quotes, its line ends and its encoding.",
+            code=FeedCode.HEADER,
         ) from None
     check_names(names, feed)
     return tuple(names)
@@ -94,12 +97,14 @@ def check_names(names: list[str], feed: Feed) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise FeedError(
-            f"{feed.id}: the header names {_shown(twice)} twice; give every column a name of its own."
+            f"{feed.id}: the header names {_shown(twice)} twice; give every column a name of its own.",
+            code=FeedCode.COLUMNS,
         )
     if missing := [name for name in expected if name not in names]:
         raise FeedError(
             f"{feed.id}: the feed has no column {_shown(missing)}. "
-            f"Expected {_shown(expected)}, got {_shown(names)}; change the feed's columns or its delimiter."
+            f"Expected {_shown(expected)}, got {_shown(names)}; change the feed's columns or its delimiter.",
+            code=FeedCode.COLUMNS,
         )
 
 
@@ -114,11 +119,13 @@ def check_array(path: Path, feed: Feed) -> None:
     if not start.startswith(b"["):
         raise FeedError(
             f"{feed.id}: the JSON is no array of objects; "
-            "deliver [{...}, ...], or declare format: ndjson for one object a line."
+            "deliver [{...}, ...], or declare format: ndjson for one object a line.",
+            code=FeedCode.SYNTAX,
         )
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 4096))
         if not file.read().rstrip().endswith(b"]"):
             raise FeedError(
-                f"{feed.id}: the file is no complete JSON, it doesn't end with ]; deliver it again."
+                f"{feed.id}: the file is no complete JSON, it doesn't end with ]; deliver it again.",
+                code=FeedCode.DAMAGED,
             )

@@ -23,7 +23,7 @@ from airflow_orchestration.engine.quarantine import why_aside
 from airflow_orchestration.engine.sandbox import MEMORY_MB, THREADS, sandbox
 from airflow_orchestration.engine.sqltext import literal
 from airflow_orchestration.engine.uniqueness import SUPERSEDED
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 from airflow_orchestration.sources.fetched import Fetched
 
 _BY_LINE = frozenset({FeedFormat.CSV, FeedFormat.NDJSON})
@@ -56,7 +56,7 @@ class BrokenRulesError(FeedError):
     """The rows break rules of the contract that they must keep together; `ingested` says what became of them."""
 
     def __init__(self, message: str, ingested: Ingested) -> None:
-        super().__init__(message)
+        super().__init__(message, code=FeedCode.QUALITY_RULES)
         self.ingested = ingested
 
 
@@ -115,7 +115,8 @@ def ingest(
 def _check_count(feed: Feed, fetched: Fetched, whole: Part) -> None:
     if fetched.rows not in {None, whole.rows_in}:
         raise FeedError(
-            f"{feed.id}: the source gave {fetched.rows} rows and {whole.rows_in} were read; run the feed again."
+            f"{feed.id}: the source gave {fetched.rows} rows and {whole.rows_in} were read; run the feed again.",
+            code=FeedCode.ROWS_LOST,
         )
 
 
@@ -145,7 +146,7 @@ def _read(desk: Desk, fetched: Fetched, scratch: Path) -> Iterator[ReadFile]:
         except FeedError as error:
             if len(fetched.files) == 1:
                 raise
-            raise FeedError(f"{error} This is about {file.origin}.") from None
+            raise FeedError(f"{error} This is about {file.origin}.", code=error.code) from None
         for left in set(folder.iterdir()) - {read.part.staged, read.part.quarantine}:
             left.unlink()
         yield read
@@ -156,7 +157,8 @@ def _check_keys(feed: Feed, read: Sequence[ReadFile]) -> None:
     found = [one.absent for one in read if one.absent is not None]
     if absent := [name for name in found[0] if all(name in one for one in found)] if found else []:
         raise FeedError(
-            f"{feed.id}: no row has a column {', '.join(map(repr, absent))}; change the feed's columns."
+            f"{feed.id}: no row has a column {', '.join(map(repr, absent))}; change the feed's columns.",
+            code=FeedCode.COLUMNS,
         )
 
 
@@ -189,7 +191,8 @@ def _share(part: int, total: int) -> float:
 def _check_key(feed: Feed, contract: Contract) -> None:
     if missing := [name for name in contract.key if name not in feed.columns]:
         raise FeedError(
-            f"{feed.id}: the feed maps nothing to the key column {', '.join(missing)}; add it to columns."
+            f"{feed.id}: the feed maps nothing to the key column {', '.join(missing)}; add it to columns.",
+            code=FeedCode.COLUMNS,
         )
 
 
@@ -202,5 +205,6 @@ def _check_patterns(connection: duckdb.DuckDBPyConnection, feed: Feed, contract:
             connection.execute(f"SELECT regexp_matches('', {literal(pattern)})")
         except duckdb.Error:
             raise FeedError(
-                f"{feed.id}: {place} is no RE2 expression; write it without look-around and back-references."
+                f"{feed.id}: {place} is no RE2 expression; write it without look-around and back-references.",
+                code=FeedCode.EXPRESSION,
             ) from None

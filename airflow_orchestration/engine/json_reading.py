@@ -23,7 +23,7 @@ from airflow_orchestration.engine.prescan import NdjsonJudge, Prescan, prescan
 from airflow_orchestration.engine.source import Source
 from airflow_orchestration.engine.sqltext import identifier, literal
 from airflow_orchestration.engine.table_shape import PlacedRows, numbered
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,14 +102,15 @@ def _check_keys(feed: Feed, found: Checks) -> None:
     try:
         types = _types(found)
     except ValueError as error:
-        raise FeedError(f"{feed.id}: columns: {error}.") from None
+        raise FeedError(f"{feed.id}: columns: {error}.", code=FeedCode.REFUSED) from None
     keys = dict[bytes, str]()
     for key in types:
         other = keys.setdefault(key.encode().lower(), key)
         if other != key:
             raise FeedError(
                 f"{feed.id}: columns names {other!r} and {key!r}, which differ in case only and can't both be read; "
-                "map one of them, or deliver them under names that differ more."
+                "map one of them, or deliver them under names that differ more.",
+                code=FeedCode.REFUSED,
             )
 
 
@@ -160,4 +161,7 @@ def _field(steps: tuple[str, ...], types: dict[str, str], prefix: str) -> str:
 
 def _read_json(path: Path, found: Checks, layout: str) -> str:
     columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in _types(found).items())
-    return f"read_json({literal(path)}, format = {literal(layout)}, columns = {{{columns}}})"
+    # without `records` the engine takes any value for the only column, where one is read
+    return (
+        f"read_json({literal(path)}, format = {literal(layout)}, columns = {{{columns}}}, records = 'true')"
+    )

@@ -45,12 +45,15 @@ def key_ranges(
 def _row_bytes(connection: duckdb.DuckDBPyConnection, terms: Terms) -> float:
     texts = [column.name for column in terms.contract.columns if column.type is ColumnType.STRING]
     length = " + ".join(["0", *(f"coalesce(strlen({identifier(name)}), 0)" for name in texts)])
-    looked_at = " UNION ALL ".join(
-        f"(SELECT {length} AS length FROM {terms.rows(number)} LIMIT {WIDTH_ROWS})"
-        for number in range(len(terms.sources))
-    )
-    found = connection.execute(f"SELECT avg(length) FROM ({looked_at})").fetchone()
-    return VALUE_BYTES * (len(terms.contract.columns) + 2) + float(found[0] or 0 if found else 0)
+    rows = letters = 0.0
+    for some in terms.chunks():
+        looked_at = " UNION ALL ".join(
+            f"(SELECT {length} AS length FROM {terms.rows(number)} LIMIT {WIDTH_ROWS})" for number in some
+        )
+        found = connection.execute(f"SELECT count(*), coalesce(sum(length), 0) FROM ({looked_at})").fetchone()
+        seen, read = found or (0, 0)
+        rows, letters = rows + seen, letters + read
+    return VALUE_BYTES * (len(terms.contract.columns) + 2) + (letters / rows if rows else 0.0)
 
 
 def _bounds(
@@ -59,15 +62,17 @@ def _bounds(
     """The keys between the parts, as SQL, from a sample that is the same each time."""
     keys = identifiers(terms.contract.key)
     every = max(1, rows // SAMPLE_ROWS)
-    sampled = " UNION ".join(
-        f"SELECT {keys} FROM {terms.rows(number, f'hash({keys}) % {every} = 0')}"
-        for number in range(len(terms.sources))
-    )
+    for place, some in enumerate(terms.chunks()):
+        sampled = " UNION ".join(
+            f"SELECT {keys} FROM {terms.rows(number, f'hash({keys}) % {every} = 0')}" for number in some
+        )
+        into = "INSERT INTO sampled" if place else "CREATE OR REPLACE TEMP TABLE sampled AS"
+        connection.execute(f"{into} {sampled}")
     texts = ", ".join(
         f"{identifier(name)}::VARCHAR, typeof({identifier(name)})" for name in terms.contract.key
     )
     found: list[tuple[Any, ...]] = connection.execute(
-        f"SELECT {texts} FROM ({sampled}) ORDER BY {keys}"
+        f"SELECT {texts} FROM (SELECT DISTINCT {keys} FROM sampled) ORDER BY {keys}"
     ).fetchall()
     places = sorted({len(found) * part // parts for part in range(1, parts)}) if found else []
     return [

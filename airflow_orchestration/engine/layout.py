@@ -38,3 +38,8 @@ class Layout:
             encoding=feed.encoding,
             decimal=feed.decimal,
         )
+
+    def makes_nulls(self, words: tuple[str, ...]) -> bool:
+        """Whether the CSV reader can be told these words for "no value": DuckDB takes none with its delimiter or quote."""
+        special = [mark for mark in (self.delimiter, self.quote) if mark]
+        return self.format is FeedFormat.CSV and not any(mark in word for mark in special for word in words)

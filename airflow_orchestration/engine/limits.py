@@ -12,7 +12,7 @@ import duckdb
 
 from airflow_orchestration.domain.feed import Feed, FeedFormat
 from airflow_orchestration.engine.sqltext import identifier, literal
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 
 PARQUET_FREE_BYTES = 1024**3
 """A Parquet file may always unpack to so many bytes..."""
@@ -37,7 +37,8 @@ class Meter:
             if size > max(PARQUET_FREE_BYTES, PARQUET_RATIO * file.stat().st_size):
                 raise FeedError(
                     f"{self.feed.id}: its Parquet file of {file.stat().st_size:,} bytes unpacks to {size:,}, more "
-                    f"than {PARQUET_RATIO} times its size; deliver it as CSV, or with values that differ more."
+                    f"than {PARQUET_RATIO} times its size; deliver it as CSV, or with values that differ more.",
+                    code=FeedCode.BOMB,
                 )
             self._check_rows(self.rows + rows)
         else:
@@ -46,7 +47,8 @@ class Meter:
         if self.bytes > self.feed.limits.bytes:
             raise FeedError(
                 f"{self.feed.id}: it unpacks to {self.bytes:,} bytes or more, and its limits.bytes is "
-                f"{self.feed.limits.bytes:,}; deliver less, or raise the limit."
+                f"{self.feed.limits.bytes:,}; deliver less, or raise the limit.",
+                code=FeedCode.TOO_LARGE,
             )
 
     def after(self, rows: int) -> None:
@@ -58,7 +60,8 @@ class Meter:
         if rows > self.feed.limits.rows:
             raise FeedError(
                 f"{self.feed.id}: it has {rows:,} rows or more, and its limits.rows is {self.feed.limits.rows:,}; "
-                "deliver less, or raise the limit."
+                "deliver less, or raise the limit.",
+                code=FeedCode.TOO_LARGE,
             )
 
 
@@ -70,7 +73,8 @@ def bounded_memory(feed_id: str, memory_mb: int) -> Iterator[None]:
     except (MemoryError, duckdb.OutOfMemoryException):
         raise FeedError(
             f"{feed_id}: the engine needs more than the {memory_mb} MiB that its branch has, although it spills to "
-            "disk; deliver it in several files, or raise the pipeline's capacity.memory_mb."
+            "disk; deliver it in several files, or raise the pipeline's capacity.memory_mb.",
+            code=FeedCode.MEMORY,
         ) from None
 
 
@@ -86,7 +90,7 @@ def _promised(connection: duckdb.DuckDBPyConnection, file: Path) -> tuple[int, i
         found = connection.execute(f"SELECT {lengths} FROM read_parquet({literal(file)})").fetchone()
     except duckdb.OutOfMemoryException:
         raise
-    except duckdb.Error:
+    except (duckdb.Error, UnicodeDecodeError):
         return 0, 0  # damaged: reading it says where
     return rows, cells * CELL_BYTES + (int(found[0] or 0) if found else 0)
 

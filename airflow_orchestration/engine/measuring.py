@@ -24,7 +24,7 @@ from airflow_orchestration.engine.expressions import Expression, checked_query
 from airflow_orchestration.engine.sandbox import kind_of
 from airflow_orchestration.engine.sqltext import identifier, identifiers, literal
 from airflow_orchestration.engine.value_rules import is_broken
-from airflow_orchestration.exceptions import ExpressionError, FeedError
+from airflow_orchestration.exceptions import ExpressionError, FeedCode, FeedError
 
 _SHARES = MARKED | {Metric.DUPLICATE_VALUES}
 """Metrics that count rows which break the rule."""
@@ -52,7 +52,8 @@ def check_rules(connection: duckdb.DuckDBPyConnection, feed_id: str, contract: C
             except duckdb.Error:
                 raise FeedError(
                     f"{feed_id}: the pattern of the contract's rule {rule.name!r} is no RE2 expression; "
-                    "write it without look-around and back-references."
+                    "write it without look-around and back-references.",
+                    code=FeedCode.EXPRESSION,
                 ) from None
     _measurements(connection, feed_id, contract)
 
@@ -173,7 +174,9 @@ def _query(
     try:
         found = query_of(connection, rule, types)
     except ExpressionError as error:
-        raise FeedError(f"{feed_id}: the query of the contract's rule {rule.name!r} {error}") from None
+        raise FeedError(
+            f"{feed_id}: the query of the contract's rule {rule.name!r} {error}", code=FeedCode.EXPRESSION
+        ) from None
     return _Aggregate(sql=f"{found.sql}::DOUBLE", columns=found.columns)
 
 
@@ -203,7 +206,8 @@ def _run_alone(connection: duckdb.DuckDBPyConnection, feed_id: str, rule: Qualit
     except (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException) as error:
         raise FeedError(
             f"{feed_id}: the contract's rule {rule.name!r} can't be computed on these rows ({kind_of(error)}); use "
-            "try_cast or try_strptime in its query, or leave rows out in WHERE."
+            "try_cast or try_strptime in its query, or leave rows out in WHERE.",
+            code=FeedCode.EXPRESSION,
         ) from None
 
 

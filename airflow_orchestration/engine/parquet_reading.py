@@ -19,7 +19,7 @@ from airflow_orchestration.engine.prescan import Prescan
 from airflow_orchestration.engine.source import Source
 from airflow_orchestration.engine.sqltext import identifier, literal
 from airflow_orchestration.engine.table_shape import SUSPECTS, looked_at
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +79,10 @@ def parquet_reading(
 def _parquet_types(feed: Feed, source: Source, connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     try:
         rows = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({literal(source.path)})").fetchall()
-    except duckdb.Error:
-        raise FeedError(f"{feed.id}: the file is no readable Parquet; deliver it again.") from None
+    except (duckdb.Error, UnicodeDecodeError):
+        raise FeedError(
+            f"{feed.id}: the file is no readable Parquet; deliver it again.", code=FeedCode.DAMAGED
+        ) from None
     types = {str(name): str(kind) for name, kind, *_ in rows}
     check_names(list(types), feed)
     return types

@@ -28,7 +28,7 @@ from airflow_orchestration.engine.sandbox import sandbox
 from airflow_orchestration.engine.source import Fingerprint, Source, open_source
 from airflow_orchestration.engine.sqltext import literal
 from airflow_orchestration.engine.uniqueness import DUPLICATES, find_repeats
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 from airflow_orchestration.sources.fetched import SourceFile
 
 PARQUET = (
@@ -114,7 +114,8 @@ def read_file(desk: Desk, file: SourceFile, scratch: Path) -> ReadFile:
                 return ReadFile(file=file, seen=source.seen, part=part, absent=absent)
     raise FeedError(
         f"{desk.feed.id}: the rows that were read aren't as many as the lines of the file, and it can't be told "
-        "which are missing; check its quotes and line ends."
+        "which are missing; check its quotes and line ends.",
+        code=FeedCode.ROWS_LOST,
     )
 
 
@@ -130,7 +131,8 @@ def reject_repeats(desk: Desk, read: ReadFile, found: Path, scratch: Path) -> Pa
         if source.seen != read.seen:
             raise FeedError(
                 f"{desk.feed.id}: {read.file.origin} was changed while it was read; "
-                "deliver files under another name and rename them when they are complete."
+                "deliver files under another name and rename them when they are complete.",
+                code=FeedCode.CHANGED_WHILE_READ,
             )
         reading = next(readings(desk.feed, desk.contract, desk.layout, source, connection, scratch))
         collect_repeats(connection, reading, found)
@@ -138,7 +140,13 @@ def reject_repeats(desk: Desk, read: ReadFile, found: Path, scratch: Path) -> Pa
 
 
 def _sandbox(desk: Desk, source: Source, scratch: Path) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
-    return sandbox(readable=[source.path], scratch=scratch, memory_mb=desk.memory_mb, threads=desk.threads)
+    return sandbox(
+        readable=[source.path],
+        scratch=scratch,
+        memory_mb=desk.memory_mb,
+        threads=desk.threads,
+        trusts_statistics=desk.layout.format is not FeedFormat.PARQUET,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,16 +164,23 @@ def _stage(
     connection: duckdb.DuckDBPyConnection, desk: Desk, reading: Reading, staged: Path
 ) -> _Passed | None:
     """Write the good rows and reject the others; None when the counts disagree and a careful look may help."""
-    good = f"SELECT {reading.checks.staged_columns} FROM ({reading.typed_rows}) WHERE {reading.checks.good}"
     try:
-        kept = _copy(connection, good, staged)
-        rows_in = reading.rows_in(connection, _rows_read(connection))
-    except duckdb.Error as error:
+        return _passed(connection, desk, reading, staged)
+    except (duckdb.Error, UnicodeDecodeError) as error:
         if not _is_about_the_file(error, desk.layout.format):
             raise
         if reading.prescan() is not None:
             return None
         raise _unreadable(desk, error) from None
+
+
+def _passed(
+    connection: duckdb.DuckDBPyConnection, desk: Desk, reading: Reading, staged: Path
+) -> _Passed | None:
+    """The same, ended by whatever error the engine has; bad rows are read once more, so that may be at its end."""
+    good = f"SELECT {reading.checks.staged_columns} FROM ({reading.typed_rows}) WHERE {reading.checks.good}"
+    kept = _copy(connection, good, staged)
+    rows_in = reading.rows_in(connection, _rows_read(connection))
     if rows_in is None:
         return None
     kept = _drop_duplicates(connection, reading.checks, staged, kept, is_stream=desk.feed.is_stream)
@@ -259,24 +274,29 @@ def _absent(
     return tuple(absent_keys(connection, reading, names)) if names else ()
 
 
-def _is_about_the_file(error: duckdb.Error, layout: FeedFormat) -> bool:
+def _is_about_the_file(error: duckdb.Error | UnicodeDecodeError, layout: FeedFormat) -> bool:
     """Tell a file that can't be read from a machine that can't read it just now.
 
-    A damaged Parquet file ends in errors of nearly any class.
+    A damaged Parquet file ends in errors of nearly any class. An error that quotes a piece of the file and cuts it
+    inside a letter can't be told by the engine, and is one of decoding.
     """
+    if isinstance(error, UnicodeDecodeError):
+        return True
     if layout is not FeedFormat.PARQUET:
         return isinstance(error, _FILE_ERRORS)
     return not isinstance(error, duckdb.OutOfMemoryException) and "No space left" not in str(error)
 
 
-def _unreadable(desk: Desk, error: duckdb.Error) -> FeedError:
+def _unreadable(desk: Desk, error: duckdb.Error | UnicodeDecodeError) -> FeedError:
     if too_long := _TOO_LONG.search(str(error)):
         return FeedError(
             f"{desk.feed.id}: a row is longer than {int(too_long[1]) // 1024**2} MiB, which is all that is read of a row "
-            "with line ends in its texts; leave its longest column out of the query, or shorten it there."
+            "with line ends in its texts; leave its longest column out of the query, or shorten it there.",
+            code=FeedCode.TOO_LARGE,
         )
     place = _PLACE.search(str(error))
     where = f", near {place.group()}" if place else ""
     return FeedError(
-        f"{desk.feed.id}: the file is no complete {desk.layout.format.value.upper()}{where}; deliver it again."
+        f"{desk.feed.id}: the file is no complete {desk.layout.format.value.upper()}{where}; deliver it again.",
+        code=FeedCode.DAMAGED,
     )

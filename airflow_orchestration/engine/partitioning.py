@@ -19,7 +19,7 @@ from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.feed import Feed, Output
 from airflow_orchestration.engine.sandbox import MEMORY_MB, kind_of, sandbox
 from airflow_orchestration.engine.sqltext import identifiers, literal
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 
 MAX_PARTITIONS = 1000
 """More make files so small that reading them takes longer than reading all rows."""
@@ -69,7 +69,7 @@ def write_partitions(
     Raises `FeedError` when the place is outside its root, or there are too many partitions.
     """
     if feed.output is None:
-        raise FeedError(f"{feed.id} has no output")
+        raise FeedError(f"{feed.id} has no output", code=FeedCode.REFUSED)
     draft = _empty_draft(feed, place, epoch)
     with sandbox(
         readable=[rows, draft.parent], scratch=scratch, memory_mb=memory_mb, threads=THREADS
@@ -80,7 +80,8 @@ def write_partitions(
         except duckdb.IOException as error:
             raise FeedError(
                 f"{feed.id}: output can't be written: {_reason(error)}; look at the values of "
-                f"{', '.join(feed.output.partition_by) or 'no column'} and at the folder's rights."
+                f"{', '.join(feed.output.partition_by) or 'no column'} and at the folder's rights.",
+                code=FeedCode.OUTPUT,
             ) from None
     return draft
 
@@ -103,7 +104,10 @@ def _drop_drafts(place: Place) -> None:
 
 def _empty_draft(feed: Feed, place: Place, epoch: int) -> Path:
     if not place.folder.resolve().is_relative_to(place.root.resolve()):
-        raise FeedError(f"{feed.id}: output leads out of its root through a link; write below {place.root}.")
+        raise FeedError(
+            f"{feed.id}: output leads out of its root through a link; write below {place.root}.",
+            code=FeedCode.OUTPUT,
+        )
     place.folder.mkdir(parents=True, exist_ok=True)
     draft = place.draft(epoch)
     shutil.rmtree(draft.parent, ignore_errors=True)
@@ -120,7 +124,8 @@ def _check_partitions(connection: duckdb.DuckDBPyConnection, feed: Feed, output:
     if row is not None and int(row[0]) > MAX_PARTITIONS:
         raise FeedError(
             f"{feed.id}: output would have {row[0]:,} partitions, {MAX_PARTITIONS:,} are allowed; "
-            "partition by columns with fewer values."
+            "partition by columns with fewer values.",
+            code=FeedCode.OUTPUT,
         )
 
 

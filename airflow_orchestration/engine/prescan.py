@@ -8,9 +8,11 @@ place, so that the n-th row of the engine stays the n-th line of the file.
 from __future__ import annotations
 
 import json
+import re
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -19,6 +21,9 @@ from airflow_orchestration.engine.lines import Block, LineIndex, blocks, shown
 
 _LAST_COMMAS = (b",}", b",]", b", }", b", ]")
 """The engine overlooks a comma behind the last value."""
+MOST_LEVELS = 500
+"""Ours: how deep a row may nest. Every Python parses that; where it gives up differs, from a thousand levels to ten thousand."""
+_TEXT, _BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"'), re.compile(rb"[\[\]{}]")
 
 
 class Judge(Protocol):
@@ -135,7 +140,16 @@ def _is_json_object(line: bytes) -> bool:
             json.dumps(row, ensure_ascii=False).encode()  # a lone surrogate is no character
     except (ValueError, RecursionError):
         return False
-    return isinstance(row, dict)
+    return isinstance(row, dict) and _levels(line) <= MOST_LEVELS
+
+
+def _levels(line: bytes) -> int:
+    """How deep a line of JSON nests; only a line with many brackets is looked at one by one."""
+    brackets = line.count(b"{") + line.count(b"[")
+    if brackets <= MOST_LEVELS:
+        return brackets
+    signs = (1 if sign in b"{[" else -1 for sign in _BRACKET.findall(_TEXT.sub(b"", line)))
+    return max(accumulate(signs))
 
 
 def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:

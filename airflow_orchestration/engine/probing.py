@@ -12,7 +12,7 @@ from airflow_orchestration.engine.checking import SQL_TYPES
 from airflow_orchestration.engine.part import PARQUET
 from airflow_orchestration.engine.sandbox import sandbox
 from airflow_orchestration.engine.sqltext import identifier, identifiers, literal
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 
 
 def read_probes(file: Path, *, contract: Contract, scratch: Path) -> Path:
@@ -22,7 +22,9 @@ def read_probes(file: Path, *, contract: Contract, scratch: Path) -> Path:
     none of its column's type.
     """
     if not file.exists():
-        raise _refused(file, "is not there; put the file there, or leave out merge.trust.probes")
+        raise _refused(
+            file, "is not there; put the file there, or leave out merge.trust.probes", ProblemCode.NOT_FOUND
+        )
     target = scratch / "probes.parquet"
     with sandbox(readable=[file.resolve()], scratch=scratch.resolve()) as connection:
         try:
@@ -31,7 +33,7 @@ def read_probes(file: Path, *, contract: Contract, scratch: Path) -> Path:
             _check(connection, file, contract, known)
             connection.execute(f"COPY ({_typed(contract, known)}) TO {literal(target)} {PARQUET}")
         except duckdb.Error as error:
-            raise _refused(file, f"can't be read as probes: {error}") from None
+            raise _refused(file, f"can't be read as probes: {error}", ProblemCode.UNREADABLE) from None
     return target
 
 
@@ -43,15 +45,19 @@ def _load(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
 def _check(connection: duckdb.DuckDBPyConnection, file: Path, contract: Contract, known: set[str]) -> None:
     missing = [name for name in contract.key if name not in known]
     if missing:
-        raise _refused(file, f"lacks the key column {', '.join(missing)}")
+        raise _refused(file, f"lacks the key column {', '.join(missing)}", ProblemCode.REQUIRED)
     if not known & {column.name for column in contract.attributes}:
-        raise _refused(file, "has no attribute of the contract; name its columns as the contract does")
+        raise _refused(
+            file,
+            "has no attribute of the contract; name its columns as the contract does",
+            ProblemCode.MISMATCH,
+        )
     keys = identifiers(contract.key)
     row = connection.execute(
         f"SELECT count(*) - (SELECT count(*) FROM (SELECT DISTINCT {keys} FROM probes)) FROM probes"
     ).fetchone()
     if row and row[0]:
-        raise _refused(file, f"repeats {row[0]} keys; keep one row of each")
+        raise _refused(file, f"repeats {row[0]} keys; keep one row of each", ProblemCode.DUPLICATE)
 
 
 def _typed(contract: Contract, known: set[str]) -> str:
@@ -62,5 +68,5 @@ def _typed(contract: Contract, known: set[str]) -> str:
     return f"SELECT {', '.join(columns)} FROM probes"
 
 
-def _refused(file: Path, message: str) -> InputRefusedError:
-    return InputRefusedError(file.name, [Problem(path="", message=message)])
+def _refused(file: Path, message: str, code: ProblemCode) -> InputRefusedError:
+    return InputRefusedError(file.name, [Problem(code=code, path="", message=message)])

@@ -11,7 +11,7 @@ from airflow_orchestration.domain.quality_rule import Metric
 from airflow_orchestration.engine.checking import SQL_TYPES
 from airflow_orchestration.engine.measuring import query_of
 from airflow_orchestration.engine.sandbox import sandbox
-from airflow_orchestration.exceptions import ExpressionError, Problem
+from airflow_orchestration.exceptions import ExpressionError, Problem, ProblemCode
 
 
 def query_problems(contracts: Sequence[Contract]) -> list[Problem]:
@@ -29,5 +29,11 @@ def query_problems(contracts: Sequence[Contract]) -> list[Problem]:
                 try:
                     query_of(connection, rule, types)
                 except ExpressionError as error:
-                    found.append(Problem(path=f"{contract.name}: rule {rule.name!r}", message=str(error)))
+                    found.append(
+                        Problem(
+                            code=ProblemCode.BAD_EXPRESSION,
+                            path=f"{contract.name}: rule {rule.name!r}",
+                            message=str(error),
+                        )
+                    )
     return found

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from airflow_orchestration.engine.packing import DAMAGED, PACKINGS, Packing, packing_of
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 from airflow_orchestration.sources.fetched import SourceFile
 
 MAX_RATIO = 200
@@ -79,7 +79,8 @@ def open_source(
             if not _unchanged(opened, before):
                 raise FeedError(
                     f"{feed_id}: {path.name} was changed while it was read; "
-                    "deliver files under another name and rename them when they are complete."
+                    "deliver files under another name and rename them when they are complete.",
+                    code=FeedCode.CHANGED_WHILE_READ,
                 )
 
 
@@ -92,7 +93,10 @@ def open_regular(root: Path, path: Path, *, feed_id: str) -> Iterator[OpenedFile
         if not _real_path(descriptor, resolved).is_relative_to(base):
             raise _outside(feed_id, path, root)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise FeedError(f"{feed_id}: {path.name} is no regular file; put the data itself there.")
+            raise FeedError(
+                f"{feed_id}: {path.name} is no regular file; put the data itself there.",
+                code=FeedCode.NOT_A_FILE,
+            )
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             yield OpenedFile(file=file, path=resolved)
     finally:
@@ -104,7 +108,9 @@ def _resolved(root: Path, path: Path, feed_id: str) -> tuple[Path, Path]:
         base, resolved = root.resolve(strict=True), (root / path).resolve(strict=True)
     except (OSError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "a circle of links"
-        raise FeedError(f"{feed_id}: {path.name} can't be opened ({reason}); check the feed's uri.") from None
+        raise FeedError(
+            f"{feed_id}: {path.name} can't be opened ({reason}); check the feed's uri.", code=FeedCode.MISSING
+        ) from None
     if not resolved.is_relative_to(base):
         raise _outside(feed_id, path, root)
     return base, resolved
@@ -149,7 +155,8 @@ def _plain(opened: OpenedFile, feed_id: str, scratch: Path, max_bytes: int) -> P
         if opened.path.suffix == promised.suffix:
             raise FeedError(
                 f"{feed_id}: {opened.path.name} ends in {promised.suffix} and is not {promised.name}; "
-                "rename or pack it."
+                "rename or pack it.",
+                code=FeedCode.SYNTAX,
             )
     return opened.readable
 
@@ -163,16 +170,19 @@ def _unpacked(opened: OpenedFile, packing: Packing, feed_id: str, scratch: Path,
             size = _copy(packed, plain, limit)
     except DAMAGED:
         raise FeedError(
-            f"{feed_id}: {name} is cut off or damaged inside its {packing.name}; deliver the file again."
+            f"{feed_id}: {name} is cut off or damaged inside its {packing.name}; deliver the file again.",
+            code=FeedCode.DAMAGED,
         ) from None
     if size > ratio_limit:
         raise FeedError(
-            f"{feed_id}: {name} unpacks to more than {MAX_RATIO} times its size; deliver it unpacked."
+            f"{feed_id}: {name} unpacks to more than {MAX_RATIO} times its size; deliver it unpacked.",
+            code=FeedCode.BOMB,
         )
     if size > max_bytes:
         raise FeedError(
             f"{feed_id}: {name} unpacks to more than {max_bytes:,} bytes, the feed's limits.bytes; "
-            "raise it, or deliver the file in parts."
+            "raise it, or deliver the file in parts.",
+            code=FeedCode.TOO_LARGE,
         )
     return target
 
@@ -187,18 +197,23 @@ def _copy(packed: IO[bytes], plain: IO[bytes], limit: int) -> int:
 
 def _outside(feed_id: str, path: Path, root: Path) -> FeedError:
     return FeedError(
-        f"{feed_id}: {path.name} lies outside its root, through a link or ..; put the file below {root}."
+        f"{feed_id}: {path.name} lies outside its root, through a link or ..; put the file below {root}.",
+        code=FeedCode.OUTSIDE_ROOT,
     )
 
 
 def _unreadable(feed_id: str, path: Path, error: OSError) -> FeedError:
     return FeedError(
-        f"{feed_id}: {path.name} can't be read ({error.strerror}); let the worker's user read it."
+        f"{feed_id}: {path.name} can't be read ({error.strerror}); let the worker's user read it.",
+        code=FeedCode.UNREADABLE,
     )
 
 
 def _empty(feed_id: str, path: Path) -> FeedError:
-    return FeedError(f"{feed_id}: {path.name} is empty; a feed without rows has at least its header or [].")
+    return FeedError(
+        f"{feed_id}: {path.name} is empty; a feed without rows has at least its header or [].",
+        code=FeedCode.EMPTY,
+    )
 
 
 def first_bytes(path: Path, count: int) -> bytes:

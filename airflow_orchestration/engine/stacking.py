@@ -6,7 +6,7 @@ What it costs grows with the opinions, not with the pairs of sources.
 # ruff: noqa: S608  # names and values become SQL through `sqltext` only
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -29,7 +29,9 @@ class Stacked:
     def fill(self, connection: duckdb.DuckDBPyConnection, within: str) -> None:
         """Merge the keys for which a condition holds, and append them to the table `merged` in their order."""
         keys = identifiers(self.terms.contract.key)
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE stacked AS {self._stacked(within)}")
+        for place, some in enumerate(self.terms.chunks()):
+            into = "INSERT INTO stacked" if place else "CREATE OR REPLACE TEMP TABLE stacked AS"
+            connection.execute(f"{into} {self._stacked(some, within)}")
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE numbered AS SELECT {keys}, row_number() OVER (ORDER BY {keys}) AS id, "
             f"min(source) AS _q, {_array()} AS _s FROM stacked GROUP BY {keys}"
@@ -55,12 +57,13 @@ class Stacked:
         texts = ", ".join(feeds)
         return f"'[' || array_to_string(list_transform({column}, lambda i: list_extract([{texts}], i + 1)), ',') || ']'"
 
-    def _stacked(self, within: str) -> str:
+    def _stacked(self, some: Iterable[int], within: str) -> str:
         columns = identifiers(column.name for column in self.terms.contract.columns)
+        weights = self.terms.weights
         return " UNION ALL ".join(
-            f"SELECT {columns}, {number}::USMALLINT AS source, {weight!r}::DOUBLE AS weight, {self.terms.time} AS time "
-            f"FROM {self.terms.rows(number, within)}"
-            for number, weight in enumerate(self.terms.weights)
+            f"SELECT {columns}, {number}::USMALLINT AS source, {weights[number]!r}::DOUBLE AS weight, "
+            f"{self.terms.time} AS time FROM {self.terms.rows(number, within)}"
+            for number in some
         )
 
     def _opinions(self, cell: Cell) -> str:

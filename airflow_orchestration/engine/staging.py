@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
@@ -11,6 +14,31 @@ from airflow_orchestration.domain.outcome import StagedFile
 from airflow_orchestration.exceptions import StagedFileError
 
 PIECE = 1024 * 1024
+NEW_RUN = "trigger a new run: what a run has registered it does not read again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFile:
+    """A file of a staging area, whoever put it there."""
+
+    key: str
+    bytes: int
+
+
+class FileSystem(Protocol):
+    """What is needed of an object store beside its paths; fsspec's file systems have it."""
+
+    def find(self, path: str, *, detail: bool) -> Mapping[str, Mapping[str, Any]]:
+        """Every file below a path, with its size; none where nothing is."""
+
+    def ls(self, path: str, *, detail: bool) -> Sequence[Mapping[str, Any]]:
+        """What stands directly below a path, each with its name and type; `FileNotFoundError` where nothing is."""
+
+    def invalidate_cache(self) -> None:
+        """Forget every listing."""
+
+    def rm(self, path: list[str]) -> None:
+        """Delete files."""
 
 
 class StoragePath(Protocol):
@@ -28,6 +56,14 @@ class StoragePath(Protocol):
     @property
     def parent(self) -> StoragePath:
         """The folder."""
+
+    @property
+    def fs(self) -> FileSystem:
+        """What the path is in; a `pathlib.Path` has none, and is asked for none."""
+
+    @property
+    def path(self) -> str:
+        """How `fs` calls it."""
 
     def mkdir(self, *, parents: bool, exist_ok: bool) -> None:
         """Make the folder; object stores have none and do nothing."""
@@ -67,13 +103,13 @@ class StagingArea:
                 size, digest = _copy(source, sink)
         except FileNotFoundError:
             raise StagedFileError(
-                f"{staged.uri} is gone; run its feed again, and keep staged files until the run is over."
+                f"{staged.uri} is gone; put it back, or {NEW_RUN}. Keep staged files until their run is over."
             ) from None
         if (size, digest) != (staged.bytes, staged.sha256):
             target.unlink()
+            found = "other bytes" if size == staged.bytes else f"{size} bytes, {staged.bytes} expected"
             raise StagedFileError(
-                f"{staged.uri} isn't the file that was registered ({size} bytes, {staged.bytes} expected); "
-                "run its feed again."
+                f"{staged.uri} isn't the file that was registered ({found}); put that back, or {NEW_RUN}."
             )
         return target
 
@@ -85,6 +121,52 @@ class StagingArea:
             for partial in target.parent.glob(f".{target.name}.*.partial"):
                 partial.unlink(missing_ok=True)
 
+    def folders(self, folder: str) -> list[str]:
+        """The names of the folders directly below a folder of the area, sorted; none where nothing is.
+
+        Raises `StagedFileError` when an object store does not answer, and `OSError` for a folder that can't be read.
+        """
+        top = self._below(folder)
+        if isinstance(top, Path):
+            with suppress(FileNotFoundError), os.scandir(top) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+            return []
+        with _asking(top), suppress(FileNotFoundError):
+            listed = top.fs.ls(top.path, detail=True)
+            return sorted(PurePosixPath(it["name"]).name for it in listed if it["type"] == "directory")
+        return []
+
+    def files(self, folder: str) -> list[FoundFile]:
+        """Every file below a folder of the area, in the order of their keys.
+
+        Raises as `folders` does, and so does `discard_all`.
+        """
+        top = self._below(folder)
+        if isinstance(top, Path):
+            found = list(_local_files(Path(str(self.root)), top))
+        else:
+            start = len(top.path.removesuffix(folder))
+            with _asking(top):
+                named = top.fs.find(top.path, detail=True)
+                top.fs.invalidate_cache()  # else it holds the listings of all folders in the end
+            found = [
+                FoundFile(key=path[start:], bytes=int(known.get("size") or 0))
+                for path, known in named.items()
+            ]
+        return sorted(found, key=lambda file: file.key)
+
+    def discard_all(self, keys: Collection[str]) -> None:
+        """Delete files, and the folders that are empty then. What is gone already is no error."""
+        targets = [self._below(key) for key in keys]
+        remote = [target for target in targets if not isinstance(target, Path)]
+        if remote:
+            with _asking(remote[0]), suppress(FileNotFoundError):  # somebody else does the same
+                remote[0].fs.rm([target.path for target in remote])
+        for target in targets:
+            if isinstance(target, Path):
+                target.unlink(missing_ok=True)
+                _drop_empty(target.parent, Path(str(self.root)))
+
     def _below(self, key: str) -> Path | StoragePath:
         parts = key.split("/")
         if not all(parts) or {".", ".."} & set(parts) or "\\" in key or not key.isprintable():
@@ -93,6 +175,40 @@ class StagingArea:
         if isinstance(target, Path) and not target.resolve().is_relative_to(Path(str(self.root)).resolve()):
             raise StagedFileError(f"{key!r} leads out of the staging area; remove the link.")
         return target
+
+
+@contextmanager
+def _asking(place: StoragePath) -> Iterator[None]:
+    """Tell what goes wrong in an object store, which comes in errors of any class, in one of ours."""
+    try:
+        yield
+    except Exception as error:
+        raise StagedFileError(
+            f"{place} does not answer as it should ({type(error).__name__}: {error}); look at its connection, "
+            "and try again."
+        ) from error
+
+
+def _local_files(root: Path, top: Path) -> Iterator[FoundFile]:
+    """Links are not followed: what they lead to is not ours. A folder that can't be read is not an empty one."""
+
+    def told(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for folder, _, names in os.walk(top, onerror=told):
+        for name in names:
+            path = Path(folder, name)
+            with suppress(FileNotFoundError):
+                yield FoundFile(key=str(path.relative_to(root)), bytes=path.lstat().st_size)
+
+
+def _drop_empty(folder: Path, root: Path) -> None:
+    """Remove a folder and those above it, as long as nothing is in them."""
+    with suppress(OSError):
+        while folder != root:
+            folder.rmdir()
+            folder = folder.parent
 
 
 def _store_locally(source: IO[bytes], target: Path) -> tuple[int, str]:

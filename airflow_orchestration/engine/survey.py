@@ -181,7 +181,7 @@ def _parquet_shape(path: Path) -> tuple[int, int, int]:
             counted = connection.execute(
                 f"SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata({literal(path)})"  # noqa: S608
             ).fetchone()
-    except duckdb.Error:
+    except (duckdb.Error, UnicodeDecodeError):
         return 0, 0, 0
     nested = any(kind.endswith("]") or kind.startswith(("STRUCT", "MAP")) for _, kind, *_ in described)
     return int(counted[0] or 0) if counted else 0, len(described), 2 if nested else 1

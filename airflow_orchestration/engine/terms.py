@@ -3,6 +3,7 @@
 # ruff: noqa: S608  # names and values become SQL through `sqltext` only
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from airflow_orchestration.engine.opinions import Cell, Strategy, whole_weights
 from airflow_orchestration.engine.sqltext import identifier, identifiers, literal
 from airflow_orchestration.engine.strategies import STRATEGIES
 from airflow_orchestration.policies.trust.model import TrustModel
+
+SOURCES_AT_ONCE = 50
+"""Ours: sources of one statement. Measured: planning takes more than twice as long for twice as many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,11 @@ class Terms:
     def makes(self, cell: Cell) -> bool:
         """Whether the value of an attribute is made of all opinions, and is no single source's."""
         return self.merge.strategy_of(cell.column.name) is Name.MEAN
+
+    def chunks(self) -> Iterator[range]:
+        """The numbers of the sources, some at a time: a statement over all of very many takes no end of time and memory."""
+        for start in range(0, len(self.sources), SOURCES_AT_ONCE):
+            yield range(start, min(start + SOURCES_AT_ONCE, len(self.sources)))
 
     @property
     def time(self) -> str:

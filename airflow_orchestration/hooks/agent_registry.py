@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.configuration import conf
 
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.hooks.schedules import schedule_problems
 from airflow_orchestration.storage.postgres import PostgresStore
@@ -30,14 +30,17 @@ def registry_terms() -> RegistryTerms:
         message = (
             "the job registry knows no teams, so nobody could own a new job; keep jobs in a folder instead"
         )
-        raise InputRefusedError("setting [core] multi_team", [Problem(path="", message=message)])
+        raise InputRefusedError(
+            "setting [core] multi_team", [Problem(code=ProblemCode.NOT_READY, path="", message=message)]
+        )
     kwargs = _configured().get("kwargs") or {}
     known = {field.name for field in fields(RegistryTerms)}
     try:
         return RegistryTerms(**{"data": None, **{name: kwargs[name] for name in known & kwargs.keys()}})
     except InputRefusedError as error:
         problems = [
-            Problem(path=f"kwargs.{problem.path}", message=problem.message) for problem in error.problems
+            Problem(code=problem.code, path=f"kwargs.{problem.path}", message=problem.message)
+            for problem in error.problems
         ]
         raise InputRefusedError(f"setting {SETTING}, {BUNDLE_CLASS}", problems) from None
 
@@ -97,4 +100,6 @@ def _configured() -> dict[str, Any]:
     message = f"has no {BUNDLE_CLASS}; add one, or nothing makes Dags of the jobs"
     if found:
         message = f"has {len(found)} of {BUNDLE_CLASS}; keep one, for there is one job registry"
-    raise InputRefusedError(f"setting {SETTING}", [Problem(path="", message=message)])
+    raise InputRefusedError(
+        f"setting {SETTING}", [Problem(code=ProblemCode.NOT_READY, path="", message=message)]
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from airflow_orchestration.exceptions import FeedError, InputRefusedError, Problem
+from airflow_orchestration.exceptions import FeedCode, FeedError, InputRefusedError, Problem, ProblemCode
 
 
 def kafka_config(conn_id: str) -> Mapping[str, Any]:
@@ -20,7 +20,8 @@ def kafka_config(conn_id: str) -> Mapping[str, Any]:
     except ImportError:
         raise FeedError(
             f"connection {conn_id}: Airflow's provider for Kafka is not installed; "
-            "run: pip install 'airflow-provider-orchestration[kafka]'"
+            "run: pip install 'airflow-provider-orchestration[kafka]'",
+            code=FeedCode.NOT_INSTALLED,
         ) from None
 
     class ConfigHook(KafkaBaseHook):
@@ -32,10 +33,12 @@ def kafka_config(conn_id: str) -> Mapping[str, Any]:
     try:
         config: dict[str, Any] = ConfigHook(kafka_config_id=conn_id).get_conn
     except AirflowNotFoundException:
-        problem = Problem(path="", message="is not defined; add it under Admin, Connections")
+        problem = Problem(
+            code=ProblemCode.NOT_FOUND, path="", message="is not defined; add it under Admin, Connections"
+        )
         raise InputRefusedError(f"connection {conn_id}", [problem]) from None
     except ValueError as error:
         raise InputRefusedError(
-            f"connection {conn_id}", [Problem(path="extra", message=str(error))]
+            f"connection {conn_id}", [Problem(code=ProblemCode.BAD_FORMAT, path="extra", message=str(error))]
         ) from None
     return config

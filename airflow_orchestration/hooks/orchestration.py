@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.publishing import Publisher
 from airflow_orchestration.storage.reading_session import only_read
@@ -90,10 +90,17 @@ class OrchestrationHook(BaseHook):
 
         connection = self._airflow_connection()
         refused = sorted(set(connection.extra_dejson) - ACCEPTED_EXTRAS)
-        problems = [Problem(path=f"extra.{name}", message="is not accepted; remove it") for name in refused]
+        problems = [
+            Problem(code=ProblemCode.NOT_ALLOWED, path=f"extra.{name}", message="is not accepted; remove it")
+            for name in refused
+        ]
         if connection.conn_type not in {"postgres", "postgresql"}:
             problems.append(
-                Problem(path="conn_type", message=f"is {connection.conn_type!r}; a postgres one is needed")
+                Problem(
+                    code=ProblemCode.WRONG_TYPE,
+                    path="conn_type",
+                    message=f"is {connection.conn_type!r}; a postgres one is needed",
+                )
             )
         if problems:
             raise InputRefusedError(f"connection {self.orchestration_conn_id}", problems)
@@ -103,7 +110,9 @@ class OrchestrationHook(BaseHook):
         try:
             return self.get_connection(self.orchestration_conn_id)
         except AirflowNotFoundException:
-            problem = Problem(path="", message="is not defined; add it under Admin, Connections")
+            problem = Problem(
+                code=ProblemCode.NOT_FOUND, path="", message="is not defined; add it under Admin, Connections"
+            )
             raise InputRefusedError(f"connection {self.orchestration_conn_id}", [problem]) from None
 
     def store(self) -> PostgresStore:

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.location import REMOTE
 from airflow_orchestration.engine.staging import StagingArea
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 from airflow_orchestration.hooks.kafka import kafka_config
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.sources.outside import RemotePath
@@ -97,7 +97,9 @@ def _require_connection(conn_id: str) -> None:
     try:
         BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
-        problem = Problem(path="", message="is not defined; add it under Admin, Connections")
+        problem = Problem(
+            code=ProblemCode.NOT_FOUND, path="", message="is not defined; add it under Admin, Connections"
+        )
         raise InputRefusedError(f"connection {conn_id}", [problem]) from None
 
 
@@ -111,4 +113,6 @@ def _require_file_system(store: Any, scheme: str) -> None:
             f"can't be opened here ({type(error).__name__}); install the provider of such places with its extra "
             "for file systems, and look at the connection"
         )
-        raise InputRefusedError(f"{scheme}://", [Problem(path="", message=message)]) from None
+        raise InputRefusedError(
+            f"{scheme}://", [Problem(code=ProblemCode.NOT_READY, path="", message=message)]
+        ) from None

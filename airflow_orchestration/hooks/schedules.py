@@ -10,7 +10,7 @@ from airflow.sdk import DAG
 from croniter import CroniterBadDateError, croniter  # type: ignore[import-untyped]  # has no types
 
 from airflow_orchestration.domain.pipeline import Pipeline
-from airflow_orchestration.exceptions import Problem
+from airflow_orchestration.exceptions import Problem, ProblemCode
 
 
 def schedule_problems(pipeline: Pipeline) -> Iterator[Problem]:
@@ -18,7 +18,7 @@ def schedule_problems(pipeline: Pipeline) -> Iterator[Problem]:
     declared = {"schedule": pipeline.schedule, "sync.reconcile_schedule": pipeline.sync.reconcile_schedule}
     for path, schedule in declared.items():
         if schedule is not None and (message := _schedule_problem(schedule)):
-            yield Problem(path=path, message=message)
+            yield Problem(code=ProblemCode.BAD_FORMAT, path=path, message=message)
 
 
 @lru_cache(maxsize=1000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -107,14 +107,18 @@ def completeness_manifest(facts: ManifestFacts) -> dict[str, Any]:
     }
 
 
-def refused_manifest(why: str) -> dict[str, Any]:
-    """Return the manifest of a run that never began: it has no feeds, and nobody knows how many it would have had."""
+def refused_manifest(why: str, codes: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the manifest of a run that never began: it has no feeds, and nobody knows how many it would have had.
+
+    :param codes: what kinds of problems its input has, as `ProblemCode` has them.
+    """
     unknown = ("feeds_expected", "feeds_in", "weight_share", "usual_rows_missing_share", "gate")
     return {
         "state": RunState.NOT_PUBLISHED.value,
         "version": 0,
         "rounds": 0,
         "why": why,
+        "codes": list(codes),
         "rows": 0,
         **dict.fromkeys(unknown),
         **{name: [] for name in ("missing", "feeds", "datasets", "versions")},

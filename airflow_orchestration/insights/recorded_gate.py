@@ -24,7 +24,7 @@ from airflow_orchestration.domain.deadline import deadline_at
 from airflow_orchestration.domain.outcome import OutcomeStatus
 from airflow_orchestration.domain.problems import pydantic_problems
 from airflow_orchestration.domain.strict import Strict
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 from airflow_orchestration.storage.store import DecidedGate
 
 MAX_PROBLEMS = 20
@@ -125,7 +125,11 @@ def gates_in(lines: Iterable[str], *, subject: str) -> list[RecordedGate]:
         except ValidationError as error:
             problems.extend(pydantic_problems(error, prefix=f"line {number}"))
         except (ValueError, RecursionError) as error:
-            problems.append(Problem(path=f"line {number}", message=f"is no JSON object: {error}"))
+            problems.append(
+                Problem(
+                    code=ProblemCode.BAD_SYNTAX, path=f"line {number}", message=f"is no JSON object: {error}"
+                )
+            )
     if problems:
         raise InputRefusedError(subject, problems)
     return gates

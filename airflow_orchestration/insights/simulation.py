@@ -16,7 +16,7 @@ from statistics import NormalDist, fmean
 from typing import Any
 
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 from airflow_orchestration.insights.arrivals_file import Arrivals, GivenFeed
 from airflow_orchestration.insights.courses import Change, Course, Ending, Rules, Unknown, play
 from airflow_orchestration.insights.recorded_gate import RecordedGate
@@ -116,7 +116,8 @@ def recorded_source(gates: Sequence[RecordedGate]) -> Source:
             if dags
             else "there are no recorded gates; run the Dag first, or give --arrivals"
         )
-        raise InputRefusedError("recorded gates", [Problem(path="", message=message)])
+        code = ProblemCode.CONFLICT if dags else ProblemCode.EMPTY
+        raise InputRefusedError("recorded gates", [Problem(code=code, path="", message=message)])
     rules = rules_of(firsts[-1])
     past: dict[str, list[Course]] = {name: [] for name in rules.members}
     for gate in firsts:

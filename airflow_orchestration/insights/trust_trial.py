@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 from airflow_orchestration.policies.trust.ballot import NOBODY, Ballot
 from airflow_orchestration.policies.trust.calibration import calibration_error
 from airflow_orchestration.policies.trust.choosing import learned, winner
@@ -88,7 +88,14 @@ def try_trust(
     asked = {cell: ballot for cell, ballot in found.items() if ballot.truth is not None and cell not in told}
     if not asked:
         raise InputRefusedError(
-            "labels", [Problem(path="", message="no claimed cell is left to judge by; give more labels")]
+            "labels",
+            [
+                Problem(
+                    code=ProblemCode.EMPTY,
+                    path="",
+                    message="no claimed cell is left to judge by; give more labels",
+                )
+            ],
         )
     model = learned(
         [replace(ballot, truth=None) if cell in asked else ballot for cell, ballot in found.items()]
@@ -191,5 +198,5 @@ def _rows(file: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
         missing = [name for name in columns if name not in (reader.fieldnames or ())]
         if missing:
             message = f"lacks the column {', '.join(missing)}; it needs {', '.join(columns)}"
-            raise InputRefusedError(str(file), [Problem(path="", message=message)])
+            raise InputRefusedError(str(file), [Problem(code=ProblemCode.REQUIRED, path="", message=message)])
         yield from reader

@@ -11,12 +11,12 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_orchestration.domain.conf import read_conf
 from airflow_orchestration.domain.home import check_folders
 from airflow_orchestration.domain.job_file import read_job
-from airflow_orchestration.domain.pipeline_file import read_pipeline_file
 from airflow_orchestration.domain.run_spec import RunSpec, resolve
 from airflow_orchestration.domain.tenancy import Tenancy
 from airflow_orchestration.domain.wording import some_of
-from airflow_orchestration.exceptions import InputRefusedError, StoreNotReadyError
+from airflow_orchestration.exceptions import InputRefusedError, ProblemCode, StoreNotReadyError
 from airflow_orchestration.hooks.orchestration import publisher_of
+from airflow_orchestration.hooks.pipeline_files import deployed_pipeline_file
 from airflow_orchestration.operators.base import OrchestrationOperator
 from airflow_orchestration.workflow.analyze import analyze_batches
 from airflow_orchestration.workflow.close_out import free_left_records
@@ -58,7 +58,7 @@ class AnalyzeBatchesOperator(OrchestrationOperator):
                 decision = analyze_batches(step.store, step.fence, spec, step.outside)
                 free_left_records(step, publisher_of)
         except (InputRefusedError, StoreNotReadyError) as error:
-            context["ti"].xcom_push(key=REFUSED, value=_why(error))
+            context["ti"].xcom_push(key=REFUSED, value={"why": _why(error), "codes": _codes(error)})
             raise AirflowFailException(str(error)) from error
         if spec.preset is not None:
             self.log.info("The run has chosen the preset %s", spec.preset)
@@ -68,7 +68,7 @@ class AnalyzeBatchesOperator(OrchestrationOperator):
 
     def _spec(self, context: Context) -> RunSpec:
         path = Path(self.pipeline_file)
-        found = read_pipeline_file(path) if self.tenancy is None else read_job(path, self.tenancy)
+        found = deployed_pipeline_file(path) if self.tenancy is None else read_job(path, self.tenancy)
         conf = read_conf(context["dag_run"].conf)
         spec = resolve(found.pipeline, found.read_contracts(), conf, _run_date(context))
         if self.tenancy is not None:
@@ -83,6 +83,13 @@ def _why(error: InputRefusedError | StoreNotReadyError) -> str:
         return str(error)
     told = some_of(map(str, error.problems), MOST_PROBLEMS, separator="; ")
     return f"{error.subject} was refused: {told}"[:LONGEST_WHY]
+
+
+def _codes(error: InputRefusedError | StoreNotReadyError) -> list[str]:
+    """What kinds of problems there are, each once."""
+    if isinstance(error, StoreNotReadyError):
+        return [ProblemCode.NOT_READY.value]
+    return sorted({problem.code.value for problem in error.problems})
 
 
 def _run_date(context: Context) -> date:

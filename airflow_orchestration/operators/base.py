@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode, PrunedRunError
 from airflow_orchestration.hooks.orchestration import OrchestrationHook
 from airflow_orchestration.hooks.outside import AirflowOutside, staging_area
 from airflow_orchestration.storage.store import Attempt, RunKey, WorkUnit
@@ -66,7 +67,10 @@ def open_step(
         OrchestrationHook(conn_id).store() as store,
         tempfile.TemporaryDirectory(prefix="orchestration-") as scratch,
     ):
-        fence = store.claim(work_unit, attempt(context))
+        try:
+            fence = store.claim(work_unit, attempt(context))
+        except PrunedRunError as error:  # no retry changes it
+            raise AirflowFailException(str(error)) from error
         yield Step(
             store=store,
             fence=fence,
@@ -86,14 +90,18 @@ def attempt(context: Context) -> Attempt:
     """Name the execution of a context: try, task instance, process."""
     ti = context["ti"]
     process = f"{socket.gethostname()}:{os.getpid()}:{_process_start()}"
-    return Attempt(try_number=ti.try_number, ti_id=str(ti.id), process=process)
+    return Attempt(try_number=ti.try_number, ti_id=str(ti.id), process=process, began_at=ti.start_date)
 
 
 def refuse_native_rendering(context: Context) -> None:
     """Refuse a Dag in which a rendered text could become an object: its sandbox is off."""
     dag = context["dag"]
     if dag.render_template_as_native_obj:
-        problem = Problem(path="render_template_as_native_obj", message="must be False for these operators")
+        problem = Problem(
+            code=ProblemCode.NOT_ALLOWED,
+            path="render_template_as_native_obj",
+            message="must be False for these operators",
+        )
         raise InputRefusedError(f"Dag {dag.dag_id}", [problem])
 
 

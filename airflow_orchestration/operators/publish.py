@@ -15,6 +15,7 @@ from airflow_orchestration.exceptions import (
     InputRefusedError,
     LedgerMismatchError,
     NotPublishedError,
+    ProblemCode,
     PublishConflictError,
     UnknownRunError,
 )
@@ -28,7 +29,7 @@ from airflow_orchestration.operators.reconcile import Reconciler, late_versions
 from airflow_orchestration.operators.run_metrics import measure_run, tell_metrics, tell_refused
 from airflow_orchestration.storage.store import RunKey, RunState
 from airflow_orchestration.workflow.close_out import close_out, refuse
-from airflow_orchestration.workflow.publish import histories, manifest_of, publish, sentence_of
+from airflow_orchestration.workflow.publish import PUBLISH, histories, manifest_of, publish, sentence_of
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -55,7 +56,7 @@ class PublishOperator(OrchestrationOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return what the publish transactions counted."""
-        with self.step(context, "publish") as step:
+        with self.step(context, PUBLISH) as step:
             try:
                 published = publish(step, publisher_of)
             except FINAL as error:
@@ -148,7 +149,8 @@ class CloseOutOperator(OrchestrationOperator):
         """Record why a run never began, and fail."""
         ti = context["ti"]
         told = ti.xcom_pull(task_ids=ANALYZE_BATCHES, map_indexes=-1, key=REFUSED)
-        manifest = refuse(step, told if isinstance(told, str) else NOT_STARTED)
+        why, codes = _read(told)
+        manifest = refuse(step, why, codes)
         self._tell(context, manifest)
         tell_refused(step.run_key.dag_id)
         self._lead_to_the_page(context)
@@ -190,3 +192,12 @@ class CloseOutOperator(OrchestrationOperator):
             reconciler.run(key)
         except Exception:
             self.log.exception("The late feeds of run %s could not be merged", key.run_id)
+
+
+def _read(told: object) -> tuple[str, list[str]]:
+    """Why a run was refused, and the kinds of its problems: an XCom may have been changed since it was written."""
+    if not isinstance(told, dict) or not isinstance(told.get("why"), str):
+        return NOT_STARTED, []
+    codes = told.get("codes")
+    known = [code for code in ProblemCode if isinstance(codes, list) and code in codes]
+    return told["why"], [code.value for code in known]

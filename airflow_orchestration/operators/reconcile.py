@@ -125,9 +125,14 @@ class FindLateOperator(OrchestrationOperator):
                 )
                 return found
             if not store.rounds(RunKey(dag_id=self.pipeline_id, run_id=named)):
-                raise AirflowFailException(
-                    f"{RUN_ID}: the store knows no run {named!r} of {self.pipeline_id} that came to its feeds"
+                key = RunKey(dag_id=self.pipeline_id, run_id=named)
+                pruned_at = store.pruning.pruned_at(key)
+                why = (
+                    f"was pruned on {pruned_at:%Y-%m-%d}"
+                    if pruned_at
+                    else "is unknown, or never came to its feeds"
                 )
+                raise AirflowFailException(f"{RUN_ID}: run {named!r} of {self.pipeline_id} {why}")
         self.log.info("Asked for run %s alone; feeds of it that failed are read again too", named)
         return [named]
 

@@ -12,7 +12,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from psycopg import errors
 
-from airflow_orchestration.exceptions import InputRefusedError, OrchestrationError, UnknownRunError
+from airflow_orchestration.exceptions import (
+    InputRefusedError,
+    OrchestrationError,
+    ProblemCode,
+    UnknownRunError,
+)
 from airflow_orchestration.plugins.access import NO_RUN
 from airflow_orchestration.plugins.answers import (
     BROKEN,
@@ -73,6 +78,8 @@ class Malformed(Shape):
 class RefusedPart(Shape):
     """One thing that is wrong with an input."""
 
+    code: ProblemCode
+    """What kind of problem it is."""
     path: str
     """Where; empty when it is about the whole."""
     message: str
@@ -126,7 +133,7 @@ def malformed(request: Request, error: RequestValidationError) -> JSONResponse: 
 
 def refused(request: Request, error: InputRefusedError) -> JSONResponse:  # noqa: ARG001
     """Answer with every problem and its place."""
-    problems = [{"path": problem.path, "message": problem.message} for problem in error.problems]
+    problems = [problem.as_json() for problem in error.problems]
     return PlainJson({"detail": {"subject": error.subject, "problems": problems}}, REFUSED)
 
 

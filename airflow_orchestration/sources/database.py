@@ -14,7 +14,7 @@ from psycopg.postgres import types
 
 from airflow_orchestration.domain.feed import Feed, FeedFormat
 from airflow_orchestration.domain.source import Database
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 from airflow_orchestration.sources.fetched import Fetched, SourceFile
 from airflow_orchestration.sources.outside import Outside
 
@@ -58,12 +58,13 @@ def fetch_rows(feed: Feed, database: Database, outside: Outside, scratch: Path) 
             raise  # a person cancelled it, and the next try may succeed
         raise FeedError(
             f"{feed.id}: {origin} took more than {feed.limits.seconds:g} s, the feed's limits.seconds; "
-            "raise it, or read less."
+            "raise it, or read less.",
+            code=FeedCode.TOO_LONG,
         ) from None
     except psycopg.Error as error:
         if (error.sqlstate or "")[:2] not in _AUTHORS_CLASSES:
             raise
-        raise FeedError(f"{feed.id}: {origin} can't be read: {_told(error)}.") from None
+        raise FeedError(f"{feed.id}: {origin} can't be read: {_told(error)}.", code=FeedCode.SOURCE) from None
     return Fetched(
         files=(SourceFile(path=path, root=scratch, origin=origin),) if copied.rows else (),
         format=FeedFormat.CSV,
@@ -121,7 +122,8 @@ def _columns(
     if missing := sorted(wanted - set(found)):
         raise FeedError(
             f"{feed.id}: {origin} has no column {_shown(missing)}. Got {_shown(sorted(found))}; "
-            "change the feed's columns."
+            "change the feed's columns.",
+            code=FeedCode.COLUMNS,
         )
     computed = any(source.expression is not None for source in feed.columns.values())
     names = [name for name in found if computed or name in wanted]
@@ -168,7 +170,9 @@ def _too_much(feed: Feed, copied: _Copied) -> FeedError:
     limit = f"{feed.limits.rows:,} rows, the feed's limits.rows"
     if copied.bytes > feed.limits.bytes:
         limit = f"{feed.limits.bytes:,} bytes, the feed's limits.bytes"
-    return FeedError(f"{feed.id}: its source gives more than {limit}; raise it, or read less.")
+    return FeedError(
+        f"{feed.id}: its source gives more than {limit}; raise it, or read less.", code=FeedCode.TOO_LARGE
+    )
 
 
 def _shown(names: list[str]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.location import Location
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 from airflow_orchestration.sources.database import fetch_rows
 from airflow_orchestration.sources.fetched import Fetched
 from airflow_orchestration.sources.files import fetch_files
@@ -23,4 +23,6 @@ def fetch(feed: Feed, location: Location | None, outside: Outside, scratch: Path
         return fetch_files(feed, location, outside, scratch)
     if feed.database is not None:
         return fetch_rows(feed, feed.database, outside, scratch)
-    raise FeedError(f"{feed.id}: no files and no table are named; add uri or database.")
+    raise FeedError(
+        f"{feed.id}: no files and no table are named; add uri or database.", code=FeedCode.REFUSED
+    )

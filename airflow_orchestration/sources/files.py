@@ -10,7 +10,7 @@ from pathlib import Path
 
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.location import REMOTE, Location, name_pattern
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 from airflow_orchestration.sources.fetched import Fetched, SourceFile
 from airflow_orchestration.sources.outside import Outside, RemotePath
 
@@ -39,7 +39,9 @@ def fetch_files(feed: Feed, location: Location, outside: Outside, scratch: Path)
     Raises `FeedError` when there are none or too many, or when they are more or other bytes than they should be.
     """
     if feed.format is None:
-        raise FeedError(f"{feed.id}: it isn't said how its files are written; add format.")
+        raise FeedError(
+            f"{feed.id}: it isn't said how its files are written; add format.", code=FeedCode.REFUSED
+        )
     found = _copied(feed, location, outside, scratch) if location.is_remote else local_files(feed, location)
     return Fetched(files=tuple(found), format=feed.format)
 
@@ -52,7 +54,8 @@ def local_files(feed: Feed, location: Location) -> list[SourceFile]:
     root, path = Path(location.root), Path(location.root) / location.below
     if name_pattern(path.name) is not None and not path.parent.resolve().is_relative_to(root.resolve()):
         raise FeedError(
-            f"{feed.id}: {path.parent} lies outside its root, through a link; put the files below {root}."
+            f"{feed.id}: {path.parent} lies outside its root, through a link; put the files below {root}.",
+            code=FeedCode.OUTSIDE_ROOT,
         )
     names = _chosen(feed, location, path.parent)
     for name in names:
@@ -91,11 +94,15 @@ def _chosen(feed: Feed, location: Location, folder: RemotePath) -> list[str]:
         return [last]
     chosen = sorted(one.name for one in _matching(folder, pattern))
     if not chosen:
-        raise FeedError(f"{feed.id}: no file matches {location}; deliver one, or check the feed's uri.")
+        raise FeedError(
+            f"{feed.id}: no file matches {location}; deliver one, or check the feed's uri.",
+            code=FeedCode.MISSING,
+        )
     if len(chosen) > MAX_FILES:
         raise FeedError(
             f"{feed.id}: {len(chosen)} files match {location}, and {MAX_FILES} are read at most; "
-            "put fewer and larger ones there."
+            "put fewer and larger ones there.",
+            code=FeedCode.TOO_LARGE,
         )
     return chosen
 
@@ -107,7 +114,8 @@ def _check_letters(feed: Feed, folder: Path, name: str) -> None:
     except UnicodeEncodeError:
         escaped = os.fsencode(name).decode("utf-8", "backslashreplace")
         raise FeedError(
-            f"{feed.id}: the name of {folder}/{escaped} is no UTF-8; rename the file, or let the uri not match it."
+            f"{feed.id}: the name of {folder}/{escaped} is no UTF-8; rename the file, or let the uri not match it.",
+            code=FeedCode.BAD_NAME,
         ) from None
 
 
@@ -148,13 +156,17 @@ def _copy(feed: Feed, source: RemotePath, target: Path, most: int) -> int:
                     raise _too_large(feed, source)
         after = _version(source)
     except FileNotFoundError:
-        raise FeedError(f"{feed.id}: {source} is gone; deliver it again.") from None
+        raise FeedError(f"{feed.id}: {source} is gone; deliver it again.", code=FeedCode.MISSING) from None
     except PermissionError as error:
-        raise FeedError(f"{feed.id}: {source} can't be read ({error}); let the connection read it.") from None
+        raise FeedError(
+            f"{feed.id}: {source} can't be read ({error}); let the connection read it.",
+            code=FeedCode.UNREADABLE,
+        ) from None
     if before != after or size != before[0]:
         raise FeedError(
             f"{feed.id}: {source.name} was changed while it was read; "
-            "deliver files under another name and rename them when they are complete."
+            "deliver files under another name and rename them when they are complete.",
+            code=FeedCode.CHANGED_WHILE_READ,
         )
     return size
 
@@ -169,5 +181,6 @@ def _version(path: RemotePath) -> tuple[int, str]:
 def _too_large(feed: Feed, source: RemotePath) -> FeedError:
     return FeedError(
         f"{feed.id}: {source.name} makes it more than {feed.limits.bytes:,} bytes, the feed's limits.bytes; "
-        "raise it, or deliver less."
+        "raise it, or deliver less.",
+        code=FeedCode.TOO_LARGE,
     )

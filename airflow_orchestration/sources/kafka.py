@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_orchestration.domain.feed import FeedFormat
 from airflow_orchestration.domain.source import Gone, Kafka
 from airflow_orchestration.domain.stream import Span, StreamMarks
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 from airflow_orchestration.sources.fetched import Fetched
 from airflow_orchestration.sources.micro_batch import Bound, PartitionFile, line_of
 from airflow_orchestration.sources.outside import NoAnswerError
@@ -92,7 +92,9 @@ class _Topic:
         words = (refusal or error).str()
         where = f"{self.feed_id}: topic {self.kafka.topic} behind connection {self.kafka.conn_id}"
         if refusal is not None:
-            return FeedError(f"{where} can't be read: {words}; correct the connection or its rights.")
+            return FeedError(
+                f"{where} can't be read: {words}; correct the connection or its rights.", code=FeedCode.SOURCE
+            )
         return NoAnswerError(f"{where}: {words}; see whether the brokers are up")
 
 
@@ -135,13 +137,16 @@ def _opened(feed_id: str, kafka: Kafka, config: Mapping[str, Any], answer_second
     except ImportError:
         raise FeedError(
             f"{feed_id}: topics are read with confluent-kafka, which is not installed; "
-            "run: pip install 'airflow-provider-orchestration[kafka]'"
+            "run: pip install 'airflow-provider-orchestration[kafka]'",
+            code=FeedCode.NOT_INSTALLED,
         ) from None
     faults: list[KafkaError] = []
     try:
         consumer = Consumer({"group.id": GROUP, **config, **READING, "error_cb": faults.append})
     except (KafkaException, TypeError, ValueError) as error:
-        raise FeedError(f"{feed_id}: connection {kafka.conn_id} is no Kafka configuration: {error}") from None
+        raise FeedError(
+            f"{feed_id}: connection {kafka.conn_id} is no Kafka configuration: {error}", code=FeedCode.SOURCE
+        ) from None
     topic = _Topic(
         feed_id=feed_id, kafka=kafka, consumer=consumer, faults=faults, answer_seconds=answer_seconds
     )
@@ -160,7 +165,8 @@ def _numbers(topic: _Topic) -> list[int]:
     if known is None or not known.partitions:
         raise FeedError(
             f"{topic.feed_id}: connection {topic.kafka.conn_id} sees no topic {topic.kafka.topic}; "
-            "create it, or let the connection describe and read it."
+            "create it, or let the connection describe and read it.",
+            code=FeedCode.MISSING,
         )
     return sorted(known.partitions)
 
@@ -189,7 +195,8 @@ def _look_for_gaps(topic: _Topic, partitions: Sequence[_Partition]) -> None:
     if topic.kafka.gone is Gone.FAIL or any(one.span.exact for one in gaps):
         raise FeedError(
             f"{topic.feed_id}: records that were not read are gone from the topic: {told}. Let the topic keep them "
-            "for longer; to go on without them write `gone: skip` below kafka."
+            "for longer; to go on without them write `gone: skip` below kafka.",
+            code=FeedCode.MISSING,
         )
     log.warning("Feed %s goes on without records that are gone from the topic: %s", topic.feed_id, told)
 
@@ -246,7 +253,8 @@ def _note(topic: _Topic, partition: _Partition, error: KafkaError, offset: int) 
     if error.name() in {"_PARTITION_EOF", "_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"}:
         raise FeedError(
             f"{topic.feed_id}: {partition.span.partition} has no offset {partition.at}, up to which it was read: "
-            "it was emptied or made anew. Give the new topic another name, or the feed another id."
+            "it was emptied or made anew. Give the new topic another name, or the feed another id.",
+            code=FeedCode.MISSING,
         )
     raise topic.failure(error)
 

@@ -18,7 +18,7 @@ from psycopg.rows import tuple_row
 from airflow_orchestration.domain.feed import FeedFormat
 from airflow_orchestration.domain.source import Outbox
 from airflow_orchestration.domain.stream import Position, Span, StreamMarks
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 from airflow_orchestration.sources.fetched import Fetched
 from airflow_orchestration.sources.micro_batch import Bound, PartitionFile, line_of
 from airflow_orchestration.sources.outbox_checks import outbox_problems
@@ -65,7 +65,10 @@ def _refuse_problems(connection: Connection, feed_id: str, outbox: Outbox, start
     except errors.InsufficientPrivilege as error:
         problems = [error.diag.message_primary or "permission denied"]
     if problems:
-        raise FeedError(f"{feed_id}: {outbox.table} can't be read as an outbox: {'; '.join(problems)}.")
+        raise FeedError(
+            f"{feed_id}: {outbox.table} can't be read as an outbox: {'; '.join(problems)}.",
+            code=FeedCode.SOURCE,
+        )
 
 
 def _read(

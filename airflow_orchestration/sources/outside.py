@@ -8,7 +8,7 @@ from typing import IO, Any, NoReturn, Protocol
 import psycopg
 
 from airflow_orchestration.domain.feed import Feed
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 
 
 class NoAnswerError(ConnectionError):
@@ -80,4 +80,7 @@ NOWHERE = Nowhere()
 
 
 def _refuse(what: str) -> NoReturn:
-    raise FeedError(f"{what} can't be opened here; run the pipeline in Airflow, which keeps the connections.")
+    raise FeedError(
+        f"{what} can't be opened here; run the pipeline in Airflow, which keeps the connections.",
+        code=FeedCode.NOT_INSTALLED,
+    )

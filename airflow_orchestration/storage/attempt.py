@@ -14,8 +14,9 @@ from psycopg import errors, sql
 from psycopg.rows import dict_row
 
 from airflow_orchestration.domain.publish import PublishMode
-from airflow_orchestration.exceptions import InputRefusedError, LedgerMismatchError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, LedgerMismatchError, Problem, ProblemCode
 from airflow_orchestration.storage.partitioning import Exchanger, PartitionUpserter
+from airflow_orchestration.storage.preflight import target_problems
 from airflow_orchestration.storage.publication import Publication, Published, Scratch, confirmed, published_as
 from airflow_orchestration.storage.swapping import Swapper
 from airflow_orchestration.storage.target import SQL, Cursor, listed, template
@@ -65,8 +66,10 @@ class Attempt:
             with self._rows_refused():
                 self._stage(merged, quarantine)
                 return patiently(self._settle)
-        except Exception:
+        except Exception as error:
             self._drop_scratch()
+            if isinstance(error, psycopg.ProgrammingError):
+                self._refuse_table()
             raise
 
     def rehearse(self, *, with_target: bool) -> None:
@@ -211,6 +214,14 @@ class Attempt:
         except PLACE_REFUSED as error:
             raise InputRefusedError(self._publication.place, [self._place_refusal(error)]) from None
 
+    def _refuse_table(self) -> None:
+        """Raise `InputRefusedError` with what the table lacks since the run began, if that is found."""
+        with self._transaction() as cursor:
+            cursor.execute(SQL["plain_names"])
+            problems = list(target_problems(cursor, self._publication.target))
+        if problems:
+            raise InputRefusedError(f"target table {self._publication.table}", problems) from None
+
     def _place_refusal(self, error: psycopg.Error) -> Problem:
         """Tell what is in the way, by the name that the table had before it was put aside."""
         told = error.diag.message_detail or error.diag.message_primary or ""
@@ -218,7 +229,7 @@ class Attempt:
         message = (
             f"its place can't be taken ({error.sqlstate}): {told}; drop that, or publish with mode upsert"
         )
-        return Problem(path=self._publication.table, message=message)
+        return Problem(code=ProblemCode.OBSTACLE, path=self._publication.table, message=message)
 
 
 def writer_of(publication: Publication, *, rehearsing: bool = False) -> Writer:
@@ -277,9 +288,15 @@ def _refusal(error: psycopg.Error) -> Problem:
     if place:
         where = f"row {place[1]}, column {place[2]}" if place[2] else f"row {place[1]}"
         return Problem(
-            path=where, message=f"was refused ({error.sqlstate}); its value does not fit the contract"
+            code=ProblemCode.ROW_REFUSED,
+            path=where,
+            message=f"was refused ({error.sqlstate}); its value does not fit the contract",
         )
     if isinstance(error, errors.CardinalityViolation):
         return KEY_TWICE
     named = error.diag.constraint_name or error.diag.column_name or "rows"
-    return Problem(path=named, message=f"refused a row ({error.sqlstate}); adapt the table or the contract")
+    return Problem(
+        code=ProblemCode.ROW_REFUSED,
+        path=named,
+        message=f"refused a row ({error.sqlstate}); adapt the table or the contract",
+    )

@@ -61,6 +61,7 @@ def feed_registered(outcome: FeedOutcome) -> Happening:
             "rows_staged": outcome.rows_staged,
             "rows_quarantined": outcome.rows_quarantined,
             "error": outcome.error,
+            **({"code": outcome.error_code} if outcome.error_code else {}),
         },
     )
 

@@ -6,13 +6,15 @@ The gate decides by this, a branch waits by it, and a page shows it: there is on
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 
 from airflow_orchestration.domain.deadline import has_passed
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
-from airflow_orchestration.domain.plan import Plan
+from airflow_orchestration.domain.plan import Branch, Plan
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.policies.quorum_gate import (
     GateDecision,
@@ -22,7 +24,7 @@ from airflow_orchestration.policies.quorum_gate import (
     QuorumGate,
     deadline_met,
 )
-from airflow_orchestration.storage.store import GateSnapshot, RunState, StoredRound
+from airflow_orchestration.storage.store import GateSnapshot, RunKey, RunState, Store, StoredRound
 
 GATE_OVERDUE = timedelta(minutes=1)
 """A gate that has not decided so long after its deadline is taken for dead: nobody waits for it any more."""
@@ -50,10 +52,29 @@ def standing_outcomes(plan: Plan, newest: Mapping[str, FeedOutcome]) -> dict[str
     return {feed_id: outcome for feed_id, outcome in newest.items() if stands(feed_id, outcome.round)}
 
 
+def look_again(
+    store: Store,
+    key: RunKey,
+    spec: RunSpec,
+    stored: StoredRound,
+    branch: Branch,
+    known: Mapping[str, FeedOutcome],
+) -> GateSnapshot:
+    """Read what concerns a branch: its batches without an outcome that counts, and what these depend on.
+
+    What was `known` of the others is taken over: with thousands of batches it is dear to read it before each.
+    """
+    stands = standing_outcomes(stored.plan, known)
+    left = [batch.feed_id for batch in branch.batches if batch.feed_id not in stands]
+    needed = (needed for feed_id in left for needed in spec.feeds[feed_id].depends_on)
+    found = store.branch_snapshot(key, stored, {*left, *needed})
+    return replace(found, outcomes={**stands, **found.outcomes})
+
+
 def standing_in(plan: Plan) -> Callable[[str, int], bool]:
     """Return what tells of a feed, and the round of its newest outcome, whether it counts in the plan's round."""
-    again = set(plan.feed_ids)
-    return lambda feed_id, made_in: made_in == plan.round or feed_id not in again
+    again = cache(lambda: frozenset(plan.feed_ids))  # of thousands, and in round 1 nobody asks
+    return lambda feed_id, made_in: made_in == plan.round or feed_id not in again()
 
 
 def newest_outcomes(outcomes: Iterable[FeedOutcome]) -> dict[str, FeedOutcome]:

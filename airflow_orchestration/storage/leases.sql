@@ -1,7 +1,7 @@
 -- name: lock_leases
 -- Let one transaction at a time change what is lent, and let it see what the ones before it did.
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-SELECT FROM orchestration.lease_capacity WHERE tenant = '' FOR UPDATE;
+SELECT pg_advisory_xact_lock(hashtextextended('orchestration.lease', 0));
 
 -- name: clock
 -- Read the clock that decides what has expired.

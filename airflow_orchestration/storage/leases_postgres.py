@@ -1,7 +1,7 @@
 """Resources that agents hold while they work, lent out in PostgreSQL.
 
-Whatever lends or renews holds the lock on the row of everybody's capacity, and reads the clock after it got the
-lock: so nobody renews what another one has seen expired and lent again.
+Whatever lends or renews holds one lock, and reads the clock after it got the lock: so nobody renews what another
+one has seen expired and lent again. The lock is no row of the capacities, which who borrows must not change.
 """
 
 from __future__ import annotations

@@ -84,8 +84,18 @@ class MemoryStore:
             if held and not may_take_over(held, attempt, now):
                 raise stale_attempt(unit, attempt)
             fence = Fence(unit=unit, epoch=next(self._epochs))
-            self._claims[unit] = Claim(fence.epoch, attempt, now + LEASE)
+            self._claims[unit] = Claim(fence.epoch, attempt, now + LEASE, held.shut_at if held else None)
             return fence
+
+    def shut(self, fence: Fence, unit: WorkUnit) -> Fence:
+        """Refuse a unit to all executions that have begun, and return a right to write newer than theirs."""
+        with self._fenced(fence):
+            now = self._clock()
+            held = self._claims.get(unit)
+            last = held.attempt if held else Attempt(try_number=0, ti_id="", process="")
+            shut = Fence(unit=unit, epoch=next(self._epochs))
+            self._claims[unit] = Claim(shut.epoch, last, None, shut_at=now)
+            return shut
 
     def save_run(self, fence: Fence, spec: Mapping[str, Any], mode: Decision) -> None:
         """Record what the run does; what was recorded first stays."""
@@ -139,8 +149,8 @@ class MemoryStore:
             if known is None or (known.epoch < fence.epoch and not stays):
                 if kept.ranges is not None:
                     self.streams.hold(fence.unit.run, kept.feed_id, kept.ranges)
-                kept, order = replace(kept, profile=None), next(self._registrations)
-                registered = Registered(fence.epoch, order, kept, self._clock(), outcome.profile)
+                bare, order = replace(kept, profile=None, error_code=None), next(self._registrations)
+                registered = Registered(fence.epoch, order, bare, self._clock(), outcome.profile)
                 run.outcomes[kept.round, kept.feed_id] = registered
                 self._tell(run, kept.round, events.feed_registered(kept))
 
@@ -188,6 +198,12 @@ class MemoryStore:
                 for key, number in rounds
                 if number in self._runs.get(key, Run()).rounds
             }
+
+    def branch_snapshot(self, key: RunKey, known: StoredRound, feeds: Collection[str]) -> GateSnapshot:
+        """Read again of a round what some of its feeds need to know of each other."""
+        now = self.gate_snapshot(key, known.round)
+        outcomes = {feed_id: outcome for feed_id, outcome in now.outcomes.items() if feed_id in feeds}
+        return replace(now, outcomes=outcomes, waiting=now.waiting.intersection(feeds))
 
     def mark_floor_reached(self, key: RunKey, round_number: int, sync_point: str = ALL_FEEDS) -> datetime:
         """Keep the moment at which the floor was first reached, and return it."""

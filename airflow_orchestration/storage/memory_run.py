@@ -31,6 +31,7 @@ class Claim:
     epoch: int
     attempt: Attempt
     lease_until: datetime | None
+    shut_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,9 @@ class Run:
 
 
 def may_take_over(held: Claim, attempt: Attempt, now: datetime) -> bool:
-    """Whether an attempt may begin although another one did."""
+    """Whether an attempt may begin although another one did, or the unit was shut."""
+    if held.shut_at is not None and (attempt.began_at or now) < held.shut_at:
+        return False
     if attempt.try_number != held.attempt.try_number:
         return attempt.try_number > held.attempt.try_number
     lease_is_over = held.lease_until is None or held.lease_until < now

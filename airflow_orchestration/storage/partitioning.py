@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import errors, sql
 
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 from airflow_orchestration.storage.publication import SCRATCH_SCHEMA, Publication
 from airflow_orchestration.storage.swapping import Swapper
 from airflow_orchestration.storage.target import SQL, Cursor, template
@@ -71,7 +71,13 @@ def the_value(
         )
         raise InputRefusedError(
             publication.place,
-            [Problem(path=column, message=f"{message} others in runs of their own, or use upsert")],
+            [
+                Problem(
+                    code=ProblemCode.ROW_REFUSED,
+                    path=column,
+                    message=f"{message} others in runs of their own, or use upsert",
+                )
+            ],
         )
     return values[0] if values else None
 
@@ -150,7 +156,13 @@ class PartitionUpserter(Writer):
         if partition is None:
             raise InputRefusedError(
                 self.publication.place,
-                [Problem(path=value, message="has no partition any more; run the pipeline again for it")],
+                [
+                    Problem(
+                        code=ProblemCode.NOT_FOUND,
+                        path=value,
+                        message="has no partition any more; run the pipeline again for it",
+                    )
+                ],
             )
         statement = self.upsert_into(cursor, partition["schema"], partition["name"])
         return self._written(cursor, statement, published_at)
@@ -159,7 +171,11 @@ class PartitionUpserter(Writer):
 def _place_taken(error: psycopg.Error, value: str) -> Problem:
     """Somebody made a partition since the preflight, for this value and others."""
     message = f"belongs to a partition that is not its own ({error.diag.message_primary})"
-    return Problem(path=value, message=f"{message}; detach that, and divide its rows by their values")
+    return Problem(
+        code=ProblemCode.OBSTACLE,
+        path=value,
+        message=f"{message}; detach that, and divide its rows by their values",
+    )
 
 
 def _type(cursor: Cursor, table: int, column: str) -> str:

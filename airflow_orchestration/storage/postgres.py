@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -23,6 +24,7 @@ from airflow_orchestration.storage.agent_records_postgres import PostgresAgentRe
 from airflow_orchestration.storage.leases_postgres import PostgresLeases
 from airflow_orchestration.storage.migrating import check_ready
 from airflow_orchestration.storage.overview import Overview
+from airflow_orchestration.storage.pruning import Pruning, when_pruned
 from airflow_orchestration.storage.readings import Readings
 from airflow_orchestration.storage.registry_postgres import PostgresRegistry
 from airflow_orchestration.storage.shared import (
@@ -30,6 +32,7 @@ from airflow_orchestration.storage.shared import (
     LEASE,
     RECENT_SUCCESSES,
     points_of,
+    pruned_run,
     stale_attempt,
     taken_over,
     unknown_run,
@@ -86,6 +89,7 @@ class PostgresStore:
         self.agents = PostgresAgentRecords(self._fenced, self._transaction)
         self.readings = Readings(self._transaction)
         self.overview = Overview(self._transaction)
+        self.pruning = Pruning(self._transaction)
 
     def __enter__(self) -> Self:
         return self
@@ -105,17 +109,22 @@ class PostgresStore:
         self._connection = None
 
     def claim(self, unit: WorkUnit, attempt: Attempt) -> Fence:
-        """Take the right to write for a unit; raises `FencedError` when this attempt is the stale one."""
-        asked = {
-            **rows.of_unit(unit),
-            "try_number": attempt.try_number,
-            "ti_id": attempt.ti_id,
-            "process": attempt.process,
-            "lease": LEASE,
-        }
-        row = self._one("claim", asked)
-        if row is None:
-            raise stale_attempt(unit, attempt)
+        """Take the right to write for a unit; raises `FencedError` when this attempt is the stale one.
+
+        Raises `PrunedRunError` for a run that was pruned: what it has read of a stream is not known any more.
+        """
+        asked = {**rows.of_unit(unit), **asdict(attempt), "lease": LEASE}
+        with self._transaction() as cursor:
+            row = cursor.execute(_SQL["claim"], asked).fetchone()
+            if row is None:
+                raise stale_attempt(unit, attempt)
+            _refuse_pruned(cursor, unit.run)  # afterwards: the claim has waited for who prunes
+        return Fence(unit=unit, epoch=row["epoch"])
+
+    def shut(self, fence: Fence, unit: WorkUnit) -> Fence:
+        """Refuse a unit to all executions that have begun, and return a right to write newer than theirs."""
+        with self._fenced(fence) as cursor:
+            (row,) = cursor.execute(_SQL["shut"], rows.of_unit(unit)).fetchall()
         return Fence(unit=unit, epoch=row["epoch"])
 
     def save_run(self, fence: Fence, spec: Mapping[str, Any], mode: Decision) -> None:
@@ -200,6 +209,11 @@ class PostgresStore:
             (RunKey(dag_id=row["dag_id"], run_id=row["run_id"]), row["round"]): rows.snapshot_of(row)
             for row in found
         }
+
+    def branch_snapshot(self, key: RunKey, known: StoredRound, feeds: Collection[str]) -> GateSnapshot:
+        """Read again of a round what some of its feeds need to know of each other."""
+        row = self._one("branch_snapshot", {**rows.of_round(key, known.round), "feeds": list(feeds)})
+        return rows.branch_snapshot_of(_found(row, "round", known.round), known)
 
     def mark_floor_reached(self, key: RunKey, round_number: int, sync_point: str = ALL_FEEDS) -> datetime:
         """Keep the moment at which the floor was first reached, and return it."""
@@ -350,6 +364,12 @@ def _found(row: Found | None, what: str, which: object) -> Found:
     if row is None:
         raise KeyError(f"{what} {which}")
     return row
+
+
+def _refuse_pruned(cursor: Cursor, run: RunKey) -> None:
+    moment = when_pruned(cursor, run)
+    if moment is not None:
+        raise pruned_run(run, moment)
 
 
 def _keep_profile(cursor: Cursor, fence: Fence, outcome: FeedOutcome) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_orchestration.domain.contract import Column, ColumnType
 from airflow_orchestration.domain.publish import PublishMode
-from airflow_orchestration.exceptions import Problem
+from airflow_orchestration.exceptions import Problem, ProblemCode
 from airflow_orchestration.storage.target import (
     COLUMN_TYPES,
     MERGE_COLUMNS,
@@ -40,18 +40,22 @@ def target_problems(cursor: Cursor, target: Target) -> Iterator[Problem]:
     """Everything that keeps us from publishing to a table."""
     if target.partition_by is not None and target.partition_by not in target.contract.key:
         yield Problem(
-            path="publish.partition_by", message=f"{target.partition_by!r} is no part of the contract's key"
+            code=ProblemCode.MISMATCH,
+            path="publish.partition_by",
+            message=f"{target.partition_by!r} is no part of the contract's key",
         )
     place = target.place(cursor)
     if place is None:
-        yield Problem(path=target.schema, message="there is no such schema; create it")
+        yield Problem(
+            code=ProblemCode.NOT_FOUND, path=target.schema, message="there is no such schema; create it"
+        )
         return
     yield from _place_problems(target, place)
     if place["oid"] is None:
         return
     wrong_kind = _kind_problem(target, place)
     if wrong_kind is not None:
-        yield Problem(path=_path(target), message=wrong_kind)
+        yield Problem(code=ProblemCode.MISMATCH, path=_path(target), message=wrong_kind)
         return
     yield from _privilege_problems(target, place)
     yield from _column_problems(cursor, target, place["oid"])
@@ -62,15 +66,31 @@ def target_problems(cursor: Cursor, target: Target) -> Iterator[Problem]:
 
 def _place_problems(target: Target, place: Mapping[str, Any]) -> Iterator[Problem]:
     if place["read_only"]:
-        yield Problem(path="connection", message="only reads; name the primary server in the connection")
+        yield Problem(
+            code=ProblemCode.READ_ONLY,
+            path="connection",
+            message="only reads; name the primary server in the connection",
+        )
     if not place["may_use_schema"]:
-        yield Problem(path=target.schema, message="the connection's role may not use the schema; grant USAGE")
+        yield Problem(
+            code=ProblemCode.MISSING_PRIVILEGE,
+            path=target.schema,
+            message="the connection's role may not use the schema; grant USAGE",
+        )
     if place["may_create"]:
         return
     if place["oid"] is None:
-        yield Problem(path=_path(target), message="does not exist; create it, or grant CREATE on its schema")
+        yield Problem(
+            code=ProblemCode.NOT_FOUND,
+            path=_path(target),
+            message="does not exist; create it, or grant CREATE on its schema",
+        )
     elif target.mode in SWAPPED:
-        yield Problem(path=target.schema, message=f"mode {target.mode} makes tables here; grant CREATE on it")
+        yield Problem(
+            code=ProblemCode.MISSING_PRIVILEGE,
+            path=target.schema,
+            message=f"mode {target.mode} makes tables here; grant CREATE on it",
+        )
 
 
 def _kind_problem(target: Target, place: Mapping[str, Any]) -> str | None:
@@ -84,12 +104,16 @@ def _kind_problem(target: Target, place: Mapping[str, Any]) -> str | None:
 
 def _privilege_problems(target: Target, place: Mapping[str, Any]) -> Iterator[Problem]:
     for privilege in place["refused_privileges"]:
-        yield Problem(path=_path(target), message=f"the connection's role lacks {privilege} on it; grant it")
+        yield Problem(
+            code=ProblemCode.MISSING_PRIVILEGE,
+            path=_path(target),
+            message=f"the connection's role lacks {privilege} on it; grant it",
+        )
     if target.mode in SWAPPED and not place["owned"]:
         message = (
             f"mode {target.mode} needs its owner; connect as a role that owns it, or publish with mode upsert"
         )
-        yield Problem(path=_path(target), message=message)
+        yield Problem(code=ProblemCode.MISSING_PRIVILEGE, path=_path(target), message=message)
 
 
 def _column_problems(cursor: Cursor, target: Target, oid: int) -> Iterator[Problem]:
@@ -99,12 +123,12 @@ def _column_problems(cursor: Cursor, target: Target, oid: int) -> Iterator[Probl
         if message is None:
             message = _value_problem(found[name], target.contract.by_name.get(name), target)
         if message is not None:
-            yield Problem(path=_path(target, name), message=message)
+            yield Problem(code=ProblemCode.MISMATCH, path=_path(target, name), message=message)
     known = {name for name, _ in _accepted_types(target)}
     for name, row in found.items():
         if row["demanded"] and name not in known:
             message = "is NOT NULL, and the contract has no such column; drop it or give it a default"
-            yield Problem(path=_path(target, name), message=message)
+            yield Problem(code=ProblemCode.MISMATCH, path=_path(target, name), message=message)
 
 
 def _accepted_types(target: Target) -> Iterator[tuple[str, list[str]]]:
@@ -175,13 +199,17 @@ def _key_problems(cursor: Cursor, target: Target, oid: int) -> Iterator[Problem]
     keys = [set(row["columns"]) for row in cursor.execute(SQL["target_keys"], {"oid": oid})]
     if set(target.key) not in keys:
         message = f"has no unique key on ({', '.join(target.key)}); add a primary key on it"
-        yield Problem(path=_path(target), message=message)
+        yield Problem(code=ProblemCode.MISMATCH, path=_path(target), message=message)
 
 
 def _obstacles(cursor: Cursor, target: Target, oid: int) -> Iterator[Problem]:
     named = {"old": oid, "partition": target.mode is PublishMode.PARTITION}
     for row in cursor.execute(SQL["obstacles"], named).fetchall():
-        yield Problem(path=_path(target), message=OBSTACLES[target.mode].format(row["obstacle"]))
+        yield Problem(
+            code=ProblemCode.OBSTACLE,
+            path=_path(target),
+            message=OBSTACLES[target.mode].format(row["obstacle"]),
+        )
 
 
 def _path(target: Target, column: str | None = None) -> str:

@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 
 from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.publish import Publish, PublishMode
-from airflow_orchestration.exceptions import InputRefusedError, Problem, StoreNotReadyError
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode, StoreNotReadyError
 from airflow_orchestration.storage.attempt import Attempt, booked_as
 from airflow_orchestration.storage.faults import stays, turned_away
 from airflow_orchestration.storage.migrating import check_ready
@@ -71,7 +71,8 @@ class Publisher:
                 raise
             message = f"the server turns us away: {cause}; check database, user and password"
             raise InputRefusedError(
-                f"target table {publish.table}", [Problem(path="connection", message=message)]
+                f"target table {publish.table}",
+                [Problem(code=ProblemCode.LOGIN_REFUSED, path="connection", message=message)],
             ) from None
         with closing(connection):
             connection.autocommit = True
@@ -163,7 +164,7 @@ def _preflight_problems(connection: Connection, target: Target) -> Iterator[Prob
     try:
         check_ready(connection)
     except StoreNotReadyError as error:
-        yield Problem(path="orchestration", message=str(error))
+        yield Problem(code=ProblemCode.NOT_READY, path="orchestration", message=str(error))
         return
     if any(problem.path == "connection" for problem in problems):
         return
@@ -175,7 +176,9 @@ def _preflight_problems(connection: Connection, target: Target) -> Iterator[Prob
     except psycopg.Error as error:
         if not stays(error):
             raise
+        is_unprivileged = isinstance(error, errors.InsufficientPrivilege)
         yield Problem(
+            code=ProblemCode.MISSING_PRIVILEGE if is_unprivileged else ProblemCode.OBSTACLE,
             path="orchestration",
             message=f"a rehearsal with no rows was refused ({error.sqlstate}): {error.diag.message_primary}",
         )

@@ -11,12 +11,27 @@ INSERT INTO orchestration.claim AS held
 VALUES (%(dag_id)s, %(run_id)s, %(round)s, %(unit)s, nextval('orchestration.epoch'),
         %(try_number)s, %(ti_id)s, %(process)s, clock_timestamp() + %(lease)s)
 ON CONFLICT (dag_id, run_id, round, unit) DO UPDATE
-SET epoch = excluded.epoch, try_number = excluded.try_number, ti_id = excluded.ti_id,
+SET epoch = nextval('orchestration.epoch'), try_number = excluded.try_number, ti_id = excluded.ti_id,
     process = excluded.process, claimed_at = excluded.claimed_at, lease_until = excluded.lease_until
-WHERE excluded.try_number > held.try_number
-   OR (excluded.try_number = held.try_number
-       AND (excluded.process = held.process OR held.lease_until < clock_timestamp()))
+WHERE (held.shut_at IS NULL OR held.shut_at <= coalesce(%(began_at)s::timestamptz, clock_timestamp()))
+  AND (excluded.try_number > held.try_number
+       OR (excluded.try_number = held.try_number
+           AND (excluded.process = held.process OR held.lease_until < clock_timestamp())))
 RETURNING epoch;
+
+-- name: shut
+-- Refuse a work unit to all who have begun. The number is drawn under the row's lock: it is above all of theirs.
+INSERT INTO orchestration.claim AS held
+    (dag_id, run_id, round, unit, epoch, try_number, ti_id, process, lease_until, shut_at)
+VALUES (%(dag_id)s, %(run_id)s, %(round)s, %(unit)s, nextval('orchestration.epoch'),
+        0, '', '', '-infinity', clock_timestamp())
+ON CONFLICT (dag_id, run_id, round, unit) DO UPDATE
+SET epoch = nextval('orchestration.epoch'), lease_until = excluded.lease_until, shut_at = clock_timestamp()
+RETURNING epoch;
+
+-- name: pruned
+-- Read when a run was deleted for its age.
+SELECT max(pruned_at) AS pruned_at FROM orchestration.pruned_run WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s;
 
 -- name: fence
 -- Lock a unit's claim until the end of the transaction and read whose it is.
@@ -197,6 +212,27 @@ SELECT gate.dag_id, gate.run_id, gate.round, gate.plan, gate.opened_at, gate.ver
         WHERE (waiting.dag_id, waiting.run_id, waiting.round) = (gate.dag_id, gate.run_id, gate.round)) AS waiting
 FROM unnest(%(dag_ids)s::text[], %(run_ids)s::text[], %(rounds)s::integer[]) AS asked (dag_id, run_id, round)
 JOIN orchestration.round AS gate USING (dag_id, run_id, round);
+
+-- name: branch_snapshot
+-- Read of a round what some feeds need to know of each other: their newest outcomes, who is waited for, the verdict.
+SELECT gate.verdict, gate.decided_at, clock_timestamp() AS now,
+       coalesce((SELECT started_at FROM orchestration.run AS known
+                 WHERE (known.dag_id, known.run_id) = (gate.dag_id, gate.run_id)),
+                gate.opened_at) AS run_started_at,
+       (SELECT coalesce(jsonb_agg(to_jsonb(newest)), '[]')
+        FROM (SELECT DISTINCT ON (known.feed_id) known.*
+              FROM orchestration.round AS opened
+              CROSS JOIN unnest(%(feeds)s::text[]) AS asked (feed_id)
+              JOIN orchestration.feed_outcome AS known
+                ON (known.dag_id, known.run_id, known.round, known.feed_id)
+                 = (opened.dag_id, opened.run_id, opened.round, asked.feed_id)
+              WHERE (opened.dag_id, opened.run_id) = (gate.dag_id, gate.run_id)
+              ORDER BY known.feed_id, known.round DESC) AS newest) AS outcomes,
+       (SELECT coalesce(array_agg(feed_id), '{}') FROM orchestration.waiting
+        WHERE (waiting.dag_id, waiting.run_id, waiting.round) = (gate.dag_id, gate.run_id, gate.round)
+          AND waiting.feed_id = ANY (%(feeds)s)) AS waiting
+FROM orchestration.round AS gate
+WHERE gate.dag_id = %(dag_id)s AND gate.run_id = %(run_id)s AND gate.round = %(round)s;
 
 -- name: add_decision
 -- Append a decision to the audit table.

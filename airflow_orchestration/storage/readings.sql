@@ -57,9 +57,9 @@ ORDER BY feed_id, round DESC;
 SELECT spec::text FROM orchestration.run WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s;
 
 -- name: claims_read
--- Read when each work unit of a run was begun, or resumed, for the last time.
+-- Read when each work unit of a run was begun, or resumed, for the last time; one that was shut unbegun, never.
 SELECT round, unit, claimed_at FROM orchestration.claim
-WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s;
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND try_number > 0;
 
 -- name: waiting_read
 -- Read what the branches of a run are waiting for.

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from airflow_orchestration.domain.job_file import MAX_JOBS_OF_TENANT
 from airflow_orchestration.domain.tenancy import SEPARATOR
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 
 MAX_CHANGES_A_DAY = 200
 """Ours: of one job; every text is kept, so a program that runs wild must not fill the store."""
@@ -123,9 +123,9 @@ def refuse_without_room(tenant: str, job: str, *, other_jobs: int, changes: int)
         message = (
             f"has {other_jobs} jobs, at most {MAX_JOBS_OF_TENANT} are kept; remove one that is not needed"
         )
-        problems.append(Problem(path="tenant", message=message))
+        problems.append(Problem(code=ProblemCode.TOO_MANY, path="tenant", message=message))
     if changes >= MAX_CHANGES_A_DAY:
         message = f"was changed {changes} times in 24 hours, at most {MAX_CHANGES_A_DAY} are kept; wait"
-        problems.append(Problem(path="job", message=message))
+        problems.append(Problem(code=ProblemCode.TOO_MANY, path="job", message=message))
     if problems:
         raise InputRefusedError(f"job {job!r} of tenant {tenant!r}", problems)

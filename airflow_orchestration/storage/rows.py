@@ -116,6 +116,17 @@ def snapshot_of(row: Row) -> GateSnapshot:
     )
 
 
+def branch_snapshot_of(row: Row, known: StoredRound) -> GateSnapshot:
+    """What some feeds of a round need to know, as their row has it."""
+    return GateSnapshot(
+        now=row["now"],
+        run_started_at=row["run_started_at"],
+        round=replace(known, verdict=row["verdict"], decided_at=row["decided_at"]),
+        outcomes={one["feed_id"]: outcome_of(one) for one in row["outcomes"]},
+        waiting=frozenset(row["waiting"]),
+    )
+
+
 def decided_gate_of(row: Row) -> DecidedGate:
     """A decided gate as its row has it."""
     return DecidedGate(

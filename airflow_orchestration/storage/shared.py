@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from airflow_orchestration.domain.pipeline import ALL_FEEDS
 from airflow_orchestration.domain.stream import StreamRange
-from airflow_orchestration.exceptions import FencedError, StreamTakenError, UnknownRunError
+from airflow_orchestration.exceptions import FencedError, PrunedRunError, StreamTakenError, UnknownRunError
 from airflow_orchestration.storage.events import as_text
 from airflow_orchestration.storage.store import Attempt, Fence, GateTerms, RunKey, StoredPoint, WorkUnit
 
@@ -36,12 +36,19 @@ def unknown_run(run: RunKey) -> UnknownRunError:
     return UnknownRunError(f"the store knows no run {run.run_id} of {run.dag_id}")
 
 
+def pruned_run(run: RunKey, moment: datetime) -> PrunedRunError:
+    """What an execution is told whose run is deleted."""
+    return PrunedRunError(
+        f"{run.dag_id}/{run.run_id} was pruned on {moment:%Y-%m-%d} and can't begin anew; trigger a new run"
+    )
+
+
 def stale_attempt(unit: WorkUnit, attempt: Attempt) -> FencedError:
     """What an attempt is told that may not begin."""
     return FencedError(
         f"{unit.run.dag_id}/{unit.run.run_id}, round {unit.round}, {unit.unit}: try {attempt.try_number} may not "
-        f"begin: a newer try has, or the same one did elsewhere less than {LEASE.total_seconds():g} s ago; "
-        "let the newer one work, or retry later"
+        f"begin: a newer try has, or the same one did elsewhere less than {LEASE.total_seconds():g} s ago, or the "
+        "run has ended since it was started; let the newer one work, or start it again"
     )
 
 

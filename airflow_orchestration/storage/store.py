@@ -51,6 +51,8 @@ class Attempt:
     try_number: int
     ti_id: str
     process: str
+    began_at: datetime | None = None
+    """When Airflow started it; None for one that begins with its claim."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +241,17 @@ class Store(Protocol):
         ...
 
     def claim(self, unit: WorkUnit, attempt: Attempt) -> Fence:
-        """Take the right to write for a unit; raises `FencedError` when this attempt is the stale one."""
+        """Take the right to write for a unit; raises `FencedError` when this attempt is the stale one.
+
+        Raises `PrunedRunError` where runs are pruned, for one that was.
+        """
+        ...
+
+    def shut(self, fence: Fence, unit: WorkUnit) -> Fence:
+        """Refuse a unit to all executions that have begun, also to those that have not claimed it yet.
+
+        Return a right to write that is newer than any of theirs. Who begins later, as a cleared task, may claim.
+        """
         ...
 
     def save_run(self, fence: Fence, spec: Mapping[str, Any], mode: Decision) -> None:
@@ -291,6 +303,13 @@ class Store(Protocol):
         self, rounds: Collection[tuple[RunKey, int]]
     ) -> Mapping[tuple[RunKey, int], GateSnapshot]:
         """Read the facts of many gates at one moment; rounds that are not open are left out."""
+        ...
+
+    def branch_snapshot(self, key: RunKey, known: StoredRound, feeds: Collection[str]) -> GateSnapshot:
+        """Read again of a round what some of its feeds need to know of each other, and of no others.
+
+        What is written once is taken from `known`: to read the plan of ten thousand batches for each of them is dear.
+        """
         ...
 
     def mark_floor_reached(self, key: RunKey, round_number: int, sync_point: str = ALL_FEEDS) -> datetime:

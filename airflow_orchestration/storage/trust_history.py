@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from airflow_orchestration.storage.store import Fence
 
+MOST_TAUGHT = 1_000
+"""Ours: runs whose lessons are ever read; older ones weigh nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taught:

@@ -6,12 +6,14 @@ from typing import Any
 
 from psycopg import errors, sql
 
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 from airflow_orchestration.storage.publication import Publication, Scratch
 from airflow_orchestration.storage.target import SQL, Cursor, listed, template
 
 KEY_TWICE = Problem(
-    path="key", message="stands in two of the merged rows; the merge must bring each key once"
+    code=ProblemCode.ROW_REFUSED,
+    path="key",
+    message="stands in two of the merged rows; the merge must bring each key once",
 )
 WORTH_COUNTING = 10_000
 """From so many rows on the planner is told that their keys are unique, and hashes them, not the table."""

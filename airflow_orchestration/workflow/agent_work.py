@@ -17,6 +17,7 @@ from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.exceptions import (
     AgentWorkError,
+    FeedCode,
     FeedError,
     LeaseLostError,
     OrchestrationError,
@@ -279,11 +280,12 @@ def _done_by(agent: Agent, step: Step, task: Callable[[], FeedOutcome], bounds: 
             )
         )
     except AgentWorkError as refused:
-        raise FeedError(f"{feed.id}: {refused}") from refused
+        raise FeedError(f"{feed.id}: {refused}", code=FeedCode.REFUSED) from refused
     if not done:
         raise FeedError(
             f"{feed.id}: its agent, a {agent.specification.agent_type}, ended without having processed it; call "
-            "work.process() in its run()"
+            "work.process() in its run()",
+            code=FeedCode.AGENT,
         )
     return done[-1]
 

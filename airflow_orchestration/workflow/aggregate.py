@@ -16,7 +16,7 @@ from airflow_orchestration.domain.statistics import Share
 from airflow_orchestration.engine.aggregating import CheckedRows, aggregate
 from airflow_orchestration.engine.ingest import Ingested
 from airflow_orchestration.engine.profiling import profile
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 from airflow_orchestration.policies.routing import route
 from airflow_orchestration.sources.fetched import Fetched, SourceFile
 from airflow_orchestration.workflow.step import Step
@@ -74,13 +74,15 @@ def _feeds(feed: Feed) -> tuple[str, ...]:
 
 def _needed(feed: Feed, needed: str, standing: Standing) -> FeedOutcome:
     if needed not in standing:
-        raise FeedError(f"{feed.id} aggregates {needed}, which has no rows; run {needed} first.")
+        raise FeedError(
+            f"{feed.id} aggregates {needed}, which has no rows; run {needed} first.", code=FeedCode.DEPENDENCY
+        )
     return standing[needed]
 
 
 def _fetched(step: Step, outcome: FeedOutcome) -> Path:
     if outcome.staged is None:
-        raise FeedError(f"{outcome.feed_id} has no rows; run it first.")
+        raise FeedError(f"{outcome.feed_id} has no rows; run it first.", code=FeedCode.DEPENDENCY)
     return step.staging.fetch(outcome.staged, step.scratch)
 
 

@@ -17,9 +17,9 @@ from airflow_orchestration.domain.plan import Branch, Plan
 from airflow_orchestration.domain.stream import StreamMarks
 from airflow_orchestration.engine.ingest import BrokenRulesError, Ingested, ingest
 from airflow_orchestration.engine.profiling import profile
-from airflow_orchestration.exceptions import FeedError, OrchestrationError, StreamTakenError
+from airflow_orchestration.exceptions import FeedCode, FeedError, OrchestrationError, StreamTakenError
 from airflow_orchestration.policies.quorum_gate import GateAction
-from airflow_orchestration.storage.gate_facts import arrived, is_over, standing_outcomes
+from airflow_orchestration.storage.gate_facts import arrived, is_over, look_again, standing_outcomes
 from airflow_orchestration.storage.store import GateSnapshot
 from airflow_orchestration.workflow.aggregate import grouped, with_quality
 from airflow_orchestration.workflow.capacity import branch_memory_mb
@@ -90,9 +90,12 @@ def run_branch(
     try it becomes the batch's record instead.
     """
     faults: dict[str, Exception] = {}
+    stored = step.store.rounds(step.run_key)[step.round - 1]
+    branch = stored.plan.branch(branch_id)
+    known: Mapping[str, FeedOutcome] = {}
     while True:
-        snapshot = step.store.gate_snapshot(step.run_key, step.round)
-        branch = snapshot.round.plan.branch(branch_id)
+        snapshot = look_again(step.store, step.run_key, step.spec, stored, branch, known)
+        known = snapshot.outcomes
         open_batches = [name for name in _open_batches(branch, lane, snapshot) if name not in faults]
         over = is_over(snapshot)
         if over and not late_ones_count(step, snapshot):
@@ -120,9 +123,10 @@ def _process_ready(step: Step, ready: _Ready, branch_id: str, snapshot: GateSnap
     process_batch(step, ready.feed_id, branch_id, snapshot, worker=worker)
 
 
-def _last_fault(feed_id: str, fault: Exception) -> str:
+def _last_fault(feed_id: str, fault: Exception) -> FeedError:
     words = kept_words(fault).removeprefix(f"{feed_id}: ")
-    return f"{feed_id}: {words}, on the last try; see the log of its task, and mend the cause before the next run."
+    told = "on the last try; see the log of its task, and mend the cause before the next run."
+    return FeedError(f"{feed_id}: {words}, {told}", code=FeedCode.FAULT)
 
 
 def _late(feeds: Iterable[str]) -> tuple[Waiting, ...]:
@@ -159,13 +163,11 @@ def _give_up(step: Step, stopped: str, open_batches: list[str]) -> tuple[Waiting
 
 def failed_feeds(step: Step, branch_id: str, lane: Lane) -> list[str]:
     """Return the feeds of this branch and lane that failed in this round."""
-    snapshot = step.store.gate_snapshot(step.run_key, step.round)
-    standing = standing_outcomes(snapshot.round.plan, snapshot.outcomes)
-    return [
-        feed_id
-        for feed_id in snapshot.round.plan.branch(branch_id).feeds_in(lane)
-        if feed_id in standing and not arrived(standing[feed_id])
-    ]
+    stored = step.store.rounds(step.run_key)[step.round - 1]
+    feeds = stored.plan.branch(branch_id).feeds_in(lane)
+    snapshot = step.store.branch_snapshot(step.run_key, stored, feeds)
+    standing = standing_outcomes(stored.plan, snapshot.outcomes)
+    return [feed_id for feed_id in feeds if feed_id in standing and not arrived(standing[feed_id])]
 
 
 def _open_batches(branch: Branch, lane: Lane, snapshot: GateSnapshot) -> list[str]:
@@ -225,7 +227,7 @@ def failed_needs(feed: Feed, standing: Mapping[str, FeedOutcome]) -> list[str]:
 def _refuse_failed_needs(feed: Feed, snapshot: GateSnapshot) -> None:
     failed = failed_needs(feed, standing_outcomes(snapshot.round.plan, snapshot.outcomes))
     if failed:
-        raise FeedError(f"{feed.id} depends on {', '.join(failed)}, which failed")
+        raise FeedError(f"{feed.id} depends on {', '.join(failed)}, which failed", code=FeedCode.DEPENDENCY)
 
 
 def process_batch(
@@ -263,7 +265,7 @@ def _process(step: Step, feed_id: str, branch_id: str, snapshot: GateSnapshot, w
     except FeedError as error:
         log.warning("Feed %s failed: %s", feed_id, error)
         _discard(step, feed_id)
-        _register_failure(step, feed_id, branch_id, str(error), _since(started))
+        _register_failure(step, feed_id, branch_id, error, _since(started))
     else:
         if outcome.error is None:
             register_judged(step, outcome)
@@ -285,19 +287,20 @@ def bounds_of(step: Step, feed_id: str, plan: Plan) -> Bounds:
 
 
 def _register_failure(
-    step: Step, feed_id: str, branch_id: str, error: str, elapsed: timedelta = timedelta(0)
+    step: Step, feed_id: str, branch_id: str, error: FeedError, elapsed: timedelta = timedelta(0)
 ) -> None:
     step.register(_failure(step, feed_id, branch_id, error, elapsed))
 
 
-def _failure(step: Step, feed_id: str, branch_id: str, error: str, elapsed: timedelta) -> FeedOutcome:
+def _failure(step: Step, feed_id: str, branch_id: str, error: FeedError, elapsed: timedelta) -> FeedOutcome:
     return FeedOutcome(
         feed_id=feed_id,
         round=step.round,
         branch_id=branch_id,
         status=OutcomeStatus.FAILED,
         elapsed=elapsed,
-        error=error,
+        error=str(error),
+        error_code=error.code,
     )
 
 
@@ -314,7 +317,7 @@ def _staged_or_failed(
     try:
         return staged_batch(step, feed_id, branch_id, snapshot, memory_mb, marks)
     except BrokenRulesError as broken:
-        failed = _failure(step, feed_id, branch_id, str(broken), _since(started))
+        failed = _failure(step, feed_id, branch_id, broken, _since(started))
         return with_what_broke(step, failed, broken)
 
 

@@ -6,13 +6,14 @@ A run that is marked failed never comes to its last step; the next one then free
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 from airflow_orchestration.insights.manifest import refused_manifest
-from airflow_orchestration.storage.store import RunState
+from airflow_orchestration.storage.store import RunState, WorkUnit
 from airflow_orchestration.workflow.coordination import record_coordinators
 from airflow_orchestration.workflow.publish import (
+    PUBLISH,
     Publishers,
     histories,
     last_merges,
@@ -20,7 +21,12 @@ from airflow_orchestration.workflow.publish import (
     publication_key,
 )
 from airflow_orchestration.workflow.step import Step
-from airflow_orchestration.workflow.streams import give_back_left, settle_streams, shut_out_publishers
+from airflow_orchestration.workflow.streams import (
+    give_back_left,
+    settle_streams,
+    shut_out_publishers,
+    with_streams,
+)
 from airflow_orchestration.workflow.trust import teach
 
 log = logging.getLogger(__name__)
@@ -29,10 +35,12 @@ log = logging.getLogger(__name__)
 def close_out(step: Step, publishers: Publishers) -> dict[str, Any]:
     """Ask the targets' ledgers what the run published, record the end, and return the manifest.
 
+    An execution of `publish` that was given up, and lives on, publishes nothing after that.
     A run is published when all its tables are: one that a table refused ends as not published, until its task
     `publish` has brought the rest.
     """
-    shut_out_publishers(step, publishers, publication_key(step.run_key))
+    shut = step.store.shut(step.fence, WorkUnit(run=step.run_key, round=0, unit=PUBLISH))
+    shut_out_publishers(publishers, publication_key(step.run_key), step.spec.datasets.values(), shut.epoch)
     known = histories(step, publishers)
     settle_streams(step, known)
     merges = last_merges(step)
@@ -45,9 +53,9 @@ def close_out(step: Step, publishers: Publishers) -> dict[str, Any]:
     return manifest
 
 
-def refuse(step: Step, why: str) -> dict[str, Any]:
+def refuse(step: Step, why: str, codes: Sequence[str] = ()) -> dict[str, Any]:
     """Record that a run ended before it began, so that everybody who looks sees why, and return the manifest."""
-    manifest = refused_manifest(why)
+    manifest = refused_manifest(why, codes)
     step.store.finish(step.fence, RunState.NOT_PUBLISHED, manifest)
     return manifest
 
@@ -60,9 +68,8 @@ def free_left_records(step: Step, publishers: Publishers) -> None:
     """
     for run in step.store.streams.holders(step.run_key):
         left = step.reading(run)
-        left = replace(left, fence=replace(left.fence, epoch=step.fence.epoch))
         try:
-            shut_out_publishers(left, publishers, publication_key(run))
+            shut_out_publishers(publishers, publication_key(run), with_streams(left), step.fence.epoch)
             known = histories(left, publishers)
         except (
             Exception

@@ -29,6 +29,7 @@ from airflow_orchestration.workflow.gate import decide_gate
 from airflow_orchestration.workflow.merge import merge_round
 from airflow_orchestration.workflow.plan import plan_round
 from airflow_orchestration.workflow.publish import (
+    PUBLISH,
     Publishers,
     last_merges,
     manifest_of,
@@ -78,7 +79,7 @@ class InProcessRun:
             while route is Route.NEXT_ROUND:
                 route = self._round(scratch, number)
                 number += 1
-            with self._step(scratch, 0, "publish") as step:
+            with self._step(scratch, 0, PUBLISH) as step:
                 if route is Route.PUBLISH and self.publishers is not None:
                     publish(step, self.publishers)
                 if self.output is not None:

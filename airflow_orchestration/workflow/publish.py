@@ -13,7 +13,12 @@ from airflow_orchestration.domain.contract import Contract
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.run_spec import Dataset, RunSpec
 from airflow_orchestration.engine.export import csv_chunks
-from airflow_orchestration.exceptions import InputRefusedError, NotPublishedError, Problem, StreamTakenError
+from airflow_orchestration.exceptions import (
+    InputRefusedError,
+    NotPublishedError,
+    Problem,
+    StreamTakenError,
+)
 from airflow_orchestration.insights.manifest import ManifestFacts, completeness_manifest
 from airflow_orchestration.policies.asking import Choice
 from airflow_orchestration.policies.quality import QualityAction
@@ -24,6 +29,8 @@ from airflow_orchestration.workflow.stopping import BRANCH_STOPPED
 from airflow_orchestration.workflow.streams import hold_again
 
 MERGED_EXTRAS = ("_primary_source", "_sources", "_attribution", "_confidence", "_conflicts")
+PUBLISH = "publish"
+"""The work unit: one for the whole run."""
 NO_CONTENT = hashlib.sha256().hexdigest()
 QUARANTINE_COLUMNS = ("feed_id", "origin", "position", "rule", "column_name", "reason", "raw")
 
@@ -43,7 +50,7 @@ def check_targets(spec: RunSpec, publishers: Publishers) -> None:
         raise next(iter(refusals.values()))
     if refusals:
         problems = [
-            Problem(path=f"{table}: {problem.path}", message=problem.message)
+            Problem(code=problem.code, path=f"{table}: {problem.path}", message=problem.message)
             for table, refused in refusals.items()
             for problem in refused.problems
         ]

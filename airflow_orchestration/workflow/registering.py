@@ -8,14 +8,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from airflow_orchestration.domain.job_file import control_problems, read_job
+from airflow_orchestration.domain.control_characters import control_problems
+from airflow_orchestration.domain.job_file import read_job
 from airflow_orchestration.domain.location import REMOTE
 from airflow_orchestration.domain.odcs import read_contracts
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.pipeline_file import PipelineFile
 from airflow_orchestration.domain.tenancy import Tenancy, name_problems
 from airflow_orchestration.domain.yaml_file import read_yaml
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 from airflow_orchestration.storage.registry import JobChange, Registry
 
 MAX_CHANGED_BY = 200
@@ -107,7 +108,9 @@ def removal_warning(gone: JobChange) -> str:
 def no_such_job(tenant: str, job: str) -> InputRefusedError:
     """The error for a job that the registry does not have."""
     message = "is not in the job registry; `airflow orchestration agents list` shows what is"
-    return InputRefusedError(_subject(tenant, job), [Problem(path="", message=message)])
+    return InputRefusedError(
+        _subject(tenant, job), [Problem(code=ProblemCode.NOT_FOUND, path="", message=message)]
+    )
 
 
 def _checked_files(
@@ -146,7 +149,9 @@ def _tried(name: str, read: Callable[[], Read]) -> tuple[Read | None, list[Probl
 
 def _named(name: str, problems: Iterable[Problem]) -> list[Problem]:
     return [
-        Problem(path=f"{name} {_printable(problem.path)}".rstrip(), message=problem.message)
+        Problem(
+            code=problem.code, path=f"{name} {_printable(problem.path)}".rstrip(), message=problem.message
+        )
         for problem in problems
     ]
 
@@ -168,20 +173,24 @@ def _terms_problems(terms: RegistryTerms) -> Iterator[Problem]:
     own_pools: object = terms.own_pools
     if not isinstance(data, str) or not (REMOTE in data or Path(data).is_absolute()):
         message = "must be the full path of the folder of the tenants' data, or an object storage URI"
-        yield Problem(path="data", message=message)
+        yield Problem(code=ProblemCode.OUTSIDE_ROOTS, path="data", message=message)
     if not isinstance(shared_conn_ids, list | tuple) or not all(
         isinstance(one, str) for one in shared_conn_ids
     ):
-        yield Problem(path="shared_conn_ids", message="must be a list of names of Airflow connections")
+        yield Problem(
+            code=ProblemCode.WRONG_TYPE,
+            path="shared_conn_ids",
+            message="must be a list of names of Airflow connections",
+        )
     if not isinstance(own_pools, bool):
-        yield Problem(path="own_pools", message="must be true or false")
+        yield Problem(code=ProblemCode.WRONG_TYPE, path="own_pools", message="must be true or false")
 
 
 def _changed_by_problems(changed_by: str) -> list[Problem]:
     if changed_by.isprintable() and 0 < len(changed_by) <= MAX_CHANGED_BY:
         return []
     message = f"must be 1 to {MAX_CHANGED_BY} printable characters: who changes the job"
-    return [Problem(path="changed_by", message=message)]
+    return [Problem(code=ProblemCode.BAD_FORMAT, path="changed_by", message=message)]
 
 
 def _refuse(tenant: str, job: str, problems: list[Problem]) -> None:

@@ -30,6 +30,7 @@ from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus
 from airflow_orchestration.domain.pipeline import Agents
 from airflow_orchestration.domain.plan import Plan, PlannedBatch
+from airflow_orchestration.exceptions import FeedCode
 from airflow_orchestration.policies.agent_order import (
     AgentOrder,
     AgentOrderFacts,
@@ -292,6 +293,7 @@ def fail_batches(step: Step, branch_id: str, feeds: Collection[str], error: str)
                 status=OutcomeStatus.FAILED,
                 elapsed=timedelta(0),
                 error=error,
+                error_code=FeedCode.AGENT,
             )
         )
 

@@ -12,7 +12,7 @@ from airflow_orchestration.domain.home import check_folders
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.engine.staging import StagingArea
-from airflow_orchestration.exceptions import FeedError, InputRefusedError
+from airflow_orchestration.exceptions import FeedCode, FeedError, InputRefusedError
 from airflow_orchestration.sources.outside import Nowhere, Outside
 from airflow_orchestration.storage.gate_facts import newest_outcomes, standing_outcomes
 from airflow_orchestration.storage.store import Fence, RunKey, Store, StoredRun, WorkUnit
@@ -85,7 +85,7 @@ class Step:
         try:
             self.outside.prepare(feed, root)
         except InputRefusedError as refused:
-            raise FeedError(f"{feed_id}: {refused}") from refused
+            raise FeedError(f"{feed_id}: {refused}", code=FeedCode.REFUSED) from refused
 
     def standing(self, round_number: int) -> dict[str, FeedOutcome]:
         """Return the outcomes that count in a round, whatever came after it."""

@@ -3,6 +3,11 @@
 A file may take for ever, or more memory than there is, or crash the engine that reads it; then the process ends and
 the worker goes on with the next batch. Some of that can't be stopped from inside: an engine's memory limit counts
 its buffers and not all of its texts, a thread can't be ended, and DuckDB 2.0 may hang in an interrupted statement.
+
+It is a fork, which Python 3.12 and newer warn of when other threads run: a lock that one of them holds, such as that of an
+import, stays held in the child. A task has such threads where it reads an object store: fsspec's loop, and the name
+lookups that the loop asks for. The loop is kept still while the task forks, a lookup under way is not, and a child that
+hangs all the same is ended by its bounds. A fresh process instead would import everything for every file, and could not be handed an open step.
 """
 
 from __future__ import annotations
@@ -14,16 +19,18 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.pipeline import Stragglers
-from airflow_orchestration.exceptions import FeedError, OrchestrationError
+from airflow_orchestration.exceptions import FeedCode, FeedError, OrchestrationError
 from airflow_orchestration.policies.allocation import process_memory_mb
 from airflow_orchestration.sources.outside import NoAnswerError
 from airflow_orchestration.workflow.step import Step
@@ -36,6 +43,8 @@ LOOK_SECONDS = 2.0
 """How often the verdict is looked for."""
 WATCH_SECONDS = 0.1
 """How often the memory and the time of the work are looked at: twenty microseconds each."""
+STILL_SECONDS = 1.0
+"""Ours: how long a fork waits for a thread at most, and the thread for the fork; both take less than a millisecond."""
 KIB_IN_MIB = 1024
 PR_SET_PDEATHSIG = 1
 ADDRESS_SPACE_MB = 1024
@@ -113,11 +122,12 @@ def until(
     """
     receiving, sending = Pipe(duplex=False)
     before = _resident_mb(os.getpid())
-    child = os.fork()
-    if child == 0:
-        _work_and_exit(work, sending, bounds)
+    with _still():
+        child = os.fork()
+        if child == 0:
+            _work_and_exit(work, sending, bounds)
     sending.close()
-    word: tuple[type[Any], *tuple[Any, ...]] | None = None
+    word: tuple[Callable[..., Any], *tuple[Any, ...]] | None = None
     try:
         _watch(receiving, child, over, bounds, before=before, look_every=look_every)
         word = receiving.recv()
@@ -136,6 +146,28 @@ def until(
     return outcome
 
 
+@contextmanager
+def _still() -> Iterator[None]:
+    """Keep fsspec's thread, where there is one, at a place where it holds no lock."""
+    loaded = sys.modules.get("fsspec.asyn")
+    loop = loaded.loop[0] if loaded else None
+    if loop is None:
+        yield
+        return
+    reached, over = Event(), Event()
+
+    def wait() -> None:
+        reached.set()
+        over.wait(STILL_SECONDS)
+
+    loop.call_soon_threadsafe(wait)
+    reached.wait(STILL_SECONDS)
+    try:
+        yield
+    finally:
+        over.set()
+
+
 def _watch(
     receiving: Connection[Any, Any],
     child: int,
@@ -152,7 +184,8 @@ def _watch(
         if now - started > bounds.seconds:
             raise FeedError(
                 f"{bounds.feed_id}: was still being worked on after {bounds.seconds:g} s and was stopped; deliver "
-                "less, or raise its limits.seconds."
+                "less, or raise its limits.seconds.",
+                code=FeedCode.TOO_LONG,
             )
         if _resident_mb(child) - before > bounds.resident_mb:
             raise _too_large(bounds)
@@ -162,10 +195,15 @@ def _watch(
                 raise StoppedError
 
 
+def _failed(message: str, code: str) -> FeedError:
+    return FeedError(message, code=FeedCode(code))
+
+
 def _too_large(bounds: Bounds) -> FeedError:
     return FeedError(
         f"{bounds.feed_id}: takes more memory than its branch has ({bounds.resident_mb:.0f} MiB) and was stopped; "
-        "deliver it in several files, or raise the pipeline's capacity.memory_mb."
+        "deliver it in several files, or raise the pipeline's capacity.memory_mb.",
+        code=FeedCode.MEMORY,
     )
 
 
@@ -176,7 +214,8 @@ def _end_of(status: int, bounds: Bounds) -> Exception:
     if ended in CRASHES:
         return FeedError(
             f"{bounds.feed_id}: reading it crashed the engine ({ended.name}); look for what is unusual in the file, "
-            "and deliver it in another format."
+            "and deliver it in another format.",
+            code=FeedCode.CRASHED,
         )
     how = f"by {ended.name}, perhaps for want of memory," if ended else f"with exit code {code}"
     return WorkEndedError(f"{bounds.feed_id}: the process that worked on it ended {how} without a word")
@@ -233,9 +272,10 @@ def _work_and_exit(work: Work, sending: Connection[Any, Any], bounds: Bounds) ->
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_IN_MIB - begun
             sending.send((FeedOutcome, replace(outcome, peak_memory_mb=max(0.0, peak))))
         except FeedError as error:
-            sending.send((FeedError, str(error)))
+            sending.send((_failed, str(error), error.code))
         except MemoryError:
-            sending.send((FeedError, str(_too_large(bounds))))
+            too_large = _too_large(bounds)
+            sending.send((_failed, str(too_large), too_large.code))
         except Exception as fault:
             log.exception("The work on a feed met a fault")
             sending.send((WorkFaultError, f"{type(fault).__name__}: {fault}", kept_words(fault)))

@@ -7,14 +7,15 @@ and the next one reads them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_orchestration.domain.feed import Feed
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.pipeline import Late
+from airflow_orchestration.domain.run_spec import Dataset
 from airflow_orchestration.domain.stream import StreamMarks
-from airflow_orchestration.exceptions import FeedError, StreamTakenError
+from airflow_orchestration.exceptions import FeedCode, FeedError, StreamTakenError
 from airflow_orchestration.sources.fetched import Fetched
 from airflow_orchestration.sources.kafka import read_kafka
 from airflow_orchestration.sources.outbox import read_outbox
@@ -52,7 +53,7 @@ def read_stream(step: Step, feed: Feed, marks: StreamMarks) -> Fetched:
     if kafka is not None:
         config = step.outside.kafka(kafka.conn_id)
         return read_kafka(feed.id, kafka, marks, config=config, scratch=scratch)
-    raise FeedError(f"{feed.id}: is no stream.")
+    raise FeedError(f"{feed.id}: is no stream.", code=FeedCode.REFUSED)
 
 
 def streams_of(step: Step, feeds: Collection[str]) -> list[str]:
@@ -81,11 +82,15 @@ def still_held(step: Step, feeds: Sequence[str], standing: Mapping[str, FeedOutc
     return kept
 
 
-def shut_out_publishers(step: Step, publishers: Publishers, key: str) -> None:
-    """See to it that no older execution publishes what is about to be given back."""
-    for dataset in step.spec.datasets.values():
-        if streams_of(step, dataset.feeds):
-            publishers(dataset.publish.conn_id).shut_out(dataset.publish.table, key, step.fence.epoch)
+def shut_out_publishers(publishers: Publishers, key: str, datasets: Iterable[Dataset], epoch: int) -> None:
+    """See to it that no older execution publishes these datasets any more: it may be stopped, and go on after us."""
+    for dataset in datasets:
+        publishers(dataset.publish.conn_id).shut_out(dataset.publish.table, key, epoch)
+
+
+def with_streams(step: Step) -> list[Dataset]:
+    """The datasets of a run whose rows come from streams, at least some of them."""
+    return [dataset for dataset in step.spec.datasets.values() if streams_of(step, dataset.feeds)]
 
 
 def settle_streams(step: Step, known: Mapping[str, History]) -> None:

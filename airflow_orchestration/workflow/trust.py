@@ -14,7 +14,7 @@ from airflow_orchestration.domain.run_spec import Dataset
 from airflow_orchestration.engine.balloting import ballots_of
 from airflow_orchestration.engine.probing import read_probes
 from airflow_orchestration.engine.terms import FusionSource
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 from airflow_orchestration.policies.trust.ballot import Tallies
 from airflow_orchestration.policies.trust.choosing import learned
 from airflow_orchestration.policies.trust.history import (
@@ -26,12 +26,11 @@ from airflow_orchestration.policies.trust.history import (
 )
 from airflow_orchestration.policies.trust.model import TrustModel
 from airflow_orchestration.storage.store import MergeRecord
-from airflow_orchestration.storage.trust_history import Taught, TaughtRun
+from airflow_orchestration.storage.trust_history import MOST_TAUGHT, Taught, TaughtRun
 from airflow_orchestration.workflow.step import Step
 
 HALF_LIVES = 6
 """So many half-lives back a run is still heard; before, it would count less than 2 %."""
-MOST_RUNS = 1_000
 EVIDENCE = "trust"
 """Under this name a merge's decision says what was believed."""
 
@@ -117,7 +116,7 @@ def _earlier(step: Step, dataset: Dataset) -> Sequence[TaughtRun]:
     return step.store.trust.history(
         step.run_key.dag_id,
         dataset.name,
-        runs=min(MOST_RUNS, HALF_LIVES * dataset.merge.trust.half_life),
+        runs=min(MOST_TAUGHT, HALF_LIVES * dataset.merge.trust.half_life),
         before=step.run.started_at,
     )
 
@@ -142,19 +141,21 @@ def _probes(step: Step, dataset: Dataset, scratch: Path) -> Path | None:
 def _local(location: Location) -> Path:
     file, root = Path(location.root) / location.below, Path(location.root)
     if not file.resolve().is_relative_to(root.resolve()):
-        raise _misplaced(location, f"lies outside its root; put it below {root}")
+        raise _misplaced(location, f"lies outside its root; put it below {root}", ProblemCode.OUTSIDE_ROOTS)
     return file
 
 
 def _fetched(step: Step, location: Location, scratch: Path) -> Path:
     remote = step.outside.storage(location.root) / location.below
     if not remote.exists():
-        raise _misplaced(location, "is not there; put it there, or leave out merge.trust.probes")
+        raise _misplaced(
+            location, "is not there; put it there, or leave out merge.trust.probes", ProblemCode.NOT_FOUND
+        )
     target = scratch / "probes.csv"
     with remote.open("rb") as source, target.open("wb") as sink:
         shutil.copyfileobj(source, sink)
     return target
 
 
-def _misplaced(location: Location, message: str) -> InputRefusedError:
-    return InputRefusedError(str(location), [Problem(path="merge.trust.probes", message=message)])
+def _misplaced(location: Location, message: str, code: ProblemCode) -> InputRefusedError:
+    return InputRefusedError(str(location), [Problem(code=code, path="merge.trust.probes", message=message)])

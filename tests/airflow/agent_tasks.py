@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,6 +45,7 @@ def context(task_id: str, *, run: RunKey = RUN, map_index: int = -1, try_number:
         task_id=task_id,
         map_index=map_index,
         try_number=try_number,
+        start_date=datetime.now(tz=UTC),
         max_tries=1,
         id=f"{task_id}-{map_index}-{try_number}",
         xcom_push=lambda **_: None,

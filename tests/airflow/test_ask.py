@@ -209,6 +209,7 @@ class Tries:
     def _context(self, task: Any) -> dict[str, Any]:
         instance: Any = Instance(task)
         instance.id, instance.dag_id, instance.run_id, instance.try_number = "1", RUN.dag_id, RUN.run_id, 1
+        instance.start_date = START
         instance.xcom_push = self._push
         return {"ti": instance, "task_instance": instance, "dag": self.dag, "task_state_store": self.kept}
 

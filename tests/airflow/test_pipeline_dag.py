@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,31 @@ def test_close_out_is_the_only_leaf(dag: DAG) -> None:
     """Accepted failures can't fail the run: only close_out decides, whatever happened before it."""
     assert ["close_out"] == [task.task_id for task in dag.leaves]
     assert "all_done" == dag.get_task("close_out").trigger_rule
+
+
+def test_a_run_of_any_date_has_its_tasks(dag: DAG) -> None:
+    """Airflow leaves out tasks that start after the run's date, and then calls the empty run a success."""
+    long_ago = datetime(1970, 1, 1, tzinfo=UTC)
+
+    assert {long_ago} == {task.start_date for task in dag.tasks}
+
+
+@pytest.mark.parametrize("more", [{}, {"agents": {}, "ask_when": ["near_miss"]}], ids=["lanes", "agents"])
+def test_an_outage_of_a_minute_does_not_use_up_every_try(tmp_path: Path, more: dict[str, Any]) -> None:
+    """What Airflow waits at least, all retries together, is a minute for every task but the one that is to fail."""
+    path = tmp_path / "airports.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(DEMO.read_text()) | more))
+    least = {
+        task.task_id: sum(
+            min(
+                task.max_retry_delay, task.retry_delay * task.retry_exponential_backoff**number
+            ).total_seconds()
+            for number in range(task.retries)
+        )
+        for task in pipeline_dag(path).tasks
+    }
+
+    assert {"fail"} == {task_id for task_id, seconds in least.items() if seconds < 60}
 
 
 def test_inside_a_round_skipping_cascades(dag: DAG) -> None:

@@ -145,7 +145,7 @@ NO_MANIFESTS: list[tuple[Any, str]] = [
     ({**COMPLETE, "state": None}, "state: must be"),
     ({**COMPLETE, "weight_share": "1"}, "weight_share: must be a valid number"),
     ({**COMPLETE, "weight_share": True}, "weight_share: must be a valid number"),
-    ({**COMPLETE, "weight_share": 100}, "weight_share: must be less than or equal to 1"),
+    ({**COMPLETE, "weight_share": 100}, "weight_share: must be a share from 0 to 1: write 1"),
     ({**COMPLETE, "missing": "none"}, "missing: must be a valid"),
     ({**COMPLETE, "missing": [7]}, r"missing[0]: must be"),
     ({**COMPLETE, "feeds": [{"feed": "a" * 5000, "state": "in"}]}, "feeds[0].feed: must have at most"),

@@ -26,6 +26,7 @@ from airflow_orchestration.triggers.poller import LOOK_SECONDS
 from airflow_orchestration.triggers.round_gate import RoundGateTrigger
 from demo.processes import wait_until
 from tests.airflow.fake_airflow import Airflow, fired, placed
+from tests.rewriting import REWRITING
 from tests.storage.builders import claimed, decision, outcome, plan
 
 CONN_ID = "rounds"
@@ -262,6 +263,7 @@ def test_a_round_that_is_broken_fails_alone(
     monkeypatch.setattr(polling, "GIVE_UP_SECONDS", 1.0)
     keys = [open_round(store, f"run_{number}") for number in range(3)]
     with psycopg.connect(migrated) as connection:
+        connection.execute(REWRITING)
         connection.execute("UPDATE orchestration.run SET spec = '{}' WHERE run_id = 'run_0'")
 
     async def play() -> list[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -85,7 +86,8 @@ class WholeRun:
         )
 
     def _context(self, task_id: str) -> Any:
-        return {"ti": self._instance(task_id, -1), "dag": self.dag}
+        told = self._instance(task_id, -1).model_dump()
+        return {"ti": SimpleNamespace(**told, start_date=datetime.now(tz=UTC)), "dag": self.dag}
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         """Tell a task of its run; take everything else as Airflow does, and keep nothing."""

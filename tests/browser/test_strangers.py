@@ -23,6 +23,7 @@ from airflow_orchestration.storage.store import RunKey
 from demo.stack import Stack
 from tests.browser.watching import OPEN_ALL, alone, played
 from tests.insights_pg.played import PlayedRun
+from tests.rewriting import REWRITING
 
 pytestmark = pytest.mark.integration
 
@@ -111,6 +112,7 @@ def play(run: PlayedRun, stack: Stack) -> None:
 
 def change(stack: Stack, statement: str, **values: Any) -> None:
     with psycopg.connect(stack.warehouse_dsn) as connection:
+        connection.execute(REWRITING)
         changed = connection.execute(statement, {**values, "dag_id": KEY.dag_id, "run_id": KEY.run_id})
     assert 1 == changed.rowcount, statement
 

@@ -193,7 +193,7 @@ def test_a_contract_that_is_at_fault_is_named(run: Command, tmp_path: Path) -> N
     written(tmp_path / "north" / "sales.yaml")
     check = ("check", tmp_path, "--shared-conn-id", "orchestration_default")
     (tmp_path / "north" / "sales.odcs.yaml").write_text("kind: [")
-    assert "\n  sales.odcs.yaml line 2: " in run(*check, expected=2)
+    assert "\n  sales.odcs.yaml: line 2: " in run(*check, expected=2)
     (tmp_path / "north" / "sales.odcs.yaml").unlink()
     missing = "contract: sales.odcs.yaml is not beside the job's file"
     assert f"north/sales.yaml\n  {missing}" in run(*check, expected=2)

@@ -92,7 +92,7 @@ def test_try_exits_1_when_nothing_is_published(pipeline: Path, tmp_path: Path) -
     ("conf", "message"),
     [
         ("{", "--conf: 1 problem"),
-        ('{"sync_floor": 75}', "sync_floor: must be less than or equal to 1"),
+        ('{"sync_floor": 75}', "sync_floor: must be a share from 0 to 1: write 0.75"),
         ('{"batches": [{"id": "nobody"}]}', "batches[0].id: there is no feed 'nobody'"),
     ],
 )
@@ -157,7 +157,18 @@ def test_commands_are_airflows() -> None:
     for argument in next(command for command in group.subcommands if command.name == "try").args:
         argument.add_to_parser(parser)
 
-    names = ["validate", "plan", "try", "migrate", "explain", "manifest", "quarantine", "reconcile"]
+    names = [
+        "validate",
+        "plan",
+        "try",
+        "migrate",
+        "prune",
+        "roles",
+        "explain",
+        "manifest",
+        "quarantine",
+        "reconcile",
+    ]
     names += ["trust", "try-trust", "agents", "replay", "simulate"]
     assert ("orchestration", names) == (
         group.name,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from airflow_orchestration.exceptions import ProblemCode
 from tests.cli.commands import command, exit_code
 
 REPOSITORY = Path(__file__).parents[2]
@@ -35,7 +36,9 @@ def problems(capsys: pytest.CaptureFixture[str], *files: Path) -> list[tuple[str
     assert 2 == exit_code("validate", *map(str, files), "--output", "json")
     told: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
     assert [str(file) for file in files] == [one["file"] for one in told]
-    return [tuple(problem.values()) for one in told for problem in one["problems"]]  # type: ignore[misc]
+    found = [problem for one in told for problem in one["problems"]]
+    assert all(problem["code"] in [*ProblemCode] for problem in found)
+    return [(one["subject"], one["path"], one["message"]) for one in found]
 
 
 def test_good_files_have_nothing_wrong(dags: Path, capsys: pytest.CaptureFixture[str]) -> None:

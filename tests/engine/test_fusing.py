@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -226,6 +227,21 @@ def test_twenty_five_sources(tmp_path: Path) -> None:
         for n in range(25)
     ]
     check(sources, fused(sources, tmp_path, examples=2))
+
+
+def test_very_many_sources_need_no_more_memory_than_few(tmp_path: Path) -> None:
+    """Statements over all of them at once needed gigabytes to be planned; names come from the right source."""
+    alike = [write(Given(f"s{n}", 1.0, [site(f"K{n}", c0=float(n))]), tmp_path) for n in range(4)]
+    sources = [
+        FusionSource(
+            feed_id=f"f{n:03}", path=Path(copyfile(alike[n % 4].path, tmp_path / f"f{n}.parquet")), weight=1.0
+        )
+        for n in range(300)
+    ]
+    found = fuse(sources, contract=SITES, merge=PRIMARY, scratch=tmp_path, memory_mb=64)
+    assert (4, 296) == (found.rows, sum(found.superseded.values()))
+    assert [f"f{n:03}" for n in range(4)] == [row for (row,) in rows_of(found.path, "_primary_source")]
+    assert 75 == len(json.loads(rows_of(found.path, "_sources")[0][0]))
 
 
 def test_a_single_source_is_its_own_answer(tmp_path: Path) -> None:

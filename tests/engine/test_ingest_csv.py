@@ -244,6 +244,16 @@ def test_null_words_and_empty_texts_are_null(bench: Bench) -> None:
     assert expected == rows_of(done.staged, "id, name, size")
 
 
+def test_null_words_may_hold_the_delimiter_and_the_quote(bench: Bench) -> None:
+    """Such a word can only stand in quotes; it means no value there as any other does."""
+    data = b'A,"n/a, unknown",1\nB,"a ""no""",2\nC,NA,3\nD,n/a,4\n'
+    done = bench.ingest(HEADER + data, null_words=["n/a, unknown", 'a "no"', "NA"])
+
+    assert [("A", None, 1), ("B", None, 2), ("C", None, 3), ("D", "n/a", 4)] == rows_of(
+        done.staged, "id, name, size"
+    )
+
+
 def test_extract_takes_the_first_group(bench: Bench) -> None:
     """No match, an empty match and a null word are null."""
     done = bench.ingest(
@@ -257,9 +267,9 @@ def test_extract_takes_the_first_group(bench: Bench) -> None:
     )
 
 
-@pytest.mark.parametrize("delimiter", ["\t", ";", "|", " ", ":", "^", "'", "\\", "a", ".", "*", "]"])
-def test_any_ascii_character_can_be_the_delimiter(bench: Bench, delimiter: str) -> None:
-    """Including those that mean something in a regular expression."""
+@pytest.mark.parametrize("delimiter", ["\t", ";", "|", " ", ":", "^", "'", "\\", ".", "*", "]"])
+def test_any_ascii_sign_can_be_the_delimiter(bench: Bench, delimiter: str) -> None:
+    """Including those that mean something in a regular expression; letters and digits are none."""
     lines = [("id", "n", "size"), ("A", '"x{}y"', "1"), ("B", "z"), ("C", '"z', "3"), ("D", "", "4")]
     data = "".join(delimiter.join(line).format(delimiter) + "\n" for line in lines).encode()
     done = bench.ingest(data, delimiter=delimiter, columns={"id": "id", "name": "n", "size": "size"})

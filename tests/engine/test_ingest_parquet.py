@@ -121,6 +121,38 @@ def test_a_corrupt_file_is_refused(bench: Bench, tmp_path: Path, damage: Any) ->
         bench.ingest(damage(data), format="parquet")
 
 
+def with_footer_of(folder: Path, rows: str, other: str) -> bytes:
+    """The pages of one file, and all that another says about its own: both are plain, and of the same size."""
+    made = []
+    for values in (rows, other):
+        path = folder / "made.parquet"
+        with duckdb.connect() as connection:
+            connection.execute(
+                f"COPY (SELECT * FROM (VALUES {values}) t(id, name, size)) TO '{path}' (COMPRESSION uncompressed)"
+            )
+        data = path.read_bytes()
+        footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+        made.append((data[:footer], data[footer:]))
+    return made[0][0] + made[1][1]
+
+
+GOOD, BAD = "('A', 'a', 10), ('B', 'b', 20)", "('A', 'a', -10), ('B', 'b', 2000)"
+
+
+def test_statistics_that_call_bad_values_good_let_none_of_them_pass(bench: Bench, tmp_path: Path) -> None:
+    """The engine leaves out a condition that statistics say always holds: who writes the file writes them too."""
+    done = bench.ingest(with_footer_of(tmp_path, BAD, GOOD), format="parquet")
+    assert [] == rows_of(done.staged)
+    assert [(1, "minimum"), (2, "maximum")] == rejected(done)
+
+
+def test_statistics_that_call_good_values_bad_put_nothing_aside(bench: Bench, tmp_path: Path) -> None:
+    """Nor does it skip rows of which statistics say that none can be meant."""
+    done = bench.ingest(with_footer_of(tmp_path, GOOD, "('A', 'a', -10), ('B', 'b', -20)"), format="parquet")
+    assert [("A", "a", 10, 1), ("B", "b", 20, 2)] == rows_of(done.staged)
+    assert balanced(done)
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_a_damaged_byte_is_refused_or_harmless(bench: Bench, tmp_path: Path, seed: int) -> None:
     """No damage ends in anything but a `FeedError` or rows that add up."""

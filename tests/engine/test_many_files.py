@@ -126,7 +126,7 @@ def test_a_key_that_one_file_lacks_is_there_when_another_has_it(bench: Bench) ->
         bench.ingest_files({"a": b'{"id":"A","name":"a"}', "b": b'{"id":"B"}', "c": b"no"}, format="ndjson")
 
 
-@pytest.mark.parametrize("nothing", [b"", b"\n", gzip.compress(b"")])
+@pytest.mark.parametrize("nothing", [b"", b"\n", gzip.compress(b"")], ids=["empty", "one empty line", "gzip"])
 def test_an_empty_file_of_lines_has_no_rows(bench: Bench, nothing: bytes) -> None:
     """NDJSON has neither header nor brackets: no bytes are no rows, alone or among other files."""
     done = bench.ingest_files({"a": b'{"id":"A","name":"a","size":1}', "b": nothing}, format="ndjson")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def test_a_file_that_is_gone_is_named(area: StagingArea, local: Path, tmp_path: 
     """With what to do."""
     staged = area.store(local, KEY, rows=7)
     Path(staged.uri).unlink()
-    with pytest.raises(StagedFileError, match=r"e5-rows.parquet is gone; run its feed again"):
+    with pytest.raises(StagedFileError, match=r"e5-rows.parquet is gone; put it back, or trigger a new run"):
         area.fetch(staged, tmp_path)
 
 
@@ -109,3 +110,35 @@ def test_an_object_store_holds_the_same_files(local: Path, tmp_path: Path) -> No
         area.store(local, "../up", rows=1)
     with pytest.raises(StagedFileError, match="is gone"):
         area.fetch(replace(staged, uri=staged.uri + "x"), tmp_path)
+
+
+def test_folders_are_named_and_links_are_none(area: StagingArea, tmp_path: Path) -> None:
+    """Those directly below; where nothing is there are none."""
+    (tmp_path / "staging/dag/b/r1").mkdir(parents=True)
+    (tmp_path / "staging/dag/a").mkdir()
+    (tmp_path / "staging/dag/file").touch()
+    (tmp_path / "staging/dag/link").symlink_to(tmp_path)
+    assert ["a", "b"] == area.folders("dag")
+    assert [] == area.folders("others")
+
+
+def test_a_folder_that_can_not_be_read_is_not_empty(
+    area: StagingArea, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is a file a folder; one that is gone meanwhile is."""
+    (tmp_path / "staging/dag/locked").mkdir(parents=True)
+    (tmp_path / "staging/file").touch()
+    scan = os.scandir
+
+    def scandir(path: Path) -> object:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # whoever tests may be root, whom nothing is locked to
+    for listed in (lambda: area.files("dag"), lambda: area.folders("dag/locked")):
+        with pytest.raises(PermissionError, match="locked"):
+            listed()
+    with pytest.raises(NotADirectoryError):
+        area.files("file")
+    assert [] == area.files("gone")

@@ -78,12 +78,12 @@ def test_jobs_of_the_registry_run(stack: Stack, tmp_path: Path) -> None:
     """A job that is put becomes a Dag; a run outlives a change of it; a Dag brings another tenant's job meanwhile."""
     with psycopg.connect(stack.warehouse_dsn) as connection:
         connection.execute("CREATE SCHEMA IF NOT EXISTS north; CREATE SCHEMA IF NOT EXISTS east")
-    revision = put(stack, tmp_path / "one", specification(sync={"deadline": 120, "late": "discard"}))
+    revision = put(stack, tmp_path / "one", specification(sync={"deadline": 900, "late": "discard"}))
     assert seconds_until_known(stack, "north__sales") < within(stack)
     run_id = stack.api.trigger("north__sales")
 
     changed = {"publish": {"table": "north.sales_changed"}, "max_rounds": 2}
-    put(stack, tmp_path / "two", specification(sync={"deadline": 120, "late": "discard"}, **changed))
+    put(stack, tmp_path / "two", specification(sync={"deadline": 900, "late": "discard"}, **changed))
     assert wait_until(lambda: len(dag_versions(stack, "north__sales")) == 2, 60)
 
     land(stack, "east", "shop.csv")

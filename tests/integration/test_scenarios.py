@@ -255,7 +255,7 @@ def test_required_list_broken(stack: Stack) -> None:
     assert ("failed", "not_published") == (played.state, played.manifest["state"])
     assert 3 == len(played.rounds)
     assert {"required_failed"} == {gate["reason"] for gate in played.manifest["gate"]}
-    assert ("airportsdata",) == played.rounds[2].plan.feed_ids
+    assert "airportsdata" in played.rounds[2].plan.feed_ids  # and what the others had not brought by then
     assert [] == played.rows(
         "SELECT 1 FROM orchestration.publish_ledger WHERE publication_key = %s", played.publication
     )

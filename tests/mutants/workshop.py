@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,7 +23,7 @@ TIME_LIMIT = 600.0
 """Seconds; tests that take longer hang in the mutant and have not judged it."""
 PASSED, FAILED = 0, 1
 """pytest's exit codes; every other one means that no test has judged."""
-_FAILED_TEST = re.compile(r"^FAILED \S*?([^/\s]+\.py::.+?)(?: - |$)", re.MULTILINE)
+_NOTICED = re.compile(r"^FAILED \S*?([^/\s]+\.py::.+?)(?: - |$)|^VIOLATION.*\n +(.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,9 @@ class Mutant:
     find: str
     replace: str
     why: str
-    tests: tuple[str, ...]
+    tests: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    """What another judge than the tests is told."""
 
 
 class Result(StrEnum):
@@ -59,6 +61,10 @@ class Report:
     def is_caught(self) -> bool:
         """Whether the tests noticed."""
         return self.result is Result.CAUGHT
+
+
+Run = Callable[[Mutant, Path], tuple[int, str]]
+"""Judges a mutant in a copy; returns an exit code as pytest's, and what was said."""
 
 
 def read_mutants(path: Path = MUTANTS) -> list[Mutant]:
@@ -91,29 +97,34 @@ def copy_of_repository() -> Iterator[Path]:
         yield copy
 
 
-def judge(mutant: Mutant, copy: Path) -> Report:
-    """Put the mistake into the copy, run the tests that must notice it, and take it out again."""
+def by_its_tests(mutant: Mutant, copy: Path) -> tuple[int, str]:
+    """Run the tests that must notice a mutant."""
+    return run_tests(mutant.tests, copy)
+
+
+def judge(mutant: Mutant, copy: Path, run: Run = by_its_tests) -> Report:
+    """Put the mistake into the copy, let those judge that must notice it, and take it out again."""
     path, started = copy / mutant.file, time.monotonic()
     original = path.read_text()
     path.write_text(original.replace(mutant.find, mutant.replace))
     try:
-        result, detail = _judged(mutant, copy)
+        result, detail = _judged(mutant, copy, run)
     finally:
         path.write_text(original)
     return Report(mutant=mutant, result=result, seconds=time.monotonic() - started, detail=detail)
 
 
-def _judged(mutant: Mutant, copy: Path) -> tuple[Result, str]:
+def _judged(mutant: Mutant, copy: Path, run: Run) -> tuple[Result, str]:
     try:
-        code, output = run_tests(mutant.tests, copy)
+        code, output = run(mutant, copy)
     except subprocess.TimeoutExpired:
         return Result.BROKEN, f"the tests do not end within {TIME_LIMIT:g} s"
     if code == FAILED:
-        first = _FAILED_TEST.search(output)
-        return Result.CAUGHT, first[1] if first else ""
+        first = _NOTICED.search(output)
+        return Result.CAUGHT, (first[1] or first[2]) if first else ""
     if code == PASSED:
         return Result.SURVIVED, "write the test that is missing"
-    return Result.BROKEN, f"pytest ended with {code}: {output.strip()[-300:]}"
+    return Result.BROKEN, f"it ended with {code}: {output.strip()[-300:]}"
 
 
 def run_tests(tests: tuple[str, ...], copy: Path, time_limit: float = TIME_LIMIT) -> tuple[int, str]:
@@ -122,7 +133,7 @@ def run_tests(tests: tuple[str, ...], copy: Path, time_limit: float = TIME_LIMIT
     done = subprocess.run(
         command,
         cwd=copy,
-        env=_environment(copy),
+        env=environment(copy),
         capture_output=True,
         text=True,
         timeout=time_limit,
@@ -135,12 +146,12 @@ def imported_from(copy: Path) -> Path:
     """Return the folder of the package that is imported in the copy."""
     command = [sys.executable, "-c", "import airflow_orchestration as it; print(*it.__path__)"]
     done = subprocess.run(
-        command, cwd=copy, env=_environment(copy), capture_output=True, text=True, check=True
+        command, cwd=copy, env=environment(copy), capture_output=True, text=True, check=True
     )
     return Path(done.stdout.strip())
 
 
-def _environment(copy: Path) -> dict[str, str]:
+def environment(copy: Path) -> dict[str, str]:
     """Nothing compiled: a mistake of the same length in the same second would not be noticed."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     return kept | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}

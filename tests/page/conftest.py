@@ -11,7 +11,7 @@ from tests.chromium import browser
 from tests.page.json_server import JsonServer, json_server
 
 __all__ = ["browser"]
-NOW = "2026-11-23T06:10:00Z"
+BEFORE, NOW = "2026-11-23T06:00:00Z", "2026-11-23T06:10:00Z"
 
 
 @pytest.fixture
@@ -27,6 +27,6 @@ def page(browser: Browser) -> Iterator[Page]:
     with browser.new_context(locale="en-GB", reduced_motion="reduce") as context:
         context.set_default_timeout(5000)
         opened = context.new_page()
-        opened.clock.install(time=NOW)
+        opened.clock.install(time=BEFORE)  # it goes on until it is stopped
         opened.clock.pause_at(NOW)
         yield opened

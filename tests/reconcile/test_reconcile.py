@@ -12,6 +12,7 @@ from airflow_orchestration.storage.publishing import Publication, Publisher
 from airflow_orchestration.workflow.reconcile import read_late_files, reconcile
 from tests.reconcile.conftest import Connect, MakeWorld
 from tests.reconcile.world import RUNNING, World
+from tests.rewriting import REWRITING
 
 HEAVY = "code,size,name\na,1,x\nb,2,\n"
 LIGHT = "code,size,name\nb,9,y\nc,3,z\nd,-1,bad\n"
@@ -349,6 +350,7 @@ def test_a_clock_that_is_set_back_changes_no_order(make_world: MakeWorld, connec
     world.run(0)
     world.run(1)
     with connect() as connection:
+        connection.execute(REWRITING)
         connection.execute(
             "UPDATE orchestration.publish_ledger SET published_at = published_at - interval '1 day' "
             "WHERE run_id = %s",

@@ -23,6 +23,7 @@ from airflow_orchestration.storage.agent_records import AssignedAgent
 from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.sql_file import statements
 from airflow_orchestration.storage.store import RunKey, Store
+from tests.rewriting import REWRITING
 from tests.storage.builders import RUN, claimed, decision
 from tests.storage.conftest import StoreUnderTest
 
@@ -191,9 +192,11 @@ def test_history_goes_back_as_many_days_as_asked_and_forgets_nothing(
     store.agents.record(claimed(store, "agent:0", 1), "north", outcome())
     if isinstance(store, PostgresStore):
         target: psycopg.Connection[Any] = request.getfixturevalue("target")
-        target.execute(
-            "UPDATE orchestration.agent_outcome SET recorded_at = recorded_at - interval '24 hours'"
-        )
+        with target.transaction():
+            target.execute(REWRITING)
+            target.execute(
+                "UPDATE orchestration.agent_outcome SET recorded_at = recorded_at - interval '24 hours'"
+            )
     else:
         for _ in range(24):
             kept.expire_leases()

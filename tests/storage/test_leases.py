@@ -25,10 +25,12 @@ from airflow_orchestration.storage.leases import (
 )
 from airflow_orchestration.storage.memory import MemoryStore
 from airflow_orchestration.storage.postgres import PostgresStore
+from airflow_orchestration.storage.sql_file import statements
 from demo.processes import wait_until
 from tests.storage.conftest import Connect, SteppingClock
 
 SECOND = timedelta(seconds=1)
+LOCK = statements("leases.sql")["lock_leases"]
 SHIFT = """UPDATE orchestration.lease SET asked_at = asked_at - %(by)s, unserved_since = unserved_since - %(by)s,
            granted_at = granted_at - %(by)s, expires_at = expires_at - %(by)s"""
 
@@ -370,7 +372,7 @@ def test_who_waits_for_the_lock_sees_what_was_lent_meanwhile(
             told.append(LeasesUnderTest(store.leases, lambda _: None).ask("b", 64))
 
     with psycopg.connect(migrated) as first:
-        first.execute("SELECT FROM orchestration.lease_capacity FOR UPDATE")
+        first.execute(LOCK)
         second = Thread(target=ask)
         second.start()
         waits_for_lock(target)
@@ -396,7 +398,7 @@ def test_who_waits_for_the_lock_does_not_renew_what_has_expired_meanwhile(
     with PostgresStore(connect) as store:
         LeasesUnderTest(store.leases, lambda _: None).ask("a", 64)
     with psycopg.connect(migrated) as first:
-        first.execute("SELECT FROM orchestration.lease_capacity FOR UPDATE")
+        first.execute(LOCK)
         second = Thread(target=renew)
         second.start()
         waits_for_lock(target)

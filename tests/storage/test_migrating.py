@@ -18,7 +18,7 @@ from airflow_orchestration.storage.sql_file import FOLDER, statements
 from tests.storage.builders import RUN, claimed, decision
 from tests.storage.conftest import Connect
 
-ALL = ["0001_initial", "0002_quorum_gate", "0003_data_plane", "0004_agents", "0005_page"]
+ALL = ["0001_initial", "0002_quorum_gate", "0003_data_plane", "0004_agents", "0005_page", "0006_upkeep"]
 CATALOG = {
     "columns": """SELECT attrelid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull,
                          pg_get_expr(adbin, adrelid), attidentity

@@ -18,6 +18,7 @@ from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.sql_file import statements
 from airflow_orchestration.storage.store import GateTerms, RunKey, RunState
 from airflow_orchestration.storage.trust_history import Taught
+from tests.rewriting import REWRITING
 from tests.storage.builders import claimed, delivered, failed, merge_record, plan
 from tests.storage.conftest import Connect
 
@@ -83,10 +84,12 @@ class Played:
         self.end(key, state, manifest(states))
 
     def shift(self, key: RunKey, table: str, column: str, seconds: float) -> None:
-        self.target.execute(
-            f"UPDATE orchestration.{table} SET {column} = {column} + %s WHERE (dag_id, run_id) = (%s, %s)",
-            [timedelta(seconds=seconds), key.dag_id, key.run_id],
-        )
+        with self.target.transaction():
+            self.target.execute(REWRITING)
+            self.target.execute(
+                f"UPDATE orchestration.{table} SET {column} = {column} + %s WHERE (dag_id, run_id) = (%s, %s)",
+                [timedelta(seconds=seconds), key.dag_id, key.run_id],
+            )
 
     def runs(self, *dag_ids: str, since: datetime = LONG_AGO, limit: int = 500) -> dict[str, Any]:
         return runs_over_time(self.store, dag_ids, since=since, limit=limit)
@@ -320,7 +323,7 @@ HISTORY = """
     SELECT 'dag_' || n % 100, 'run_' || n, 1, feed, 1, 'b', 'success', 1, 0, 1, 1, 0, 0, 1
     FROM generate_series(1, 5000) AS n, unnest(ARRAY['a', 'b']) AS feed;
     INSERT INTO orchestration.trust
-    SELECT 'dag_' || n % 100, 'd', 'run_' || n, 'name', feed, 1, 1, 1, 'weighing'
+    SELECT 'dag_' || n % 100, 'd', 'run_' || n, 'name', feed, 1, 1, 1, 'weighing', now()
     FROM generate_series(1, 5000) AS n, unnest(ARRAY['a', 'b']) AS feed;
     ANALYZE orchestration.run, orchestration.round, orchestration.sync_point, orchestration.decision,
             orchestration.merge, orchestration.feed_outcome, orchestration.trust"""

@@ -167,6 +167,7 @@ def full(connect: Connect, target: Target) -> Target:
 
 HOT = [
     "gate_snapshots",
+    "branch_snapshot",
     "outcomes",
     "timeline",
     "decisions",

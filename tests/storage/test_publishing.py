@@ -274,6 +274,30 @@ def test_a_refused_row_is_not_quoted(connect: Connect, target: Target, rows: Con
     assert (NOTHING, []) == (figures(target), scratch_tables(target))
 
 
+@pytest.mark.parametrize(
+    ("change", "path", "remedy"),
+    [
+        ("DROP COLUMN _confidence", f"{TABLE}._confidence", "is missing; add it as jsonb"),
+        ("ALTER COLUMN _sources TYPE text", f"{TABLE}._sources", "is text; it must be jsonb"),
+        ("DROP CONSTRAINT airport_pkey", TABLE, "has no unique key on (code); add a primary key on it"),
+    ],
+)
+def test_a_table_that_differs_by_now_is_told_with_the_remedy(
+    connect: Connect, target: Target, change: str, path: str, remedy: str
+) -> None:
+    """A run that began before its table was changed, or this package, publishes nothing and fails for good."""
+    publish(connect, content(1))
+    before = figures(target)
+    target.execute(f"ALTER TABLE {TABLE} {change}")
+    with pytest.raises(InputRefusedError) as refused:
+        publish(connect, content(2), epoch=2, publication_key="later")
+    assert (f"target table {TABLE}", [(path, remedy)]) == (
+        refused.value.subject,
+        [(problem.path, problem.message) for problem in refused.value.problems],
+    )
+    assert (before, []) == (figures(target), scratch_tables(target))
+
+
 def test_a_source_that_breaks_leaves_nothing(connect: Connect, target: Target) -> None:
     """An error of the row source comes through, and no table is left."""
 

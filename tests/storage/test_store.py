@@ -25,7 +25,7 @@ from tests.storage.builders import (
 )
 from tests.storage.conftest import StoreUnderTest
 
-LATER = datetime(2100, 1, 1, tzinfo=UTC)
+EARLIER, LATER = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def ended_run(store: Store, number: int, *feeds: tuple[str, int, float]) -> None:
@@ -69,6 +69,34 @@ def test_the_same_process_may_enter_again(store: Store) -> None:
         store.add_event(first, "late", {})
     store.add_event(again, "on time", {})
     assert ["on time"] == [event.event for event in store.timeline(RUN)]
+
+
+def test_a_shut_unit_is_refused_to_all_who_have_begun(store: Store) -> None:
+    """Neither who has claimed it nor a newer try that was started before writes; who is started later does."""
+    working = store.claim(unit("publish"), attempt(1))
+    started = replace(attempt(2), began_at=EARLIER)
+    shut = store.shut(claimed(store, "close_out"), unit("publish"))
+    assert shut.epoch > working.epoch
+    with pytest.raises(FencedError, match="taken over"):
+        store.add_event(working, "late", {})
+    with pytest.raises(FencedError, match="the run has ended since it was started"):
+        store.claim(unit("publish"), started)
+
+    assert store.claim(unit("publish"), attempt(2)).epoch > shut.epoch
+    with pytest.raises(FencedError, match="the run has ended since it was started"):
+        store.claim(unit("publish"), replace(started, try_number=3))
+
+
+def test_a_unit_that_nobody_has_claimed_can_be_shut(store: Store) -> None:
+    """The first execution may be stopped before it claims; only who holds the unit that ends may shut it."""
+    ending = claimed(store, "close_out")
+    early = replace(attempt(1), began_at=EARLIER)
+    store.shut(ending, unit("publish"))
+    with pytest.raises(FencedError, match="try 1 may not begin"):
+        store.claim(unit("publish"), early)
+    claimed(store, "close_out", try_number=2)
+    with pytest.raises(FencedError, match="taken over"):
+        store.shut(ending, unit("publish"))
 
 
 def test_waiting_for_feeds_ends_the_lease(store: Store) -> None:
@@ -212,6 +240,23 @@ def test_the_snapshot_has_each_feeds_newest_outcome(store: Store) -> None:
     assert {"c", "d", "e"} == snapshot.waiting
     assert store.rounds(RUN)[1] == snapshot.round
     assert snapshot.round.opened_at <= snapshot.now < snapshot.round.deadline_at
+
+
+def test_a_branch_sees_of_the_round_what_concerns_it(store: Store) -> None:
+    """Of some feeds what the gate sees of all, by a plan that is known; a round that is not open is refused."""
+    for number in (1, 2):
+        store.open_round(claimed(store, "plan", number), plan(number), TERMS)
+    for made in (failed("a", 1), outcome("b", 1), outcome("a", 2), outcome("c", 2)):
+        store.register(claimed(store, f"branch:beta:{made.feed_id}", made.round), made)
+    store.set_waiting(claimed(store, "branch:beta:b1", 2), ["a", "e"])
+    known = store.rounds(RUN)[1]
+    store.record_verdict(RUN, 2, decision())
+    whole, seen = store.gate_snapshot(RUN, 2), store.branch_snapshot(RUN, known, ["a", "b", "d"])
+    assert {"a": outcome("a", 2), "b": outcome("b", 1)} == seen.outcomes
+    assert {"a"} == seen.waiting
+    assert (whole.round, whole.run_started_at) == (seen.round, seen.run_started_at)
+    with pytest.raises(KeyError):
+        store.branch_snapshot(RUN, replace(known, round=3), ["a"])
 
 
 def test_many_gates_are_read_at_once_as_each_is_alone(store: Store) -> None:

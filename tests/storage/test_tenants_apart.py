@@ -177,12 +177,18 @@ def snapshot(store: Store, run: RunKey) -> Any:
     return replace(found, now=found.round.opened_at)
 
 
+def branch_snapshot(store: Store, run: RunKey) -> Any:
+    found = store.branch_snapshot(run, store.rounds(run)[0], ["a"])
+    return replace(found, now=found.round.opened_at)
+
+
 READS: Mapping[str, Read] = {
     "run": each_run(lambda store, run: store.run(run)),
     "rounds": each_run(lambda store, run: store.rounds(run)),
     "outcomes": each_run(lambda store, run: store.outcomes(run)),
     "gate_snapshot": each_run(snapshot),
     "gate_snapshots": snapshots,
+    "branch_snapshot": each_run(branch_snapshot),
     "decided_gates": lambda store, tenant: store.decided_gates(dag_id=tenant.dag_id),
     "decisions": each_run(lambda store, run: store.decisions(run)),
     "merges": each_run(lambda store, run: store.merges(run, 1)),
@@ -224,7 +230,16 @@ READS: Mapping[str, Read] = {
 SHARED = {"registry.revision", "registry.change"}
 """The number of changes by all tenants, and what one of them was: the bundle makes the Dags of all."""
 WRITES = {
-    *("claim", "save_run", "open_round", "register", "set_waiting", "end_lease", "mark_floor_reached"),
+    *(
+        "claim",
+        "shut",
+        "save_run",
+        "open_round",
+        "register",
+        "set_waiting",
+        "end_lease",
+        "mark_floor_reached",
+    ),
     *("record_verdict", "record_decision", "save_merge", "add_event", "finish"),
     *("streams.give_back", "streams.take_again", "trust.teach", "agents.assign", "agents.record"),
     *("leases.ask", "leases.renew", "leases.release", "leases.set_capacity"),

@@ -18,6 +18,8 @@ from airflow_orchestration.domain.tenancy import Tenancy
 from airflow_orchestration.exceptions import InputRefusedError
 
 DEMO = Path(__file__).parents[3] / "dags"
+SECONDS = 5.0
+"""Of CPU; a quarter of one alone, and more beside the objects of other tests. What grows with the square takes minutes."""
 NORTH = Tenancy(tenant="north", job="airports", data="/data")
 
 
@@ -176,7 +178,7 @@ def test_hostile_yaml_is_refused_at_once(
     with pytest.raises(InputRefusedError, match=message):
         read(tmp_path, text)
 
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < SECONDS
 
 
 @pytest.mark.parametrize(
@@ -191,12 +193,12 @@ def test_hostile_yaml_is_refused_at_once(
     ids=["keys", "items", "flow", "long key", "control characters"],
 )
 def test_a_full_file_of_problems_is_refused_at_once(tmp_path: Path, text: str) -> None:
-    """Whatever is wrong in each line of the largest file, its error is short, and there within a second."""
+    """Whatever is wrong in each line of the largest file, its error is short, and there within seconds."""
     began = time.process_time()
     with pytest.raises(InputRefusedError) as refused:
         read(tmp_path, text)
 
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < SECONDS
     assert len(str(refused.value)) < 1_500_000
 
 

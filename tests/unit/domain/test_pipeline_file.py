@@ -37,6 +37,8 @@ BAD_FILES: list[tuple[dict[str, Any], list[str]]] = [
     ({"feeds": feeds(format="xml")}, ["feeds[0].format"]),
     ({"feeds": feeds(uri="landing")}, ["feeds[0].uri"]),
     ({"feeds": feeds(uri="s3://bucket/key")}, ["feeds[0].uri"]),
+    ({"roots": {"landing": "file:///data"}}, ["roots.landing"]),
+    ({"staging": "s3:///folder"}, ["staging"]),
     ({"feeds": feeds(uri="landing//etc/passwd")}, ["feeds[0].uri"]),
     ({"feeds": feeds(uri="landing/./x.csv")}, ["feeds[0].uri"]),
     ({"feeds": feeds(uri="landing/x.csv/")}, ["feeds[0].uri"]),
@@ -142,7 +144,7 @@ BAD_YAML = [
     ("id: a\n? [a, b]\n: c\n", "line 2: a key must be one word"),
     ("id: a\nfeeds:\n  ? {a: b}\n  : c\n", "line 3: a key must be one word"),
     ("a: !!python/object/apply:os.system ['true']\n", "line 1"),
-    ("x: " + "y" * 300_000, "at most 262144 are allowed"),
+    ("x: " + "y" * 1_100_000, "at most 1048576 are allowed"),
 ]
 
 

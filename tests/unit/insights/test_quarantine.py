@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from airflow_orchestration.engine.staging import StagingArea
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 from airflow_orchestration.insights.quarantine import (
     FOR_A_PAGE,
     Limits,
@@ -68,7 +68,9 @@ def staging(root: str) -> StagingArea:
 
 def refused(_: str) -> Any:
     """A place that must not be opened."""
-    raise InputRefusedError("connection gone", [Problem(path="", message="is not defined")])
+    raise InputRefusedError(
+        "connection gone", [Problem(code=ProblemCode.NOT_FOUND, path="", message="is not defined")]
+    )
 
 
 def counts(found: dict[str, Any]) -> dict[tuple[str, str], int]:

@@ -13,7 +13,7 @@ from airflow_orchestration.domain.agent import (
     QueuedBatch,
     read_queue,
 )
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 from airflow_orchestration.policies.agent_requirements import (
     AgentRequirements,
     AgentRequirementsDecision,
@@ -144,7 +144,9 @@ def test_two_batches_of_one_name_are_refused_with_their_places() -> None:
         "batches[0] and batches[3] share the id 'clicks'; batches[1] and batches[2] share the id 'batch_2'; "
         "give each batch an id of its own"
     )
-    assert [Problem(path="batches", message=expected)] == list(refused.value.problems)
+    assert [Problem(code=ProblemCode.DUPLICATE, path="batches", message=expected)] == list(
+        refused.value.problems
+    )
 
 
 def test_all_that_is_wrong_with_a_queue_is_told_at_once() -> None:

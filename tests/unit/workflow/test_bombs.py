@@ -16,7 +16,7 @@ import pytest
 from airflow_orchestration.domain.outcome import FeedOutcome
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.run_spec import RunSpec
-from airflow_orchestration.exceptions import FeedError
+from airflow_orchestration.exceptions import FeedCode, FeedError
 from airflow_orchestration.workflow.in_process import InProcessRun
 from airflow_orchestration.workflow.stopping import Bounds, until
 from tests.unit.workflow.conftest import COLUMNS, CONTRACT
@@ -128,7 +128,7 @@ def test_a_bomb_fails_alone(tmp_path: Path, bomb: Callable[[Path], Made]) -> Non
     seconds, grown = time.monotonic() - started, resident() - before
 
     with pytest.raises(FeedError, match=BOMBS[bomb]):
-        raise FeedError(outcomes["bomb"].error)
+        raise FeedError(outcomes["bomb"].error, code=FeedCode.BOMB)
     assert (2, "in") == (outcomes["good"].rows_staged, manifest["feeds"][1]["state"])
     assert ("failed", "published_degraded") == (manifest["feeds"][0]["state"], manifest["state"])
     assert seconds < WITHIN_SECONDS
@@ -196,4 +196,4 @@ def test_starting_a_process_for_each_batch_costs_milliseconds() -> None:
 
 
 def refusing() -> FeedOutcome:
-    raise FeedError("nothing")
+    raise FeedError("nothing", code=FeedCode.EMPTY)

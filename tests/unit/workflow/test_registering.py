@@ -14,7 +14,7 @@ from airflow_orchestration.domain.job_file import MAX_JOBS_OF_TENANT, read_job
 from airflow_orchestration.domain.odcs import read_contracts
 from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.run_spec import contract_problems
-from airflow_orchestration.exceptions import InputRefusedError, Problem
+from airflow_orchestration.exceptions import InputRefusedError, Problem, ProblemCode
 from airflow_orchestration.storage.memory import MemoryStore
 from airflow_orchestration.storage.registry import JobChange, Registry
 from airflow_orchestration.workflow.registering import JobTexts, RegistryTerms, register, unregister
@@ -168,7 +168,7 @@ def test_templates_stay_texts(registry: Registry) -> None:
 
 def test_airflow_has_a_word_on_schedules(registry: Registry) -> None:
     """A schedule that no Dag can be built with is refused at the door."""
-    found = [Problem(path="schedule", message="Airflow can't read it")]
+    found = [Problem(code=ProblemCode.BAD_FORMAT, path="schedule", message="Airflow can't read it")]
     told = refusal(registry, texts(), schedule_problems=lambda _: found)
     assert "sales.yaml schedule: Airflow can't read it" in told
 

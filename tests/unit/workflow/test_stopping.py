@@ -11,13 +11,14 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from threading import Timer
+from threading import Event, Lock, Timer
 from typing import Any
 
 import pytest
+from fsspec.asyn import get_loop
 
 from airflow_orchestration.domain.batch import Lane
 from airflow_orchestration.domain.outcome import FeedOutcome, OutcomeStatus, StagedFile
@@ -227,6 +228,34 @@ def test_a_file_that_crashes_the_engine_fails_alone(crash: signal.Signals) -> No
     """The same bytes would crash it again: that is the feed's failure, with a word of what to do."""
     with pytest.raises(FeedError, match=rf"big: reading it crashed the engine \({crash.name}\); look"):
         until(lambda: False, ended_by(crash), BOUNDS, look_every=0.1)
+
+
+def test_the_thread_of_an_object_store_holds_up_no_work() -> None:
+    """However busy fsspec's thread is, no lock that it takes is held for ever where the work needs it, too."""
+    over, lock, loop = Event(), Lock(), get_loop()
+
+    def go_on() -> None:
+        with lock:
+            time.sleep(0.001)  # nearly always it is held
+        if not over.is_set():
+            loop.call_soon(go_on)
+
+    def working() -> FeedOutcome:
+        assert lock.acquire(timeout=WITHIN)
+        return FeedOutcome(
+            feed_id="big",
+            round=1,
+            branch_id="b1",
+            status=OutcomeStatus.FAILED,
+            elapsed=timedelta(0),
+            error="no",
+        )
+
+    loop.call_soon_threadsafe(go_on)
+    try:
+        assert 5 * ["big"] == [until(never, working, BOUNDS).feed_id for _ in range(5)]
+    finally:
+        over.set()
 
 
 def ended_by(signal_number: signal.Signals) -> Callable[[], FeedOutcome]:
