@@ -8,6 +8,8 @@ from collections.abc import Callable
 from benchmarks import (
     agents_choice,
     agents_parse,
+    batches,
+    batches_stack,
     fusion,
     gates_immediate,
     gates_latency,
@@ -39,6 +41,8 @@ BENCHMARKS: dict[str, Callable[..., None]] = {
     "agents-parse": agents_parse.main,
     "agents-choice": agents_choice.main,
     "page": page.main,
+    "batches": batches.main,
+    "batches-stack": batches_stack.main,
 }
 
 name, *arguments = sys.argv[1:] or [""]
