@@ -1,5 +1,6 @@
 PYTHON ?= python3
 PYTHONS ?= python3.11 python3.12 python3.13
+AIRFLOWS ?= 3.1 3.2
 PORT ?= 8080
 PIPELINE ?= airports
 SCENARIO ?=
@@ -30,11 +31,11 @@ airflow: $(READY)  ## Run an airflow command against the stack (ARGS="orchestrat
 	@$(BIN)/python -m demo airflow $(ARGS)
 
 ##@ Work on it
-.PHONY: setup test check mutants format schemas docs bench constraints clean help
+.PHONY: setup test check mutants audit fuzz torture format schemas docs bench constraints versions clean help
 setup: $(READY)  ## Create .venv with everything that is needed (PYTHON=python3)
 
-test: $(READY)  ## Run all tests
-	@$(BIN)/python -m pytest
+test: $(READY)  ## Run all tests: those of the real stack in one process, the others beside it
+	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 check: $(READY)  ## Format, lint, types, layers, tests
 	$(BIN)/ruff format --check
@@ -45,6 +46,18 @@ check: $(READY)  ## Format, lint, types, layers, tests
 
 mutants: $(READY)  ## Break the code on purpose, in a copy, one way at a time: the tests must notice
 	@$(BIN)/python -m tests.mutants
+
+audit:  ## Look every pinned package up among known vulnerabilities (asks PyPI; SERVICE=osv asks osv.dev)
+	@$(PYTHON) -m venv $(STATE)/audit
+	@$(STATE)/audit/bin/python -m pip install -qq --disable-pip-version-check pip-audit
+	@$(STATE)/audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off \
+	  --vulnerability-service $(or $(SERVICE),pypi) --requirement constraints.txt
+
+fuzz: $(READY)  ## Give the product inputs that nobody meant: each is taken whole or refused in words (ARGS="csv --inputs 10000")
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+torture: $(READY)  ## Let everything fail that can: rows in must be published + superseded + quarantined (ARGS="path --runs 2000")
+	@$(BIN)/python -m tests.torture $(or $(ARGS),path)
 
 format: $(READY)  ## Format the code, and repair what the linter can
 	$(BIN)/ruff format
@@ -57,6 +70,9 @@ docs: $(READY)  ## Build the documentation as a site (into .orchestration/docs)
 	@$(BIN)/python -m docs.site_pages.policies
 	@$(BIN)/sphinx-build -E -W --keep-going -n -q -d $(STATE)/docs/read docs $(STATE)/docs/site
 	@echo "The site is $(STATE)/docs/site/index.html"
+
+versions:  ## Test with other versions of Python (PYTHONS=...), and what Airflows are told that are too old (AIRFLOWS=...)
+	@.ci/versions $(PYTHONS) -- $(AIRFLOWS)
 
 bench: $(READY)  ## Measure
 	@$(BIN)/python -m benchmarks
