@@ -88,7 +88,7 @@ def _check_known(store: PostgresStore, terms: Terms) -> None:
         )
         raise refused("--dag-id", message, code=ProblemCode.NOT_FOUND)
     areas = store.pruning.staging_areas()
-    unknown = sorted(terms.forget - areas.keys())
+    unknown = sorted(terms.forget - areas.keys() - store.pruning.forgotten_places())
     if unknown:
         known = ", ".join(map(ascii, areas)) or "none"
         message = f"no run keeps files in {', '.join(map(ascii, unknown))}; the places are: {known}"

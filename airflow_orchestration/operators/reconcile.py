@@ -128,9 +128,9 @@ class FindLateOperator(OrchestrationOperator):
                 key = RunKey(dag_id=self.pipeline_id, run_id=named)
                 pruned_at = store.pruning.pruned_at(key)
                 why = (
-                    f"was pruned on {pruned_at:%Y-%m-%d}"
+                    f"was pruned on {pruned_at:%Y-%m-%d}: trigger a new one"
                     if pruned_at
-                    else "is unknown, or never came to its feeds"
+                    else "is unknown, or never came to its feeds: write the id of a run as Airflow shows it, or none"
                 )
                 raise AirflowFailException(f"{RUN_ID}: run {named!r} of {self.pipeline_id} {why}")
         self.log.info("Asked for run %s alone; feeds of it that failed are read again too", named)

@@ -314,7 +314,7 @@ class MemoryStore:
         return found
 
     def observed_seconds(self, dag_id: str, feeds: Sequence[str]) -> Mapping[str, float]:
-        """Median seconds of each feed's last successes, for the feeds that have any."""
+        """Median seconds of each feed's last successes in ended runs, for the feeds that have any."""
         found: dict[str, float] = {}
         for feed_id in feeds:
             recent = self._successes(dag_id, feed_id)
@@ -329,7 +329,7 @@ class MemoryStore:
             return published_profiles(runs, feed_id, before)
 
     def _successes(self, dag_id: str, feed_id: str, before: datetime | None = None) -> Sequence[Registered]:
-        """The newest successes of a feed, newest first; with `before` the last of each run that had started then."""
+        """The newest successes of a feed in ended runs, newest first; with `before` the last of each that had started then."""
         with self._lock:
             runs = [run for key, run in self._runs.items() if key.dag_id == dag_id]
             found = [known for run in runs for known in successes_in(run, feed_id, before)]

@@ -75,9 +75,10 @@ def may_end(run: Run, state: RunState, manifest: Mapping[str, Any]) -> bool:
     """Whether a run may end so: the first end stays, unless more is published than before."""
     if run.state is None or run.manifest is None:
         return True
-    if run.state is RunState.NOT_PUBLISHED and state is not RunState.NOT_PUBLISHED:
-        return True
-    return int(run.manifest.get("version", 0)) < int(manifest.get("version", 0))
+    if state is RunState.NOT_PUBLISHED:
+        return False
+    newer = int(run.manifest.get("version", 0)) < int(manifest.get("version", 0))
+    return run.state is RunState.NOT_PUBLISHED or newer
 
 
 def round_of(run: Run, round_number: int) -> StoredRound:
@@ -108,7 +109,9 @@ def decided_gate(key: RunKey, run: Run, known: StoredRound) -> DecidedGate:
 
 
 def successes_in(run: Run, feed_id: str, before: datetime | None) -> Sequence[Registered]:
-    """The successes of a feed in a run; with `before` the last one, if the run had started then and has ended."""
+    """The successes of a feed in a run that has ended; with `before` the last one, if the run had started then."""
+    if run.manifest is None:
+        return []
     found = [
         run.outcomes[at]
         for at in sorted(run.outcomes)
@@ -116,8 +119,7 @@ def successes_in(run: Run, feed_id: str, before: datetime | None) -> Sequence[Re
     ]
     if before is None:
         return found
-    counts = run.manifest is not None and run.saved is not None and run.saved.started_at < before
-    return found[-1:] if counts else []
+    return found[-1:] if run.saved is not None and run.saved.started_at < before else []
 
 
 def published_profiles(runs: Iterable[Run], feed_id: str, before: datetime) -> list[FeedProfile]:

@@ -33,8 +33,9 @@ RUNS_AT_ONCE = 20
 """Ours: runs of one transaction."""
 LINES_AT_ONCE = 20_000
 """Ours: rows of one transaction where there may be any number; they take half a second, and a minute is granted."""
-LOST = timedelta(days=7)
-"""Ours: a run without an end that nobody has worked on for so long is lost, see the trigger `ended_only`."""
+LOST = timedelta(days=14)
+"""Ours: a run without an end that nobody has worked on for so long is lost, see the trigger `ended_only`. Twice the
+longest deadline that a gate may have."""
 BY_RUN = (
     "waiting",
     "feed_profile",
@@ -160,6 +161,11 @@ class Pruning:
         """Look no more for files in a place that is gone, unless a run begins there after now."""
         with self._transaction() as cursor:
             cursor.execute(_SQL["forget_staging"], {"staging": staging})
+
+    def forgotten_places(self) -> frozenset[str]:
+        """The places that somebody said are gone."""
+        with self._transaction() as cursor:
+            return frozenset(row["staging"] for row in cursor.execute(_SQL["forgotten_places"]))
 
     def staging_areas(self, *, dag_id: str | None = None) -> Mapping[str, list[str]]:
         """Where runs have kept files, and which Dags did there; without the places that were forgotten."""

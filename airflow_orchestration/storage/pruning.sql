@@ -314,6 +314,10 @@ GROUP BY staging ORDER BY staging;
 INSERT INTO orchestration.forgotten_staging (staging) VALUES (%(staging)s)
 ON CONFLICT (staging) DO UPDATE SET forgotten_at = excluded.forgotten_at, forgotten_by = excluded.forgotten_by;
 
+-- name: forgotten_places
+-- Name the places that somebody said are gone.
+SELECT staging FROM orchestration.forgotten_staging;
+
 -- name: knows_dag
 -- Say whether there is, or was, a run of a Dag.
 SELECT EXISTS (SELECT FROM orchestration.run WHERE dag_id = %(dag_id)s)

@@ -66,8 +66,10 @@ VALUES (%(dag_id)s, %(run_id)s, %(state)s, %(manifest)s, clock_timestamp())
 ON CONFLICT (dag_id, run_id) DO UPDATE
 SET state = excluded.state, manifest = excluded.manifest, finished_at = excluded.finished_at
 WHERE known.state IS NULL
-   OR (known.state = 'not_published' AND excluded.state <> 'not_published')
-   OR coalesce((known.manifest ->> 'version')::integer, 0) < coalesce((excluded.manifest ->> 'version')::integer, 0)
+   OR (excluded.state <> 'not_published'
+       AND (known.state = 'not_published'
+            OR coalesce((known.manifest ->> 'version')::integer, 0)
+               < coalesce((excluded.manifest ->> 'version')::integer, 0)))
 RETURNING dag_id;
 
 -- name: degraded_runs
@@ -323,13 +325,15 @@ ORDER BY known.registered_at DESC
 LIMIT %(recent)s;
 
 -- name: observed_seconds
--- Median of the seconds of each feed's last successes.
+-- Median of the seconds of each feed's last successes in ended runs.
 SELECT asked.feed_id, percentile_cont(0.5) WITHIN GROUP (ORDER BY recent.elapsed_seconds) AS median
 FROM unnest(%(feeds)s::text[]) AS asked (feed_id)
 CROSS JOIN LATERAL (
     SELECT known.elapsed_seconds
     FROM orchestration.feed_outcome AS known
+    JOIN orchestration.run USING (dag_id, run_id)
     WHERE known.dag_id = %(dag_id)s AND known.feed_id = asked.feed_id AND known.status = 'success'
+      AND run.state IS NOT NULL
     ORDER BY known.registered_at DESC
     LIMIT %(successes)s) AS recent
 GROUP BY asked.feed_id;

@@ -48,7 +48,8 @@ def stale_attempt(unit: WorkUnit, attempt: Attempt) -> FencedError:
     return FencedError(
         f"{unit.run.dag_id}/{unit.run.run_id}, round {unit.round}, {unit.unit}: try {attempt.try_number} may not "
         f"begin: a newer try has, or the same one did elsewhere less than {LEASE.total_seconds():g} s ago, or the "
-        "run has ended since it was started; let the newer one work, or start it again"
+        "run has ended since it was started; let the newer one work, or clear the task, and if it is told so again, set "
+        "the clock of its worker"
     )
 
 

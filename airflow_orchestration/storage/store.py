@@ -381,5 +381,5 @@ class Store(Protocol):
         ...
 
     def observed_seconds(self, dag_id: str, feeds: Sequence[str]) -> Mapping[str, float]:
-        """Median seconds of each feed's last 10 successes, for the feeds that have any."""
+        """Median seconds of each feed's last 10 successes in ended runs, for the feeds that have any."""
         ...

@@ -114,7 +114,8 @@ def test_a_place_that_is_gone_is_told_until_it_is_forgotten(
     told = capsys.readouterr().err
     assert "no run keeps files in 's3://gone'; the places are: " in told
     assert "'s3://gone@it/x'" in told
-    command("prune", "--older-than", "90d", "--forget", "s3://gone@it/x")
+    for _ in range(2):  # a command that somebody repeats, or has in a Dag, goes on
+        command("prune", "--older-than", "90d", "--forget", "s3://gone@it/x")
     command("prune", "--older-than", "90d")
 
 

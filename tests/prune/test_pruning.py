@@ -108,11 +108,11 @@ def test_a_run_that_never_ended_goes_when_nobody_has_worked_on_it(two_old: Kept)
     )
 
 
-def test_a_run_that_never_ended_is_left_alone_for_a_week(two_old: Kept) -> None:
+def test_a_run_that_never_ended_is_left_alone_for_two_weeks(two_old: Kept) -> None:
     """However young the runs are that may go."""
     run = two_old.world.key(2)
     unend(two_old, run)
-    two_old.age(run, 6)
+    two_old.age(run, 13)
     assert run not in two_old.prune(age=timedelta(0)).runs
     two_old.age(run, 2)
     assert (run,) == two_old.prune(age=timedelta(0)).runs

@@ -366,6 +366,7 @@ def test_a_run_can_be_published_after_its_end(store: Store, second: RunState) ->
     fence = claimed(store, "close_out", try_number=2)
     store.finish(fence, second, {"missing": []})
     store.finish(fence, RunState.NOT_PUBLISHED, {"missing": ["c"]})
+    store.finish(fence, RunState.NOT_PUBLISHED, {"missing": ["c"], "version": 9})
     assert {"missing": []} == store.manifest(RUN)
     assert [RunState.NOT_PUBLISHED, second] == ends_told(store)
 
@@ -437,10 +438,12 @@ def test_a_success_may_be_kept(store: Store) -> None:
 
 
 def test_observed_seconds_are_the_median_of_successes(store: Store) -> None:
-    """The median seconds of a feed's last 10 successes; failures do not count."""
+    """The median seconds of a feed's last 10 successes; failures and runs that have not ended do not count."""
     for number, seconds in enumerate([900.0, *[float(n) for n in range(10)]]):
         ended_run(store, number, ("a", 1, seconds))
-    store.register(claimed(store, "branch:beta:b1", 1), failed("b"))
+    open_run = claimed(store, "branch:beta:b1", 1)
+    store.register(open_run, delivered("a", 1, 900.0))
+    store.register(open_run, failed("b"))
     assert {"a": 4.5} == store.observed_seconds(RUN.dag_id, ["a", "b"])
 
 

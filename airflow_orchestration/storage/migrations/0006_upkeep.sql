@@ -17,12 +17,12 @@ CREATE FUNCTION orchestration.refuse_open_run() RETURNS trigger LANGUAGE plpgsql
 BEGIN
     IF EXISTS (SELECT FROM orchestration.run
                WHERE run.dag_id = NEW.dag_id AND run.run_id = NEW.run_id AND run.state IS NULL
-                 AND (run.began > clock_timestamp() - interval '7 days'
+                 AND (run.began > clock_timestamp() - interval '14 days'
                       OR EXISTS (SELECT FROM orchestration.claim
                                  WHERE claim.dag_id = NEW.dag_id AND claim.run_id = NEW.run_id
-                                   AND claim.claimed_at > clock_timestamp() - interval '7 days'))) THEN
+                                   AND claim.claimed_at > clock_timestamp() - interval '14 days'))) THEN
         RAISE EXCEPTION 'run % of % has not ended', NEW.run_id, NEW.dag_id
-            USING ERRCODE = 'insufficient_privilege', HINT = 'work on it began in the last 7 days';
+            USING ERRCODE = 'insufficient_privilege', HINT = 'work on it began in the last 14 days';
     END IF;
     RETURN NEW;
 END
@@ -125,8 +125,10 @@ CREATE TRIGGER written_once BEFORE UPDATE ON orchestration.run FOR EACH ROW WHEN
         AND (NEW.state, NEW.manifest, NEW.finished_at) IS DISTINCT FROM (OLD.state, OLD.manifest, OLD.finished_at)
         -- One that was refused begins after all; something is published after all; a later version is.
         AND NOT (OLD.spec IS NULL AND NEW.spec IS NOT NULL AND NEW.state IS NULL)
-        AND NOT (OLD.state = 'not_published' AND coalesce(NEW.state, 'not_published') <> 'not_published')
-        AND NOT coalesce((OLD.manifest ->> 'version')::integer, 0) < coalesce((NEW.manifest ->> 'version')::integer, 0)))
+        AND NOT (coalesce(NEW.state, 'not_published') <> 'not_published'
+                 AND (OLD.state = 'not_published'
+                      OR coalesce((OLD.manifest ->> 'version')::integer, 0)
+                         < coalesce((NEW.manifest ->> 'version')::integer, 0)))))
     EXECUTE FUNCTION orchestration.refuse_rewriting();
 
 CREATE TRIGGER written_once BEFORE UPDATE ON orchestration.round FOR EACH ROW WHEN (OLD.verdict IS NOT NULL)
@@ -156,3 +158,11 @@ CREATE TRIGGER booked_once BEFORE UPDATE ON orchestration.publish_ledger FOR EAC
     WHEN (OLD.transaction <> pg_current_xact_id()
           OR num_nonnulls(OLD.rows_inserted, OLD.rows_updated, OLD.rows_unchanged) > 0)
     EXECUTE FUNCTION orchestration.refuse_rewriting();
+
+-- What was published is booked for good; rows that were put aside go when somebody prunes them.
+CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON orchestration.publish_ledger
+    FOR EACH STATEMENT EXECUTE FUNCTION orchestration.refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON orchestration.publish_ledger_feed
+    FOR EACH STATEMENT EXECUTE FUNCTION orchestration.refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON orchestration.quarantined_row
+    FOR EACH STATEMENT EXECUTE FUNCTION orchestration.refuse_change();
