@@ -73,6 +73,17 @@ def test_a_broken_array_is_refused(bench: Bench, data: bytes, message: str) -> N
     assert '"A"' not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [b'"B"', b"7", b"true", b'["B"]'])
+def test_one_mapped_column_takes_no_bare_value(bench: Bench, value: bytes) -> None:
+    """An engine that is asked for one column may take what stands where an object should for its value."""
+    one = {"columns": {"id": "id"}}
+    with pytest.raises(FeedError, match="the file is no complete JSON, near record/value"):
+        bench.ingest(b'[{"id": "A"}, ' + value + b"]", format="json", **one)
+    done = bench.ingest(b'{"id": "A"}\n' + value + b"\n", format="ndjson", **one)
+    assert [1] == [position for (position,) in rows_of(done.staged, "_position")]
+    assert [(2, "malformed")] == rejected(done)
+
+
 def test_a_key_whose_values_are_all_null_is_there(bench: Bench) -> None:
     """Absent from all rows is an error of the mapping, null in all rows is data."""
     done = bench.ingest(b'[{"id": "A", "name": null, "size": ""}]', format="json")
