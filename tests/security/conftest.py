@@ -15,10 +15,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from demo.postgres import EmbeddedPostgres
+from tests.airflow.page_server import SIMPLE, Page, managed, page_of
+from tests.registered_jobs import dag_of_another_bundle
 from tests.security.canaries import ENVIRONMENT, PASSWORDS, VARIABLE, lay_out
 from tests.security.database_roles import PUBLISHER, READER, WORKER, apply_roles, login
 
@@ -101,6 +104,28 @@ def canary_run(
             exit_code=played.returncode,
         )
     postgres.drop_database(DATABASE)
+
+
+@pytest.fixture(scope="module")
+def looking(canary_run: CanaryRun) -> Iterator[pytest.MonkeyPatch]:
+    """Airflow's connections to the store and the target, both of a login that reads."""
+    with pytest.MonkeyPatch.context() as patch:
+        for conn_id in ("orchestration_default", "warehouse"):
+            patch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", connection_to(canary_run.reader, conn_id))
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def page(looking: pytest.MonkeyPatch) -> Iterator[Page]:
+    """The page, and an administrator who may see everything."""
+    del looking  # its connections are there while it is
+    with (
+        managed(SIMPLE, AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS="") as manager_of,
+        dag_of_another_bundle("canary"),
+    ):
+        token = manager_of().generate_jwt(SimpleAuthManagerUser(username="admin", role="ADMIN"))
+        with page_of({"admin": token}) as served:
+            yield served
 
 
 def connection_to(dsn: str, conn_id: str) -> str:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
-from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 
-from tests.airflow.page_server import QUERIES, SIMPLE, Page, managed, page_of
+from tests.airflow.page_server import QUERIES, Page
 from tests.cli.commands import command
-from tests.registered_jobs import dag_of_another_bundle
 from tests.security.canaries import CELL, NAME, REJECTED_CELL, SECRETS, TRACES
-from tests.security.conftest import CanaryRun, connection_to
 
 LOOKS = {
     "explain": ("canary/manual__1",),
@@ -25,28 +21,6 @@ LOOKS = {
 """Commands that change nothing."""
 WITH_ROWS = {"/api/dags/{dag_id}/run", "/api/dags/{dag_id}/quarantine"}
 """The routes that show values of rows, to who may read the logs of tasks."""
-
-
-@pytest.fixture(scope="module")
-def looking(canary_run: CanaryRun) -> Iterator[pytest.MonkeyPatch]:
-    """Airflow's connections to the store and the target, both of a login that reads."""
-    with pytest.MonkeyPatch.context() as patch:
-        for conn_id in ("orchestration_default", "warehouse"):
-            patch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", connection_to(canary_run.reader, conn_id))
-        yield patch
-
-
-@pytest.fixture(scope="module")
-def page(looking: pytest.MonkeyPatch) -> Iterator[Page]:
-    """The page, and an administrator who may see everything."""
-    del looking  # its connections are there while it is
-    with (
-        managed(SIMPLE, AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS="") as manager_of,
-        dag_of_another_bundle("canary"),
-    ):
-        token = manager_of().generate_jwt(SimpleAuthManagerUser(username="admin", role="ADMIN"))
-        with page_of({"admin": token}) as served:
-            yield served
 
 
 @pytest.mark.parametrize("path", QUERIES)

@@ -208,7 +208,10 @@ class Campaign:
         for kind, times in sorted(counted.items()):
             yield f"faults: {kind}", times, least, times >= least
         makes_zombies = not {"stop_worker", "stop_supervisor"}.isdisjoint(self.monkey.kinds)
-        goal, zombies = (least + 1) // 2 if makes_zombies else 0, self.monkey.zombies  # not all are taken over
+        goal, zombies = (
+            (least + 1) // 2 if makes_zombies else 0,
+            self.monkey.zombies,
+        )  # not all are taken over
         yield "zombies: attempts that worked on beside their successor", zombies, goal, zombies >= goal
 
     def _times(self, plays: Sequence[Play]) -> Iterator[Figure]:
