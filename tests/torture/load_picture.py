@@ -22,7 +22,7 @@ def draw_picture(samples: Sequence[Sample], faults: Sequence[float]) -> str:
         ),
         ("memory, MiB", [(part, _level(part)) for part in parts if part.startswith("memory")]),
         ("connections", [("connections", _level("connections"))]),
-        ("kept of a run, MiB", [(part, _level(part)) for part in parts if part.endswith("MiB")]),
+        ("kept of a branch, KiB", [(part, _level(part)) for part in parts if part.endswith("KiB")]),
     ]
     height = TOP + len(panels) * (PANEL + GAP)
     body = [line for place, panel in enumerate(panels) for line in _panel(place, *panel, samples, faults)]

@@ -14,7 +14,7 @@ from typing import Any
 from demo.processes import OwnedProcess
 from demo.stack import API_SERVER
 from tests.torture.stack_machine import SCHEDULER, SECOND_TRIGGERER, TRIGGERER, TorturedStack
-from tests.torture.stack_processes import beneath, resident_mb
+from tests.torture.stack_processes import anonymous_mb, beneath
 
 QUEUED = """
 SELECT count(*) FILTER (WHERE state IN ('scheduled', 'queued')) AS queued,
@@ -32,11 +32,11 @@ SELECT count(*) AS open_gates,
 FROM orchestration.round WHERE verdict IS NULL"""
 CONNECTIONS = "SELECT count(*) AS open FROM pg_stat_activity WHERE backend_type = 'client backend'"
 STORE = """
-SELECT (SELECT count(*) FROM orchestration.run) AS runs,
+SELECT (SELECT count(*) FROM orchestration.feed_outcome) AS branches,
        coalesce(sum(n_dead_tup), 0)::float AS dead, coalesce(sum(n_live_tup), 0)::float AS live,
        coalesce(sum(pg_total_relation_size(relid)), 0)::float AS bytes
 FROM pg_stat_user_tables WHERE schemaname = 'orchestration'"""
-MIB = 1024**2
+KIB = 1024
 NORMAL = 1.96
 """Standard deviations that hold 95 % of what chance brings."""
 LEAST_LOOKS = 12
@@ -91,14 +91,14 @@ class Gauge:
         return Sample(at=at, runs_over=runs_over, levels=levels, **tasks[0], **gates[0])
 
     def _stored(self, store: Mapping[str, float]) -> dict[str, float]:
-        """What is kept of each run, until it is pruned; and how much of the store is waste."""
-        runs, rows = store["runs"], store["dead"] + store["live"]
-        if not runs or not rows:
+        """What is kept of each branch, until it is pruned; and how much of the store is waste."""
+        branches, rows = store["branches"], store["dead"] + store["live"]
+        if not branches or not rows:
             return {}
         staged = sum(path.stat().st_size for path in self._staging.rglob("*.parquet"))
         return {
-            "staging a run, MiB": staged / MIB / runs,
-            "store a run, MiB": store["bytes"] / MIB / runs,
+            "staged files of a branch, KiB": staged / KIB / branches,
+            "store of a branch, KiB": store["bytes"] / KIB / branches,
             "dead rows of the store, share": store["dead"] / rows,
         }
 
@@ -115,7 +115,7 @@ class Gauge:
         processor = recorded["dag-processor"]
         levels["dag-processor"] = _level([processor])
         if postmaster := self._machine.stack.postgres._postmaster():
-            levels["postgres"] = Level(life=str(postmaster.born), value=resident_mb(beneath(postmaster)))
+            levels["postgres"] = Level(life=str(postmaster.born), value=anonymous_mb(beneath(postmaster)))
         return {f"memory of {name}": level for name, level in levels.items() if level.value}
 
 
@@ -172,4 +172,4 @@ def backlog_grows(counts: Sequence[float], handful: float) -> bool | None:
 
 
 def _level(processes: Sequence[OwnedProcess]) -> Level:
-    return Level(life=f"{processes[0].pid}/{processes[0].born}", value=resident_mb(processes))
+    return Level(life=f"{processes[0].pid}/{processes[0].born}", value=anonymous_mb(processes))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import quantiles
 from typing import Any
 
+from tests.torture.stack_faults import Fault
 from tests.torture.stack_machine import TorturedStack
 
 STAGES = (
@@ -22,13 +23,15 @@ STAGES = (
     "close_out",
 )
 TASKS = """
-SELECT run_id, split_part(task_id, '.', -1) AS stage, extract(epoch FROM end_date - start_date)::float AS seconds
+SELECT run_id, split_part(task_id, '.', -1) AS stage, start_date AS began, end_date AS ended
 FROM task_instance
 WHERE state = 'success' AND task_id IN (
     'analyze_batches', 'round_1.plan', 'round_1.decide', 'round_1.merge', 'round_1.validate_quality', 'publish', 'close_out')"""
-BRANCHES = "SELECT run_id, 'branch' AS stage, elapsed_seconds AS seconds FROM orchestration.feed_outcome"
+BRANCHES = """
+SELECT run_id, 'branch' AS stage, registered_at - make_interval(secs => elapsed_seconds) AS began, registered_at AS ended
+FROM orchestration.feed_outcome"""
 GATES = """
-SELECT run_id, 'gate' AS stage, extract(epoch FROM decided_at - last_at)::float AS seconds
+SELECT run_id, 'gate' AS stage, last_at AS began, decided_at AS ended
 FROM orchestration.round JOIN (
     SELECT dag_id, run_id, round, max(registered_at) AS last_at FROM orchestration.feed_outcome GROUP BY 1, 2, 3
 ) AS registered USING (dag_id, run_id, round)
@@ -38,10 +41,11 @@ WHERE decided_at >= last_at"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
-    """The seconds of each stage, of runs that were alone and of all others."""
+    """The seconds of each stage: of runs that were alone, under load, and of those about which something was broken."""
 
     alone: Mapping[str, Sequence[float]]
     loaded: Mapping[str, Sequence[float]]
+    broken: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def slower(self) -> dict[str, float | None]:
         """Return how many times longer each stage takes under load, by the 95th percentile; None if one is not known."""
@@ -53,17 +57,22 @@ class Stages:
         }
 
 
-def stages_of(machine: TorturedStack, alone: str) -> Stages:
+def stages_of(machine: TorturedStack, alone: str, faults: Sequence[Fault]) -> Stages:
     """Ask how long stages took; runs that were alone have ids that begin so."""
-    found: dict[bool, dict[str, list[float]]] = {True: defaultdict(list), False: defaultdict(list)}
+    found: dict[str, dict[str, list[float]]] = {
+        name: defaultdict(list) for name in ("alone", "loaded", "broken")
+    }
     asked: list[list[dict[str, Any]] | None] = [
         machine.metadata(TASKS),
         machine.warehouse(BRANCHES),
         machine.warehouse(GATES),
     ]
     for line in (line for lines in asked for line in lines or ()):
-        found[line["run_id"].startswith(alone)][line["stage"]].append(line["seconds"])
-    return Stages(alone=found[True], loaded=found[False])
+        when = "alone" if line["run_id"].startswith(alone) else "loaded"
+        if any(fault.was_about(line["began"], line["ended"]) for fault in faults):
+            when = "broken"
+        found[when][line["stage"]].append((line["ended"] - line["began"]).total_seconds())
+    return Stages(**found)
 
 
 def p95(values: Sequence[float]) -> float:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -64,13 +65,14 @@ def beneath(leader: OwnedProcess) -> list[OwnedProcess]:
     return []
 
 
-def resident_mb(processes: Iterable[OwnedProcess]) -> float:
-    """The memory that processes hold for themselves, in MiB: what they share is not counted for each."""
+def anonymous_mb(processes: Iterable[OwnedProcess]) -> float:
+    """The memory of processes that is no file and no shared segment, in MiB: PostgreSQL's buffers fill, and don't grow."""
     total = 0
     for process in processes:
-        with suppress(psutil.Error):
-            total += psutil.Process(process.pid).memory_full_info().uss
-    return total / 1024**2
+        with suppress(OSError):
+            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+            total += sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+    return total / 1024
 
 
 def _session(leader: OwnedProcess) -> Iterator[psutil.Process]:

@@ -4,16 +4,41 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from tests.torture.load import ALWAYS, HANDFULS, Load, load_feeds
 from tests.torture.load_picture import draw_picture
 from tests.torture.load_samples import Level, Sample, backlog_grows, slope_of
-from tests.torture.load_stages import STAGES, Stages
+from tests.torture.load_stages import STAGES, Stages, stages_of
+from tests.torture.stack_faults import Fault
+from tests.torture.stack_machine import TorturedStack
 
 PART = "memory of scheduler"
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Answers:
+    """A stack whose database tells of three merges: alone, under load, and when something broke."""
+
+    def metadata(self, _: str) -> list[dict[str, object]]:
+        """What Airflow knows."""
+        told = (("alone-1", 0, 1), ("run-1", 10, 2), ("run-2", 99, 30))
+        return [
+            {
+                "run_id": run_id,
+                "stage": "merge",
+                "began": MOMENT + timedelta(seconds=at),
+                "ended": MOMENT + timedelta(seconds=at + seconds),
+            }
+            for run_id, at, seconds in told
+        ]
+
+    def warehouse(self, _: str) -> None:
+        """The store says nothing."""
 
 
 def samples(values: Sequence[float], *, lives: Sequence[str] = ("one",)) -> list[Sample]:
@@ -108,6 +133,19 @@ def test_a_stage_is_compared_with_itself_alone() -> None:
     stages = Stages(alone={"merge": [1.0, 1.0], "plan": [1.0]}, loaded={"merge": [2.0] * 99 + [50.0]})
 
     assert {**dict.fromkeys(STAGES), "merge": 2.0} == stages.slower()
+
+
+def test_what_is_broken_meanwhile_is_told_apart() -> None:
+    """A task in whose time a connection was cut says nothing of how long a stage takes under load."""
+    machine = cast("TorturedStack", Answers())
+    cut = Fault(kind="cut", began=MOMENT + timedelta(seconds=100), ended=MOMENT + timedelta(seconds=101))
+    stages = stages_of(machine, "alone", [cut])
+
+    assert ({"merge": [1.0]}, {"merge": [2.0]}, {"merge": [30.0]}) == (
+        stages.alone,
+        stages.loaded,
+        stages.broken,
+    )
 
 
 def test_every_lane_has_as_many_feeds() -> None:
