@@ -221,7 +221,7 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--runs", type=_count, default=1000, help="how many runs at most (1000)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="how long at most")
     parser.add_argument("--seed", type=int, default=SEED, help=f"what all is drawn from ({SEED})")
-    parser.add_argument("--workers", type=_count, default=2 * (os.cpu_count() or 1), help="runs at a time")
+    parser.add_argument("--workers", type=_count, default=4 * (os.cpu_count() or 1), help="runs at a time")
     parser.add_argument("--among", default="", help="only faults whose text matches this pattern")
     parser.add_argument("--within", default="", help="only runs whose mode and shape match this pattern")
     parser.add_argument(
