@@ -160,6 +160,8 @@ def main(arguments: Sequence[str]) -> int:
             everything = _play(wanted, workers, tally)
     except HarnessError as error:
         _tell(f"the harness failed: {error}")
+        if tally.runs:
+            _told(tally, everything)
         return HARNESS_FAILED
     if not tally.runs:
         _tell("the harness failed: no run was played; give it more time")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -20,11 +22,13 @@ from airflow_orchestration.storage.postgres import PostgresStore
 from airflow_orchestration.storage.target import Target
 from airflow_orchestration.storage.target_pruning import TargetPruning
 from airflow_orchestration.workflow.pruning import LEAST_AGE, Terms, sweep_staging
+from demo.errors import StackError
 from demo.postgres import EmbeddedPostgres
 from demo.processes import wait_until
 from tests.torture.world import EARLIER_DAY, THINGS, World
 
 STOP_SECONDS = 30.0
+START_TRIES, START_PAUSE, LOG_SHOWN = 3, 3.0, 2000
 MIGRATED = "migrated"
 
 
@@ -58,7 +62,17 @@ class Server:
         os.kill(postmaster, signal.SIGQUIT)
         if not wait_until(lambda: not self._postgres.is_running(), STOP_SECONDS):
             raise RuntimeError("PostgreSQL did not stop")
-        self._postgres.start()
+        self._start_again()
+
+    def _start_again(self) -> None:
+        """Start what was ended; its backends may still be dying, and hold what the next server needs."""
+        for _ in range(START_TRIES):
+            with suppress(StackError):
+                self._postgres.start()
+                return
+            time.sleep(START_PAUSE)
+        log = (self._postgres.data / "log").read_text(errors="replace")
+        raise RuntimeError(f"PostgreSQL did not start again:\n{log[-LOG_SHOWN:]}")
 
     def fresh(self) -> str:
         """Return the conninfo of a database that has the schema and nothing else; those of the run before are gone."""
