@@ -17,7 +17,7 @@ import psycopg
 
 from airflow_orchestration.exceptions import LedgerMismatchError, OrchestrationError, StagedFileError
 from tests.torture.oracle import violations
-from tests.torture.oracle_found import LATE, Story, digest, orphans
+from tests.torture.oracle_found import IN_HAND, LATE, Story, digest, orphans
 from tests.torture.path_account import Account, GivenUpError
 from tests.torture.path_processes import ALTERING, Execution, Fault, Kind, is_refusal, launch
 from tests.torture.path_server import Server, give_past, prune, put_records, swallow
@@ -306,7 +306,7 @@ class Player:
         changed = [
             name
             for name in sorted(before.keys() | after.keys())
-            if before.get(name) != after.get(name)
+            if before.get(name) not in {IN_HAND, after.get(name)}
             and not self._may_change(zombie, name, is_gone=name not in after)
         ]
         if changed:
