@@ -13,6 +13,7 @@ from airflow_orchestration.domain.pipeline import Pipeline
 from airflow_orchestration.domain.run_spec import RunSpec
 from airflow_orchestration.engine.survey import UNKNOWN
 from airflow_orchestration.storage.memory import MemoryStore
+from airflow_orchestration.storage.store import RunState
 from airflow_orchestration.workflow.cost import estimated_costs
 from tests.storage.builders import RUN, claimed, delivered
 from tests.unit.workflow.conftest import COLUMNS, CONTRACT
@@ -52,7 +53,9 @@ def spec(**pipeline: Any) -> RunSpec:
 def store() -> MemoryStore:
     """One in which feed `a` took 7 seconds, and the agents of `north` ingest 100 records a second."""
     store = MemoryStore(lambda: datetime(2026, 11, 22, tzinfo=UTC))
-    store.register(claimed(store, "branch:b1", 1), delivered("a", 10, seconds=7.0))
+    fence = claimed(store, "branch:b1", 1)
+    store.register(fence, delivered("a", 10, seconds=7.0))
+    store.finish(fence, RunState.PUBLISHED, {})
     worked(store, seconds=5, records=500)
     return store
 
