@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from airflow_orchestration.storage.postgres import PostgresStore
-from airflow_orchestration.storage.store import RunKey
+from airflow_orchestration.storage.store import RunKey, RunState
 from demo.scenarios import Landing, Scenario
 from tests.cli.commands import airflow_connection, command, exit_code
 from tests.storage.builders import TERMS, claimed, decision, delivered
@@ -42,6 +42,7 @@ def past(migrated: str, monkeypatch: pytest.MonkeyPatch) -> str:
         store.save_run(claimed(store, run=key), {}, decision())
         store.open_round(claimed(store, "other", 1, run=key), planned(feeds=("vega",)), TERMS)
         store.register(claimed(store, "branch", 1, run=key), delivered("vega", 10, seconds=100))
+        store.finish(claimed(store, "close_out", run=key), RunState.PUBLISHED, {})
     monkeypatch.setenv("AIRFLOW_CONN_ORCHESTRATION_DEFAULT", airflow_connection(migrated))
     return migrated
 
