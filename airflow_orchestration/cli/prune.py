@@ -87,6 +87,8 @@ def _check_known(store: PostgresStore, terms: Terms) -> None:
             f"the store knows no run of {terms.dag_id!a}, and never did; write the id as Airflow shows it"
         )
         raise refused("--dag-id", message, code=ProblemCode.NOT_FOUND)
+    if not terms.forget:
+        return
     areas = store.pruning.staging_areas()
     unknown = sorted(terms.forget - areas.keys() - store.pruning.forgotten_places())
     if unknown:

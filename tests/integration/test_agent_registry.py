@@ -22,7 +22,7 @@ from tests.registered_jobs import CONTRACT, specification
 pytestmark = pytest.mark.integration
 
 CHECK_INTERVAL = "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL"
-PARSE_SECONDS = 15
+PARSE_SECONDS = 7
 """What a busy machine takes to write the files, to parse them, and to answer."""
 
 PATIENT = {"deadline": 900, "late": "discard"}

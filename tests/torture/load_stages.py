@@ -41,17 +41,17 @@ WHERE decided_at >= last_at"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
-    """The seconds of each stage: of runs that were alone, under load, and of those about which something was broken."""
+    """The seconds of each stage: of runs that were alone, of all others, and of these where nothing was broken."""
 
     alone: Mapping[str, Sequence[float]]
     loaded: Mapping[str, Sequence[float]]
-    broken: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    undisturbed: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
-    def slower(self) -> dict[str, float | None]:
-        """Return how many times longer each stage takes under load, by the 95th percentile; None if one is not known."""
+    def slower(self, loaded: Mapping[str, Sequence[float]]) -> dict[str, float | None]:
+        """Return how many times longer than alone each stage takes, by the 95th percentile; None if one is not known."""
         return {
-            stage: p95(self.loaded[stage]) / p95(self.alone[stage])
-            if self.loaded.get(stage) and self.alone.get(stage)
+            stage: p95(loaded[stage]) / p95(self.alone[stage])
+            if loaded.get(stage) and self.alone.get(stage)
             else None
             for stage in STAGES
         }
@@ -60,7 +60,7 @@ class Stages:
 def stages_of(machine: TorturedStack, alone: str, faults: Sequence[Fault]) -> Stages:
     """Ask how long stages took; runs that were alone have ids that begin so."""
     found: dict[str, dict[str, list[float]]] = {
-        name: defaultdict(list) for name in ("alone", "loaded", "broken")
+        name: defaultdict(list) for name in ("alone", "loaded", "undisturbed")
     }
     asked: list[list[dict[str, Any]] | None] = [
         machine.metadata(TASKS),
@@ -68,10 +68,13 @@ def stages_of(machine: TorturedStack, alone: str, faults: Sequence[Fault]) -> St
         machine.warehouse(GATES),
     ]
     for line in (line for lines in asked for line in lines or ()):
-        when = "alone" if line["run_id"].startswith(alone) else "loaded"
-        if any(fault.was_about(line["began"], line["ended"]) for fault in faults):
-            when = "broken"
-        found[when][line["stage"]].append((line["ended"] - line["began"]).total_seconds())
+        seconds = (line["ended"] - line["began"]).total_seconds()
+        if line["run_id"].startswith(alone):
+            found["alone"][line["stage"]].append(seconds)
+            continue
+        found["loaded"][line["stage"]].append(seconds)
+        if not any(fault.was_about(line["began"], line["ended"]) for fault in faults):
+            found["undisturbed"][line["stage"]].append(seconds)
     return Stages(**found)
 
 

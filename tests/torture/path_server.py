@@ -65,7 +65,7 @@ class Server:
         self._start_again()
 
     def _start_again(self) -> None:
-        """Start what was ended; its backends may still be dying, and hold what the next server needs."""
+        """Start what was ended. One time it did not start at first, and nobody knows why: its log is told then."""
         for _ in range(START_TRIES):
             with suppress(StackError):
                 self._postgres.start()

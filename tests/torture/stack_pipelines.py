@@ -18,7 +18,7 @@ DEADLINE_SECONDS = 120.0
 """Three takeovers of a dead task fit in."""
 FLOOR = 0.5
 RETRIES = 4
-"""Two more than usual: here everything fails all the time."""
+"""As many as usual, however often things fail here."""
 ROUNDS = 3
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "north": {"mode": "upsert"},

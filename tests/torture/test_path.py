@@ -30,7 +30,7 @@ SEED = 20261123
 JOBS = """
 1 upsert plain new pair | 0/analyze restart before queries.save_run | 0/publish kill after commit of publish.drop_table
 2 upsert plain past | 1/branch:beta:b1 kill_work amid staging.write | 0/publish abandon before publish.begin_settling
-3 replace plain new apart | 1/branch:beta:b1 stop after staging.write | 1/merge kill_soon | 0/publish stop amid publish.copy
+23 replace plain new apart | 1/branch:beta:b1 stop after staging.write | 1/merge kill_soon | 0/publish stop amid publish.copy
 4 append late past stream | 1/merge full before staging.fsync | 0/publish lose after commit of publish.drop_table
 5 partition late past | 1/gate double | 0/publish overlap before publish.fence | 1/amend terminate before publish.open_ledger
 6 upsert rounds past | 1/merge limit | 0/publish double | 0/close_out cut before queries.finish
@@ -40,6 +40,7 @@ JOBS = """
 10 replace plain past pair | 0/publish stop before publish.fence again
 183 upsert late past | 0/publish abandon before migrations.applied_migrations
 """
+"""The kill of 23 comes 0.02 s after the start of its task: no machine has merged by then."""
 MUTANT = "nobody_is_shut_out_at_the_end"
 
 
@@ -51,17 +52,13 @@ def workers() -> Iterator[Crew]:
 
 
 def test_every_kind_of_fault_leaves_a_run_as_it_has_to_be(workers: Crew) -> None:
-    """Rows in are published, superseded or quarantined, once, whatever strikes; and every fault has struck.
-
-    But for the kill at a moment that nobody chose: a fast machine may be done before it.
-    """
+    """Rows in are published, superseded or quarantined, once, whatever strikes; and every fault has struck."""
     played = list(workers.play(map(Job.read, JOBS.split("\n")[1:-1])))
 
     assert {} == {str(one.job): one.account.violations for one in played if one.account.violations}
-    missed = [Fault.read(text) for one in played for text in one.account.missed]
-    assert [] == [fault for fault in missed if fault.kind is not Kind.KILL_SOON]
+    assert [] == [text for one in played for text in one.account.missed]
     struck = {Fault.read(text).kind for one in played for text, _ in one.account.struck}
-    assert set(Kind) == struck | {Kind.KILL_SOON}
+    assert set(Kind) == struck
     assert 0 < sum(one.account.zombies for one in played)
 
 
